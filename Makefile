@@ -1,0 +1,52 @@
+# `make help` lists what there is. Everything is installed into this folder: .venv, .venv-training, .cache.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+TRAINING := .venv-training
+# Go's binaries for tests/cluster, and other things that are made once.
+CACHE := .cache
+
+.PHONY: help install check test cov lint format lock demo clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(BIN)/.installed $(TRAINING)/.installed ## Make .venv (the webhook and its tools) and .venv-training (MLflow and KFP)
+
+$(BIN)/.installed: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(TRAINING)/.installed: requirements/training.txt
+	$(PYTHON) -m venv $(TRAINING)
+	$(TRAINING)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/training.txt
+	@touch $@
+
+check: $(BIN)/.installed lint ## Lint, types, import rules, unit tests (under a minute)
+	$(BIN)/pytest -q -n 2 -m "not mlflow and not cluster and not e2e"
+
+lint: $(BIN)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: install lint ## Everything but e2e: also a real MLflow server and a real kube-apiserver
+	$(BIN)/pytest -m "not e2e" --cov --cov-report=term
+
+format: $(BIN)/.installed ## Format and sort imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(BIN)/.installed ## Resolve the pinned requirements again, for every supported Python
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements/runtime.txt
+	$(BIN)/uv pip compile pyproject.toml --group dev --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements/runtime.txt -o requirements/dev.txt
+	$(BIN)/uv pip compile --group training --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements/training.txt
+
+demo: install ## An unmodified pipeline's run lands in a real MLflow server, with no cluster
+	$(BIN)/mlflow-webhook demo
+
+clean: ## Delete what was installed and built here
+	rm -rf .venv $(TRAINING) $(CACHE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
