@@ -93,7 +93,9 @@ _SENTENCES = {
         "they do not go to ours."
     ),
     Reason.SIDECAR: "The container is an injected sidecar; no user code runs in it.",
-    Reason.NO_CONTAINER: "The pod has no container to wire, or its annotation mlflow.kubeflow.org/containers names none of them.",
+    Reason.NO_CONTAINER: (
+        "The pod has no container to wire, or its annotation mlflow.kubeflow.org/containers names none of them."
+    ),
     Reason.NOTHING_TO_ADD: "The container has every variable already.",
     Reason.NAMESPACE_LOOKUP_FAILED: "The namespace could not be looked up, so its settings are not known.",
     Reason.NOT_A_POD_CREATION: "The request does not create a pod.",

@@ -1,0 +1,53 @@
+"""The HTTP application: FastAPI, with the one hot path in front of its router."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from webhook import mutate
+from webhook.metrics import Metrics
+
+Problem = Callable[[], str | None]
+"""Says what stands in the way of being ready, or None."""
+
+
+class WebhookApp(FastAPI):
+    """FastAPI, except that reviews go straight to their endpoint: the router's way to it costs more than the review."""
+
+    def __init__(self, *, mutate: ASGIApp) -> None:
+        super().__init__(title="mlflow-webhook", docs_url=None, redoc_url=None, openapi_url=None)
+        self._mutate = mutate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and scope["path"] == mutate.PATH:
+            await self._mutate(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def create_app(*, mutate: ASGIApp, metrics: Metrics, problems: Mapping[str, Problem]) -> FastAPI:
+    """Assemble the application. `problems` are asked at each /readyz; ready means that none has anything to say."""
+    app = WebhookApp(mutate=mutate)
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return Response("ok\n", media_type="text/plain")
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        found = {name: problem() for name, problem in problems.items()}
+        ready = not any(found.values())
+        metrics.ready.set(ready)
+        checks = {name: text or "ok" for name, text in found.items()}
+        return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
+
+    @app.get("/metrics")
+    async def render_metrics() -> Response:
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return app

@@ -1,0 +1,189 @@
+"""Finds pods in documents: a pod, a captured AdmissionReview, a list, or an object with a pod template in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import yaml
+
+from webhook.core.configuration import Namespace, Platform
+from webhook.core.decision import Decision, decide
+from webhook.core.patch import Operation, patch
+from webhook.core.review import MalformedReviewError, Pod, decode_pod
+
+_TEMPLATES = {
+    "PodTemplate": "/template",
+    "Deployment": "/spec/template",
+    "ReplicaSet": "/spec/template",
+    "StatefulSet": "/spec/template",
+    "DaemonSet": "/spec/template",
+    "ReplicationController": "/spec/template",
+    "Job": "/spec/template",
+    "CronJob": "/spec/jobTemplate/spec/template",
+}
+_JOBSETS = {
+    "JobSet": "/spec/replicatedJobs",
+    "TrainingRuntime": "/spec/template/spec/replicatedJobs",
+    "ClusterTrainingRuntime": "/spec/template/spec/replicatedJobs",
+}
+_JOBSET_LABELS = "jobset.sigs.k8s.io/"
+
+
+class DocumentError(Exception):
+    """A document cannot be read, or holds no pod; the message says which and why."""
+
+
+class PodInDocument(NamedTuple):
+    """A pod or pod template, where it stands in its document, and the namespace it says it is in."""
+
+    document: dict[str, Any]
+    at: str
+    pod: Pod
+    namespace: str | None
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves timestamps the strings that they are in JSON."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts strings into quotes that kubectl would take for numbers, and long text into blocks."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d+)([eE][-+]?\d+)?$|0o[0-7]+$"),
+    list("-+.0123456789"),
+)
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
+
+
+def load_documents(text: str) -> list[dict[str, Any]]:
+    """Read YAML or JSON documents. An AdmissionReview stands for the object in it. Raises DocumentError."""
+    try:
+        if text.lstrip().startswith("{"):
+            documents = [json.loads(text)]
+        else:
+            documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}" if mark else ""
+        raise DocumentError(f"not YAML{place}: {getattr(error, 'problem', None) or 'unreadable'}") from None
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"not JSON: {error}") from None
+    objects = []
+    for number, document in enumerate(documents, 1):
+        if not isinstance(document, dict):
+            raise DocumentError(f"document {number} is not a Kubernetes object")
+        objects.append(_unwrap(document, number))
+    if not objects:
+        raise DocumentError("there is no document in it")
+    return objects
+
+
+def find_pods(document: dict[str, Any], *, at: str = "") -> list[PodInDocument]:
+    """List the pods and pod templates of a document. Raises DocumentError when there is none, or one is malformed."""
+    here = _resolve(document, at)
+    kind = str(here.get("kind"))
+    if kind == "List" or (kind.endswith("List") and isinstance(here.get("items"), list)):
+        places = [f"{at}/items/{index}" for index, item in enumerate(here.get("items") or []) if isinstance(item, dict)]
+        return [pod for place in places for pod in find_pods(document, at=place)]
+    metadata = _mapping(here.get("metadata"))
+    pods = []
+    for pointer, assumed in _templates(here, kind):
+        template = _resolve(here, pointer)
+        pods.append(PodInDocument(document, at + pointer, _decode(template, assumed), _text(metadata.get("namespace"))))
+    if not pods:
+        known = ", ".join(["Pod", "AdmissionReview", "List", *_TEMPLATES, *_JOBSETS])
+        raise DocumentError(f"{kind} {metadata.get('name', '')} has no pod template; kinds that have one: {known}")
+    return pods
+
+
+def inject(place: PodInDocument, *, namespace: Namespace, platform: Platform) -> tuple[Decision, list[Operation]]:
+    """Decide about a pod in a document; the operations' paths are those of the document."""
+    decision = decide(place.pod, namespace=namespace, platform=platform)
+    return decision, patch(place.pod, decision, at=place.at)
+
+
+def dump_yaml(document: Mapping[str, Any]) -> str:
+    """Write a document as YAML that kubectl reads back as the same."""
+    return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000_000)
+
+
+def _unwrap(document: dict[str, Any], number: int) -> dict[str, Any]:
+    if document.get("kind") != "AdmissionReview":
+        return document
+    request = _mapping(document.get("request"))
+    review_object = request.get("object")
+    if not isinstance(review_object, dict):
+        raise DocumentError(f"document {number} is an AdmissionReview without an object")
+    # the request's namespace is the true one, the object's own may be missing
+    metadata = {**_mapping(review_object.get("metadata"))}
+    if request.get("namespace"):
+        metadata.setdefault("namespace", request["namespace"])
+    return {"apiVersion": "v1", "kind": "Pod", **review_object, "metadata": metadata}
+
+
+def _templates(here: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give each template's place, and the metadata that a controller will add to its pods."""
+    owner = str(_mapping(here.get("metadata")).get("name", ""))
+    if kind == "Pod" or (kind == "None" and "spec" in here):
+        yield "", {}
+    elif kind in _TEMPLATES:
+        labels = {"batch.kubernetes.io/job-name": owner} if kind in {"Job", "CronJob"} else {}
+        yield _TEMPLATES[kind], {"generateName": f"{owner}-", "labels": labels}
+    elif kind in _JOBSETS:
+        for index, job in enumerate(_resolve(here, _JOBSETS[kind], default=[])):
+            labels = {
+                f"{_JOBSET_LABELS}jobset-name": owner,
+                f"{_JOBSET_LABELS}replicatedjob-name": str(_mapping(job).get("name", "")),
+            }
+            place = f"{_JOBSETS[kind]}/{index}/template/spec/template"
+            yield place, {"generateName": f"{owner}-", "labels": labels}
+
+
+def _decode(template: Any, assumed: dict[str, Any]) -> Pod:
+    if not isinstance(template, dict):
+        raise DocumentError("the pod template is missing")
+    if assumed:
+        metadata = _mapping(template.get("metadata"))
+        labels = {**assumed["labels"], **_mapping(metadata.get("labels"))}
+        template = {**template, "metadata": {**assumed, **metadata, "labels": labels}}
+    try:
+        return decode_pod(json.dumps(template).encode())
+    except (MalformedReviewError, TypeError, ValueError, RecursionError) as error:
+        raise DocumentError(str(error)) from None
+
+
+def _resolve(value: Any, pointer: str, default: Any = None) -> Any:
+    for step in pointer.split("/")[1:]:
+        if isinstance(value, list) and step.isdigit() and int(step) < len(value):
+            value = value[int(step)]
+        elif isinstance(value, dict):
+            value = value.get(step)
+        else:
+            return default
+    return default if value is None else value
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,227 @@
+"""POST /mutate: a plain ASGI callable, since the path is hot. Reads a review, has it decided, answers.
+
+What goes wrong with a request is a BadRequestError with its HTTP status and a sentence. Any other exception is a fault
+of ours: HTTP 500, so that the failurePolicy decides what becomes of the pod.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any, Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from webhook.core.configuration import Namespace, Platform
+from webhook.core.decision import NOT_A_POD_CREATION, Decision, decide
+from webhook.core.patch import patch
+from webhook.core.reasons import Reason
+from webhook.core.review import MalformedReviewError, Pod, Review, decode_review, encode_answer
+from webhook.logs import whereabouts
+from webhook.metrics import Metrics
+
+PATH = "/mutate"
+BODY_TIMEOUT = 10.0
+"""Seconds for a body to arrive; the API server waits 30 at most for the whole."""
+
+_log = logging.getLogger(__name__)
+
+
+class LookupFailedError(Exception):
+    """A namespace could not be read now. The message says why."""
+
+
+class Namespaces(Protocol):
+    """Where namespaces' labels and annotations come from."""
+
+    def known(self, name: str) -> Namespace | None:
+        """Give what is known already, at once, even if it may be old; None when nothing is."""
+        ...
+
+    def fresh(self) -> bool:
+        """Whether what is known can be relied on."""
+        ...
+
+    async def read(self, name: str) -> Namespace:
+        """Read it now. Raises LookupFailedError."""
+        ...
+
+
+class BadRequestError(Exception):
+    """A request that is refused: an HTTP status and a sentence for the caller."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Mutate:
+    """The endpoint. `answer` can be called alone, with a review's bytes."""
+
+    def __init__(
+        self,
+        *,
+        platform: Platform,
+        namespaces: Namespaces,
+        metrics: Metrics,
+        write: Callable[[Mapping[str, Any]], None],
+        body_limit: int = 7 << 20,
+        draining: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._platform = platform
+        self._namespaces = namespaces
+        self._metrics = metrics
+        self._write = write
+        self._body_limit = body_limit
+        self._draining = draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            self._check_head(scope)
+            body = await self._body(receive)
+            started = perf_counter()
+            answer = await self.answer(body, started=started)
+        except BadRequestError as error:
+            self._metrics.bad_requests.labels(str(error.status)).inc()
+            _log.warning("bad request", extra={"status": error.status, "problem": error.message})
+            await self._respond(send, error.status, error.message.encode() + b"\n", close=True)
+        except _ClientGoneError:
+            self._metrics.bad_requests.labels("disconnected").inc()
+        except Exception as error:  # noqa: BLE001 - the last resort: the caller must get an answer, and no traceback
+            self._metrics.internal_errors.inc()
+            _log.error("internal error", extra={"error": whereabouts(error)})
+            await self._respond(send, 500, b"internal error of the MLflow webhook; its log says where\n")
+        else:
+            await self._respond(send, 200, answer, content_type=b"application/json", close=self._draining())
+
+    async def answer(self, body: bytes, *, started: float | None = None) -> bytes:
+        """Answer a review: bytes in, bytes out. Raises BadRequestError for what is not a review."""
+        started = perf_counter() if started is None else started
+        try:
+            review = decode_review(body)
+        except MalformedReviewError as error:
+            raise BadRequestError(400, str(error)) from error
+        decision = NOT_A_POD_CREATION if review.pod is None else await self._decide(review.pod, review.namespace)
+        operations = [] if review.pod is None or decision.try_again else patch(review.pod, decision)
+        answer = encode_answer(
+            uid=review.uid,
+            patch=operations,
+            warnings=decision.warnings,
+            audit_annotations={
+                "decision": decision.verdict,
+                "reason": decision.reason,
+                "workload": decision.workload,
+            },
+            try_again=_try_again(review.namespace) if decision.try_again else None,
+        )
+        seconds = perf_counter() - started
+        self._metrics.count(decision, seconds=seconds)
+        self._write(_line(review, decision, seconds))
+        return answer
+
+    async def _decide(self, pod: Pod, name: str) -> Decision:
+        known = self._namespaces.known(name)
+        decision = decide(pod, namespace=known, platform=self._platform)
+        # The API server sends a pod without a label of its own only because of its namespace's: if what is known says
+        # otherwise, it is out of date.
+        doubtful = decision.reason in {Reason.NAMESPACE_LOOKUP_FAILED, Reason.NOT_ENABLED}
+        depends = decision.configuration is not None
+        if not doubtful and (not depends or self._namespaces.fresh()):
+            return decision
+        try:
+            namespace = await self._namespaces.read(name)
+        except LookupFailedError as error:
+            self._metrics.namespace_lookups.labels("failed").inc()
+            _log.warning("namespace look-up failed", extra={"namespace": name, "problem": str(error)})
+            return decide(pod, namespace=None, platform=self._platform) if doubtful else decision
+        self._metrics.namespace_lookups.labels("read").inc()
+        return decide(pod, namespace=namespace, platform=self._platform)
+
+    def _check_head(self, scope: Scope) -> None:
+        if scope["method"] != "POST":
+            raise BadRequestError(405, f"{PATH} takes POST requests with an AdmissionReview")
+        content_type = _header(scope, b"content-type") or b""
+        if content_type.partition(b";")[0].strip().lower() != b"application/json":
+            raise BadRequestError(415, "the content type must be application/json")
+        length = _header(scope, b"content-length")
+        if length is not None and length.isdigit() and int(length) > self._body_limit:
+            raise self._too_large()
+
+    async def _body(self, receive: Receive) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _ClientGoneError
+                    chunk = message.get("body", b"")
+                    size += len(chunk)
+                    if size > self._body_limit:
+                        raise self._too_large()
+                    chunks.append(chunk)
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise BadRequestError(408, f"the body did not arrive within {BODY_TIMEOUT:g} seconds") from None
+        body = b"".join(chunks)
+        if not body:
+            raise BadRequestError(400, "the body is empty: an AdmissionReview is expected")
+        return body
+
+    def _too_large(self) -> BadRequestError:
+        return BadRequestError(413, f"the body is larger than {self._body_limit} bytes")
+
+    async def _respond(
+        self,
+        send: Send,
+        status: int,
+        body: bytes,
+        *,
+        content_type: bytes = b"text/plain; charset=utf-8",
+        close: bool = False,
+    ) -> None:
+        headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+        if status == 405:
+            headers.append((b"allow", b"POST"))
+        if close:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+class _ClientGoneError(Exception):
+    """The connection ended before the body did; there is nobody to answer."""
+
+
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    return next((value for key, value in scope["headers"] if key == name), None)
+
+
+def _try_again(namespace: str) -> str:
+    return (
+        f"the pod asks to be wired to MLflow (label mlflow-enabled=true), but its namespace {namespace} cannot be "
+        "looked up now; try again. If this stays, see the log of the deployment mlflow-webhook"
+    )
+
+
+def _line(review: Review, decision: Decision, seconds: float) -> dict[str, Any]:
+    return {
+        "uid": review.uid,
+        "namespace": review.namespace,
+        "pod": review.pod.name if review.pod else "",
+        "decision": decision.verdict,
+        "reason": decision.reason,
+        "workload": decision.workload,
+        "explicit": decision.explicit,
+        "refused": decision.try_again,
+        "variables": sum(len(container.variables) for container in decision.containers),
+        "warnings": len(decision.warnings),
+        "dryRun": review.dry_run,
+        "seconds": round(seconds, 6),
+    }
