@@ -58,7 +58,7 @@ _Loader.yaml_implicit_resolvers = {
 class _Dumper(yaml.SafeDumper):
     """Puts strings into quotes that kubectl would take for numbers, and long text into blocks."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - as its base class
         return True
 
 
@@ -79,7 +79,7 @@ def load_documents(text: str) -> list[dict[str, Any]]:
         if text.lstrip().startswith("{"):
             documents = [json.loads(text)]
         else:
-            documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]  # noqa: S506 - a SafeLoader
+            documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
@@ -107,6 +107,8 @@ def find_pods(document: dict[str, Any], *, at: str = "") -> list[PodInDocument]:
     pods = []
     for pointer, assumed in _templates(here, kind):
         template = _resolve(here, pointer)
+        if isinstance(template, dict) and template.get("metadata") is None:
+            template["metadata"] = {}  # the patch has to have somewhere to put the annotation
         pods.append(PodInDocument(document, at + pointer, _decode(template, assumed), _text(metadata.get("namespace"))))
     if not pods:
         known = ", ".join(["Pod", "AdmissionReview", "List", *_TEMPLATES, *_JOBSETS])

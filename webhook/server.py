@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import ssl
 import tempfile
@@ -122,11 +121,6 @@ def create_server(
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=10,
-        ssl_context_factory=lambda config, default: context,
+        ssl_context_factory=lambda *_: context,
     )
     return Server(config, shutdown_delay=shutdown_delay, on_drain=on_drain)
-
-
-def host_name() -> str:
-    """Give the machine's name, which in a pod is the pod's."""
-    return os.uname().nodename

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -182,13 +183,14 @@ SETTINGS = (*_WIRING, *_SERVING, *_CERTIFICATES)
 ENV_HELP = "Further variables for every wired container: a mapping of names to values. In the file only."
 
 
-class Settings(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Settings:
     """What was set: the platform's wiring, and every other setting by name."""
 
     platform: Platform
     values: Mapping[str, Any]
 
-    def __getitem__(self, name: str) -> Any:  # type: ignore[override]  # by a setting's name, not by position
+    def __getitem__(self, name: str) -> Any:
         """Give a setting's value, by the name it has in the file."""
         return self.values[name]
 
@@ -222,7 +224,7 @@ def load_settings(
         raise SettingsError("\n".join(errors))
     sources = {name: source for name, (_, source, _) in texts.items()}
     wiring = {_field(s.name): Sourced(values.pop(s.name), sources[s.name]) for s in _WIRING}
-    return Settings(Platform(**wiring, env=env), values)
+    return Settings(platform=Platform(**wiring, env=env), values=values)
 
 
 def _field(name: str) -> str:

@@ -1,0 +1,25 @@
+"""The captured pods and reviews in tests/data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "data" / "pods"
+SAMPLES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.json"))
+KFP = "real/kfp-2.17.0-unmodified.container-impl.admissionreview.json"
+TRAINJOB = "real/trainer-2.3.0-torch.node-0.admissionreview.json"
+
+
+def review(name: str) -> dict[str, Any]:
+    """Load a captured review."""
+    document: dict[str, Any] = json.loads((FOLDER / name).read_text())
+    return document
+
+
+def pod(name: str) -> dict[str, Any]:
+    """Load a pod: a file of its own, or the object of a review."""
+    document = review(name)
+    found: dict[str, Any] = document["request"]["object"] if "request" in document else document
+    return found

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import jsonpatch
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.pods import FOLDER, KFP, SAMPLES, TRAINJOB, pod
+from webhook.core.configuration import Namespace, Platform, SecretKey, Sourced
+from webhook.core.decision import Decision, decide
+from webhook.core.patch import patch
+from webhook.core.reasons import Reason
+from webhook.core.review import decode_pod
+from webhook.core.wiring import SecretRef
+
+LABELLED = Namespace("team-a", {"mlflow-enabled": "true"}, {})
+UNLABELLED = Namespace("team-a", {}, {})
+ALL = [
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_WORKSPACE",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_WEBHOOK_POD_NAME",
+    "MLFLOW_RUN_CONTEXT",
+]
+OURS = "http://mlflow-tracking-server.kubeflow:5000"
+TOKEN = {"name": "MLFLOW_TRACKING_TOKEN", "valueFrom": {"secretKeyRef": {"name": "mlflow-token", "key": "token"}}}
+
+
+def run(document: dict[str, Any], namespace: Namespace | None = LABELLED, **platform: Any) -> Decision:
+    return decide(decode_pod(json.dumps(document).encode()), namespace=namespace, platform=Platform(**platform))
+
+
+def wired(document: dict[str, Any], namespace: Namespace = LABELLED) -> dict[str, Any]:
+    seen = decode_pod(json.dumps(document).encode())
+    operations = patch(seen, decide(seen, namespace=namespace, platform=Platform()))
+    result: dict[str, Any] = jsonpatch.apply_patch(copy.deepcopy(document), operations)
+    return result
+
+
+def given_names(decision: Decision) -> list[str]:
+    return [variable.name for container in decision.containers for variable in container.variables]
+
+
+def with_env(*env: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    document = copy.deepcopy(pod(TRAINJOB))
+    document["spec"]["containers"][0]["env"] = list(env)
+    for key, value in metadata.items():
+        document["metadata"].setdefault(key, {}).update(value)
+    return document
+
+
+def other_pod(**spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "p", "labels": {"mlflow-enabled": "true"}}, "spec": {"containers": [spec]}}
+
+
+def expected(sample: str) -> Reason:
+    rows = {
+        "-driver": Reason.KFP_DRIVER,
+        "importer.": Reason.KFP_IMPORTER,
+        "initializer": Reason.TRAINJOB_INITIALIZER,
+        "bearer-no-inject": Reason.FOREIGN_CREDENTIALS,
+        "plugin-bearer.": Reason.KFP_PLUGIN,
+        "plugin-inject": Reason.KFP_PLUGIN,
+        "own-labels-annotations-env": Reason.OTHER_SERVER,
+        "labelled.": Reason.WIRED_BY_POD_LABEL,
+        "label-by-runtimepatches": Reason.WIRED_BY_POD_LABEL,
+    }
+    return next((reason for mark, reason in rows.items() if mark in sample), Reason.WIRED_BY_NAMESPACE_LABEL)
+
+
+def test_there_are_samples() -> None:
+    assert len(SAMPLES) > 30
+    assert FOLDER.is_dir()
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_every_sample_is_decided_as_designed_in_a_labelled_namespace(sample: str) -> None:
+    assert run(pod(sample)).reason is expected(sample)
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_no_sample_is_wired_in_an_unlabelled_namespace_unless_it_asks(sample: str) -> None:
+    asks = pod(sample)["metadata"]["labels"].get("mlflow-enabled") == "true"
+    assert run(pod(sample), UNLABELLED).reason is (expected(sample) if asks else Reason.NOT_ENABLED)
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_only_env_in_front_and_our_annotation_are_added_and_only_once(sample: str) -> None:
+    before = pod(sample)
+    after = wired(before)
+    assert wired(after) == after
+    for old, new in zip(before["spec"]["containers"], after["spec"]["containers"], strict=True):
+        added = len(new.get("env", [])) - len(old.get("env", []))
+        assert new.get("env", [])[added:] == old.get("env", [])
+        names = [entry["name"] for entry in new.get("env", [])]
+        assert len(names) == len(set(names))
+        new["env"] = old.get("env", [])
+    after["metadata"].get("annotations", {}).pop("mlflow.kubeflow.org/decision", None)
+    before["metadata"].setdefault("annotations", {})
+    after["metadata"].setdefault("annotations", {})
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("pod_label", "namespace", "training", "other"),
+    [
+        ("true", LABELLED, Reason.WIRED_BY_POD_LABEL, Reason.WIRED_BY_POD_LABEL),
+        ("true", UNLABELLED, Reason.WIRED_BY_POD_LABEL, Reason.WIRED_BY_POD_LABEL),
+        ("false", LABELLED, Reason.OPTED_OUT, Reason.OPTED_OUT),
+        ("false", UNLABELLED, Reason.OPTED_OUT, Reason.OPTED_OUT),
+        (None, LABELLED, Reason.WIRED_BY_NAMESPACE_LABEL, Reason.NOT_A_TRAINING_WORKLOAD),
+        (None, UNLABELLED, Reason.NOT_ENABLED, Reason.NOT_ENABLED),
+        ("yes", LABELLED, Reason.WIRED_BY_NAMESPACE_LABEL, Reason.NOT_A_TRAINING_WORKLOAD),
+    ],
+)
+def test_the_labels_decide(pod_label: str | None, namespace: Namespace, training: Reason, other: Reason) -> None:
+    labels = {} if pod_label is None else {"mlflow-enabled": pod_label}
+    node = copy.deepcopy(pod(TRAINJOB))
+    node["metadata"]["labels"].update(labels)
+    assert run(node, namespace).reason is training
+    assert run({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c"}]}}, namespace).reason is other
+
+
+def test_an_unmodified_kfp_component_gets_everything_with_its_lineage() -> None:
+    decision = run(pod(KFP))
+    assert given_names(decision) == ALL
+    values = {variable.name: variable.value for variable in decision.containers[0].variables}
+    assert values["MLFLOW_EXPERIMENT_NAME"] == "mlflow-training-pipeline"
+    run_id = "d308ca25-ab18-46a3-a0ec-49f5d322c2d8"
+    assert json.loads(str(values["MLFLOW_RUN_CONTEXT"])) == {
+        "kfp.pipeline_name": "mlflow-training-pipeline",
+        "kfp.pipeline_run_id": run_id,
+        "kfp.task_name": "train-model",
+        "mlflow.runName": f"train-model-{run_id}",
+        "k8s.pod.name": "$(MLFLOW_WEBHOOK_POD_NAME)",
+    }
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_an_explicit_request_requires_the_secret_and_an_implied_one_does_not(explicit: bool) -> None:
+    document = with_env(labels={"mlflow-enabled": "true"} if explicit else {})
+    token = run(document).containers[0].variables[2].value
+    assert token == SecretRef(SecretKey("mlflow-token", "token"), optional=not explicit)
+
+
+@pytest.mark.parametrize(
+    ("env", "reason", "absent"),
+    [
+        ([{"name": "MLFLOW_TRACKING_URI", "value": OURS + "/"}], Reason.WIRED_BY_NAMESPACE_LABEL, ALL[:1]),
+        ([{"name": "MLFLOW_TRACKING_URI", "value": "http://other:5000"}], Reason.OTHER_SERVER, ALL),
+        ([{"name": "MLFLOW_TRACKING_URI", "value": "$(SERVER)"}], Reason.OTHER_SERVER, ALL),
+        ([{"name": "MLFLOW_TRACKING_URI", "value": ""}], Reason.OTHER_SERVER, ALL),
+        ([{"name": "MLFLOW_TRACKING_URI", "valueFrom": {"configMapKeyRef": {}}}], Reason.OTHER_SERVER, ALL),
+        ([{"name": "MLFLOW_REGISTRY_URI", "value": "http://other:5000"}], Reason.OTHER_SERVER, ALL),
+        ([{"name": "MLFLOW_TRACKING_USERNAME", "value": "me"}], Reason.FOREIGN_CREDENTIALS, ALL),
+        ([{"name": "MLFLOW_TRACKING_AUTH", "value": "kubernetes"}], Reason.FOREIGN_CREDENTIALS, ALL),
+        ([TOKEN], Reason.WIRED_BY_NAMESPACE_LABEL, ["MLFLOW_TRACKING_TOKEN"]),
+        (
+            [{"name": "MLFLOW_TRACKING_URI", "value": OURS}, {"name": "MLFLOW_TRACKING_PASSWORD", "value": "x"}],
+            Reason.WIRED_BY_NAMESPACE_LABEL,
+            ["MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"],
+        ),
+        ([{"name": "MLFLOW_EXPERIMENT_ID", "value": "7"}], Reason.WIRED_BY_NAMESPACE_LABEL, [ALL[3]]),
+        ([{"name": "MLFLOW_RUN_ID", "value": "7"}], Reason.WIRED_BY_NAMESPACE_LABEL, [ALL[3]]),
+        ([{"name": "MLFLOW_RUN_CONTEXT", "value": "{}"}], Reason.WIRED_BY_NAMESPACE_LABEL, ALL[4:]),
+        ([{"name": name, "value": OURS} for name in ALL if name != ALL[2]] + [TOKEN], Reason.NOTHING_TO_ADD, ALL),
+    ],
+)
+def test_what_a_container_has_stays_and_our_token_stays_home(
+    env: list[dict[str, Any]], reason: Reason, absent: list[str]
+) -> None:
+    decision = run(with_env(*env))
+    assert decision.reason is reason
+    assert given_names(decision) == [name for name in ALL if name not in absent]
+
+
+def test_a_wired_pod_is_already_wired() -> None:
+    assert run(wired(pod(KFP))).reason is Reason.ALREADY_WIRED
+
+
+@pytest.mark.parametrize("command", [["mlflow", "server"], ["sh", "-c", "pip list; exec mlflow server --port 5000"]])
+def test_a_pod_that_runs_the_server_is_left_alone(command: list[str]) -> None:
+    assert run(other_pod(name="c", command=command)).reason is Reason.MLFLOW_SERVER
+
+
+def test_a_comment_about_the_server_makes_no_server() -> None:
+    decision = run(other_pod(name="c", args=["python", "-c", "# logs to the mlflow server of the team"]))
+    assert decision.reason is Reason.WIRED_BY_POD_LABEL
+
+
+def test_a_sidecar_alone_and_a_pod_without_containers_are_skipped() -> None:
+    assert run(other_pod(name="istio-proxy")).reason is Reason.SIDECAR
+    assert run({"metadata": {"labels": {"mlflow-enabled": "true"}}}).reason is Reason.NO_CONTAINER
+
+
+def test_a_failed_look_up_refuses_only_who_asked() -> None:
+    implied, explicit = run(with_env(), None), run(with_env(labels={"mlflow-enabled": "true"}), None)
+    assert implied.reason is explicit.reason is Reason.NAMESPACE_LOOKUP_FAILED
+    assert (implied.try_again, explicit.try_again) == (False, True)
+
+
+def test_pod_annotations_go_before_the_namespaces_and_bad_ones_are_named() -> None:
+    namespace = Namespace(
+        "team-a",
+        {"mlflow-enabled": "true"},
+        {"mlflow.kubeflow.org/experiment": "theirs", "mlflow.kubeflow.org/token-secret": "mine/key"},
+    )
+    document = with_env(annotations={"mlflow.kubeflow.org/experiment": "own", "mlflow.kubeflow.org/lineage": "perhaps"})
+    decision = run(document, namespace)
+    values = {variable.name: variable.value for variable in decision.containers[0].variables}
+    assert values["MLFLOW_EXPERIMENT_NAME"] == "own"
+    assert values["MLFLOW_TRACKING_TOKEN"] == SecretRef(SecretKey("mine", "key"), optional=True)
+    assert decision.warnings == (
+        'annotation mlflow.kubeflow.org/lineage of the pod is ignored: expected "true" or "false"',
+    )
+
+
+def test_a_pod_that_is_sent_elsewhere_by_annotation_gets_no_token_unless_it_names_one() -> None:
+    elsewhere = {"mlflow.kubeflow.org/tracking-uri": "https://other.example"}
+    assert "MLFLOW_TRACKING_TOKEN" not in given_names(run(with_env(annotations=elsewhere)))
+    named = {**elsewhere, "mlflow.kubeflow.org/token-secret": "other"}
+    assert "MLFLOW_TRACKING_TOKEN" in given_names(run(with_env(annotations=named)))
+
+
+def test_workspaces_can_be_turned_off() -> None:
+    assert "MLFLOW_WORKSPACE" not in given_names(run(with_env(), workspaces=Sourced(False)))
+
+
+def test_every_reason_has_its_own_sentence() -> None:
+    assert len({reason.sentence for reason in Reason}) == len(Reason)
+
+
+_names = st.sampled_from([*ALL, "MLFLOW_TRACKING_USERNAME", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID", "OWN"])
+_values = st.sampled_from(["", OURS, "http://other", "$(X)", "text"]) | st.text(max_size=20)
+_env = st.lists(st.fixed_dictionaries({"name": _names, "value": _values}) | st.just(TOKEN), max_size=8)
+
+
+@given(_env)
+def test_our_token_never_goes_with_another_server_or_other_credentials(env: list[dict[str, Any]]) -> None:
+    after = wired(with_env(*env))
+    assert wired(after) == after
+    entries = after["spec"]["containers"][0]["env"]
+    added = entries[: len(entries) - len(env)]
+    assert entries[len(added) :] == env
+    assert not {entry["name"] for entry in added} & {entry["name"] for entry in env}
+    if any(entry["name"] == "MLFLOW_TRACKING_TOKEN" for entry in added):
+        own = {entry["name"]: entry.get("value", "") for entry in env}
+        assert own.get("MLFLOW_TRACKING_URI", OURS).startswith(OURS)
+        assert own.get("MLFLOW_REGISTRY_URI", OURS).startswith(OURS)
+        assert "MLFLOW_TRACKING_USERNAME" not in own

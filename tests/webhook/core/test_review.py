@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.pods import KFP, review
+from webhook.core.review import MalformedReviewError, decode_pod, decode_review, encode_answer
+
+
+def changed(**request: Any) -> bytes:
+    document = review(KFP)
+    document["request"].update(request)
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"hello", "not JSON"),
+        (b'{"kind": "Adm', "not JSON"),
+        (b'{"kind": "\xff"}', "not UTF-8"),
+        (b"[]", "wrong type"),
+        (b'{"kind": "Pod"}', "not an AdmissionReview"),
+        (b'{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1beta1"}', "admission.k8s.io/v1"),
+        (b'{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}', "no request"),
+        (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (changed(object=None), "no object"),
+        (changed(namespace=""), "no namespace"),
+        (changed(object={"spec": {"containers": [{"name": 1}]}}), "containers[0].name"),
+        (changed(object={"metadata": {"labels": {"a": "canary", "b": 2}}}), "metadata.labels"),
+    ],
+)
+def test_a_malformed_review_is_refused_with_a_sentence_that_quotes_nothing(body: bytes, sentence: str) -> None:
+    with pytest.raises(MalformedReviewError) as caught:
+        decode_review(body)
+    assert sentence in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "request_", [{"operation": "DELETE", "object": None}, {"resource": {"group": "apps", "resource": "deployments"}}]
+)
+def test_what_creates_no_pod_has_no_pod(request_: dict[str, Any]) -> None:
+    assert decode_review(changed(**request_)).pod is None
+
+
+@given(
+    st.binary()
+    | st.recursive(st.none() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)).map(
+        lambda value: json.dumps(value).encode()
+    )
+)
+def test_no_bytes_raise_anything_else(body: bytes) -> None:
+    for decode in (decode_review, decode_pod):
+        with suppress(MalformedReviewError):
+            decode(body)
+
+
+def test_an_answer_carries_the_patch_and_a_refusal_says_429() -> None:
+    answer = json.loads(encode_answer(uid="u", patch=[{"op": "add"}], try_again="later"))["response"]
+    assert json.loads(b64decode(answer["patch"])) == [{"op": "add"}]
+    assert (answer["uid"], answer["allowed"], answer["status"]["code"]) == ("u", False, 429)

@@ -1,0 +1,135 @@
+"""The real server as a process, over TLS, on a free port of the loopback address."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+import subprocess
+import sys
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.pods import FOLDER, KFP
+
+BODY = (FOLDER / KFP).read_bytes()
+JSON = {"content-type": "application/json"}
+
+
+class Serving:
+    def __init__(self, process: subprocess.Popen[str], port: int, ca: Path, log: Path) -> None:
+        self.process, self.port, self.log = process, port, log
+        self.context = ssl.create_default_context(cafile=str(ca))
+        self.url = f"https://127.0.0.1:{port}"
+
+    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        with httpx.Client(verify=self.context, timeout=20, trust_env=False) as client:
+            return client.request(method, self.url + path, **arguments)
+
+    def review(self, body: bytes = BODY) -> httpx.Response:
+        return self.request("POST", "/mutate", content=body, headers=JSON)
+
+    def connect(self) -> ssl.SSLSocket:
+        raw = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return self.context.wrap_socket(raw, server_hostname="127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    folder = tmp_path_factory.mktemp("serve")
+    ca, log = folder / "ca.pem", folder / "log"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["-m", "webhook.cli", "serve", "--standalone", "--port", str(port), "--ca-file", str(ca)]
+    with log.open("w") as stderr:
+        process = subprocess.Popen([sys.executable, *command, "--namespace", "kfp-team-b"], stderr=stderr, text=True)
+    try:
+        for _ in range(300):
+            with socket.socket() as probe:
+                probe.settimeout(0.1)
+                if ca.exists() and probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            try:
+                process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+            raise AssertionError(log.read_text())
+        yield Serving(process, port, ca, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_an_unmodified_pod_goes_in_and_its_patch_comes_out(server: Serving) -> None:
+    response = server.review().json()["response"]
+    assert response["allowed"]
+    assert response["patchType"] == "JSONPatch"
+    names = [operation["value"].get("name") for operation in json.loads(b64decode(response["patch"]))[:-1]]
+    assert names[0] == "MLFLOW_TRACKING_URI"
+    assert response["auditAnnotations"] == {
+        "decision": "wired",
+        "reason": "wired_by_namespace_label",
+        "workload": "kfp_component",
+    }
+
+
+def test_health_readiness_and_metrics_answer(server: Serving) -> None:
+    assert server.request("GET", "/healthz").text == "ok\n"
+    assert server.request("GET", "/readyz").json()["ready"] is True
+    server.review()
+    metrics = server.request("GET", "/metrics").text
+    assert re.search(r'mlflow_webhook_decisions_total\{.*reason="wired_by_namespace_label".*\} [1-9]', metrics)
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "headers", "status"),
+    [
+        ("GET", b"", {}, 405),
+        ("POST", BODY, {"content-type": "text/plain"}, 415),
+        ("POST", b"", JSON, 400),
+        ("POST", b"{", JSON, 400),
+        ("POST", b" " * (7 * 2**20 + 1), JSON, 413),
+        ("POST", iter([b" " * 2**20] * 8), JSON, 413),
+    ],
+    ids=["get", "no-json-type", "empty", "truncated", "too-large", "too-large-chunked"],
+)
+def test_a_bad_request_gets_a_sentence_and_the_server_lives_on(
+    server: Serving, method: str, body: Any, headers: dict[str, str], status: int
+) -> None:
+    response = server.request(method, "/mutate", content=body, headers=headers)
+    assert response.status_code == status
+    assert "Traceback" not in response.text
+    assert response.text.endswith("\n")
+    assert server.review().status_code == 200
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /mutate HT"])
+def test_a_connection_without_a_whole_head_is_ended(server: Serving, sent: bytes) -> None:
+    with server.connect() as connection:
+        connection.sendall(sent)
+        assert connection.recv(1) == b""
+    assert server.review().status_code == 200
+
+
+def test_a_body_that_does_not_come_is_waited_for_no_longer_than_the_limit(server: Serving) -> None:
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /mutate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
+        )
+        assert connection.recv(4096).startswith(b"HTTP/1.1 408")
+    assert server.review().status_code == 200
+
+
+def test_the_log_has_a_line_for_each_decision_and_never_the_pod(server: Serving) -> None:
+    server.review()
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    decisions = [line for line in lines if line["event"] == "decision"]
+    assert decisions[-1]["reason"] == "wired_by_namespace_label"
+    assert "epochs" not in server.log.read_text()

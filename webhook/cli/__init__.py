@@ -1,0 +1,44 @@
+"""The command `mlflow-webhook`, also `kubectl mlflow`. A command's module is imported when the command is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import PurePath
+
+import click
+
+from webhook import __version__
+
+_COMMANDS = {
+    "serve": "Serve admission reviews over HTTPS.",
+    "inject": "Show pods as the webhook would wire them.",
+    "explain": "Say whether pods are wired, why, and with what.",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"webhook.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mlflow-webhook")
+def cli() -> None:
+    """Wire Kubeflow pods to an MLflow tracking server."""
+
+
+def main() -> None:
+    """Run the command line."""
+    plugin = PurePath(sys.argv[0]).name.startswith("kubectl-")
+    cli(prog_name="kubectl mlflow" if plugin else "mlflow-webhook")

@@ -1,0 +1,5 @@
+"""Lets `python -m webhook.cli` be the command."""
+
+from webhook.cli import main
+
+main()

@@ -1,0 +1,85 @@
+"""`explain`: wired or not, why, and each variable with its source, from files, with no cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from webhook.cli.inputs import inputs_options, read_inputs
+from webhook.documents import inject as inject_pod
+from webhook.explanation import explanation
+
+NOT_WIRED = 3
+"""The exit code when a pod is not wired; 1 is an error, 2 a wrong call."""
+
+
+@click.command(epilog="Exit codes: 0 every pod is wired, 3 at least one is not, 1 an error, 2 a wrong call.")
+@inputs_options
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def explain(output: str, **options: Any) -> None:
+    """Say whether pods are wired, why, and with what.
+
+    For each container that runs the user's code: each variable, its value, and where the value comes from. With -o
+    json one pod gives an object, several give an array.
+    """
+    inputs = read_inputs(**options)
+    found = []
+    for pod in inputs.pods:
+        namespace = inputs.namespace_of(pod)
+        decision, _ = inject_pod(pod, namespace=namespace, platform=inputs.platform)
+        found.append(explanation(pod.pod, decision, namespace=namespace.name))
+    if output == "json":
+        click.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2, ensure_ascii=False))
+    else:
+        width = None if sys.stdout.isatty() else 200
+        console = Console(width=width, highlight=False)
+        for pod_explanation in found:
+            _print(console, pod_explanation)
+    if any(pod_explanation["decision"] != "wired" for pod_explanation in found):
+        sys.exit(NOT_WIRED)
+
+
+def _print(console: Console, pod: dict[str, Any]) -> None:
+    style = "green" if pod["decision"] == "wired" else "yellow"
+    console.print(f"[bold]{escape(pod['pod'] or 'pod')}[/] in namespace {escape(pod['namespace'])}")
+    console.print(f"  [{style}]{pod['decision']}[/] ({pod['reason']}): {escape(pod['message'])}")
+    console.print(f"  workload: {pod['workload']}")
+    for container in pod["containers"]:
+        console.print(f"\n  container [bold]{escape(container['name'])}[/]")
+        if container["message"] and container["reason"] != pod["reason"]:
+            console.print(f"  not wired ({container['reason']}): {escape(container['message'])}")
+        if container["variables"]:
+            console.print(_table(container["variables"]))
+        for note in container["notes"]:
+            console.print(f"  note: {escape(note)}")
+    for warning in pod["warnings"]:
+        console.print(f"  [yellow]warning:[/] {escape(warning)}")
+    console.print()
+
+
+def _table(variables: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 2), header_style="bold")
+    table.add_column("VARIABLE", no_wrap=True)
+    table.add_column("VALUE", overflow="fold")
+    table.add_column("SOURCE", no_wrap=True)
+    for variable in variables:
+        table.add_row(variable["name"], escape(_value(variable)), variable["source"])
+    return table
+
+
+def _value(variable: dict[str, Any]) -> str:
+    if "value" in variable:
+        return str(variable["value"])
+    source = variable["valueFrom"]
+    if secret := source.get("secretKeyRef"):
+        optional = {True: " (optional)", False: " (required)"}.get(secret.get("optional"), "")
+        return f"Secret {secret['name']}, key {secret['key']}{optional}"
+    if field := source.get("fieldRef"):
+        return f"the pod's {field['fieldPath']}"
+    return "a reference"

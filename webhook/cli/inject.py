@@ -1,0 +1,74 @@
+"""`inject`: what the webhook would make of pods, from files, with no cluster."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+from typing import Any
+
+import click
+import jsonpatch
+
+from webhook.cli.inputs import Inputs, inputs_options, read_inputs
+from webhook.documents import dump_yaml
+from webhook.documents import inject as inject_pod
+
+
+@click.command()
+@inputs_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["yaml", "json", "patch", "diff"]),
+    default="yaml",
+    show_default=True,
+    help="The wired documents, the JSON Patch of each, or the difference.",
+)
+def inject(output: str, **options: Any) -> None:
+    """Show pods as the webhook would wire them.
+
+    The same code decides as in the cluster. Data goes to standard output; the decision and warnings go to standard
+    error. Documents that hold a pod template are wired in place.
+    """
+    inputs = read_inputs(**options)
+    results = [_wire(document, inputs) for document in inputs.documents]
+    if output == "yaml":
+        click.echo("---\n".join(dump_yaml(after) for _, after, _ in results), nl=False)
+    elif output == "json":
+        click.echo(_json([after for _, after, _ in results]))
+    elif output == "patch":
+        click.echo(_json([operations for _, _, operations in results]))
+    else:
+        for before, after, _ in results:
+            _echo_diff(before, after)
+
+
+def _wire(document: dict[str, Any], inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    operations = []
+    for pod in inputs.pods:
+        if pod.document is not document:
+            continue
+        decision, found = inject_pod(pod, namespace=inputs.namespace_of(pod), platform=inputs.platform)
+        operations += found
+        name = pod.pod.name or "pod"
+        click.echo(f"{name}: {decision.verdict} ({decision.reason}). {decision.reason.sentence}", err=True)
+        for warning in decision.warnings:
+            click.echo(f"{name}: warning: {warning}", err=True)
+    after = jsonpatch.apply_patch(copy.deepcopy(document), operations)
+    return document, after, operations
+
+
+def _json(results: list[Any]) -> str:
+    return json.dumps(results[0] if len(results) == 1 else results, indent=2, ensure_ascii=False)
+
+
+def _echo_diff(before: dict[str, Any], after: dict[str, Any]) -> None:
+    colours = {"+": "green", "-": "red", "@": "cyan"}
+    name = str(before.get("metadata", {}).get("name", "pod"))
+    lines = difflib.unified_diff(
+        dump_yaml(before).splitlines(), dump_yaml(after).splitlines(), name, f"{name} (wired)", lineterm="", n=2
+    )
+    for line in lines:
+        # click leaves the colours out where standard output is not a terminal
+        click.secho(line, fg=colours.get(line[:1]))

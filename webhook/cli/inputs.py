@@ -1,0 +1,110 @@
+"""The options that `inject` and `explain` share: documents, the configuration, and what a cluster would add."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+from webhook.core.configuration import Namespace, Platform
+from webhook.documents import DocumentError, PodInDocument, find_pods, load_documents
+from webhook.settings import SettingsError, load_settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Inputs(NamedTuple):
+    """What to decide about, and with what."""
+
+    documents: list[dict[str, Any]]
+    pods: list[PodInDocument]
+    platform: Platform
+    namespace_name: str | None
+    labels: dict[str, str]
+    annotations: dict[str, str]
+
+    def namespace_of(self, pod: PodInDocument) -> Namespace:
+        """Give the namespace of a pod: the one on the command line, else its document's, else `default`."""
+        return Namespace(self.namespace_name or pod.namespace or "default", self.labels, self.annotations)
+
+
+def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    for value in values:
+        if "=" not in value or value.startswith("="):
+            raise click.BadParameter(f"{value!r} is not of the form KEY=VALUE", ctx, param)
+    return dict(value.split("=", 1) for value in values)
+
+
+def inputs_options(command: F) -> F:
+    """Give a command the options from which `read_inputs` makes its inputs."""
+    options = (
+        click.option(
+            "-f",
+            "--filename",
+            required=True,
+            metavar="FILE",
+            help="YAML or JSON with pods, objects with a pod template, or AdmissionReviews. -: standard input.",
+        ),
+        click.option("-n", "--namespace", "namespace_name", metavar="NAME", help="The namespace the pods are made in."),
+        click.option(
+            "--namespace-label",
+            "labels",
+            multiple=True,
+            metavar="KEY=VALUE",
+            callback=_pairs,
+            help="A label of that namespace, such as mlflow-enabled=true.",
+        ),
+        click.option(
+            "--namespace-annotation",
+            "annotations",
+            multiple=True,
+            metavar="KEY=VALUE",
+            callback=_pairs,
+            help="An annotation of that namespace.",
+        ),
+        click.option(
+            "--config",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="The webhook's configuration file.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def read_inputs(
+    *,
+    filename: str,
+    namespace_name: str | None,
+    labels: dict[str, str],
+    annotations: dict[str, str],
+    config: Path | None,
+) -> Inputs:
+    """Read everything. Raises click's exceptions, with a sentence for the person at the terminal."""
+    try:
+        platform = load_settings(file=config, environment=os.environ).platform
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    text = _read(filename)
+    try:
+        documents = load_documents(text)
+        pods = [pod for document in documents for pod in find_pods(document)]
+    except DocumentError as error:
+        raise click.ClickException(f"{filename}: {error}") from error
+    return Inputs(documents, pods, platform, namespace_name, labels, annotations)
+
+
+def _read(filename: str) -> str:
+    try:
+        if filename == "-":
+            return sys.stdin.buffer.read().decode()
+        return Path(filename).read_text(encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"cannot read {filename}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{filename} is not UTF-8") from error
