@@ -6,7 +6,7 @@ TRAINING := .venv-training
 # Go's binaries for tests/cluster, and other things that are made once.
 CACHE := .cache
 
-.PHONY: help install check test cov lint format lock clean
+.PHONY: help install check test cov lint format lock demo clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ lint: $(BIN)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(BIN)/.installed lint ## All tests, with a coverage report
+test: install lint ## All tests, with a coverage report
 	$(BIN)/pytest -m "not e2e" --cov --cov-report=term
 
 format: $(BIN)/.installed ## Format and sort imports
@@ -44,6 +44,9 @@ lock: $(BIN)/.installed ## Resolve the pinned requirements again, for every supp
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements/runtime.txt
 	$(BIN)/uv pip compile pyproject.toml --group dev --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements/runtime.txt -o requirements/dev.txt
 	$(BIN)/uv pip compile --group training --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements/training.txt
+
+demo: install ## An unmodified pipeline's run lands in a real MLflow server, with no cluster
+	$(BIN)/mlflow-webhook demo
 
 clean: ## Delete what was installed and built here
 	rm -rf .venv $(TRAINING) $(CACHE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

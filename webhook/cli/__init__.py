@@ -14,6 +14,7 @@ _COMMANDS = {
     "serve": "Serve admission reviews over HTTPS.",
     "inject": "Show pods as the webhook would wire them.",
     "explain": "Say whether pods are wired, why, and with what.",
+    "demo": "Run an unmodified pipeline's code into a real MLflow server, with no cluster.",
 }
 
 

@@ -41,7 +41,7 @@ def inject(output: str, **options: Any) -> None:
         click.echo(_json([operations for _, _, operations in results]))
     else:
         for before, after, _ in results:
-            _echo_diff(before, after)
+            echo_diff(before, after)
 
 
 def _wire(document: dict[str, Any], inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
@@ -63,7 +63,8 @@ def _json(results: list[Any]) -> str:
     return json.dumps(results[0] if len(results) == 1 else results, indent=2, ensure_ascii=False)
 
 
-def _echo_diff(before: dict[str, Any], after: dict[str, Any]) -> None:
+def echo_diff(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Print the difference of two objects as YAML, in colours on a terminal."""
     colours = {"+": "green", "-": "red", "@": "cyan"}
     name = str(before.get("metadata", {}).get("name", "pod"))
     lines = difflib.unified_diff(

@@ -1,0 +1,146 @@
+"""Wired environments, tried on a real MLflow server with workspaces: where do the runs land, and with what."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from tests.pods import KFP, pod
+from webhook.cli import cli
+from webhook.core.configuration import Namespace, Platform, Sourced
+from webhook.core.decision import decide
+from webhook.core.patch import patch
+from webhook.core.review import decode_pod
+from webhook.demo.kubelet import container_environment
+from webhook.demo.processes import mlflow_server
+
+jsonpatch = pytest.importorskip("jsonpatch")
+PYTHON = Path(__file__).parents[2] / ".venv-training" / "bin" / "python"
+AS_WRITTEN = "real/kfp-2.17.0-as-written.container-impl.admissionreview.json"
+pytestmark = [
+    pytest.mark.mlflow,
+    pytest.mark.skipif(not PYTHON.exists(), reason="the training environment is missing: run `make install`"),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(PYTHON, tmp_path_factory.mktemp("mlflow")) as url:
+        body = {"name": "team-a"}
+        httpx.post(f"{url}/api/3.0/mlflow/workspaces", json=body, trust_env=False, timeout=30).raise_for_status()
+        yield url
+
+
+def environment(server: str, *, sample: str = KFP, wired: bool = True) -> dict[str, str]:
+    document = copy.deepcopy(pod(sample))
+    seen = decode_pod(json.dumps(document).encode())
+    namespace = Namespace("team-a", {"mlflow-enabled": "true"}, {})
+    decision = decide(seen, namespace=namespace, platform=Platform(tracking_uri=Sourced(server)))
+    if wired:
+        document = jsonpatch.apply_patch(document, patch(seen, decision))
+    given = container_environment(document, "main", secrets={"mlflow-token": {"token": "x"}})
+    return {name: value for name, value in given.items() if name.startswith("MLFLOW_")}
+
+
+def run(code: str, env: dict[str, str], folder: Path) -> str:
+    minimal = {"PATH": f"{PYTHON.parent}:/usr/bin:/bin", "HOME": str(folder)}
+    result = subprocess.run(
+        [PYTHON, "-W", "ignore", "-c", textwrap.dedent(code)],
+        env={**minimal, **env},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout.strip().splitlines()[-1]
+
+
+def found(server: str, run_id: str) -> dict[str, Any]:
+    """Give a run of the workspace team-a; another workspace's would not be found."""
+    headers = {"X-MLFLOW-WORKSPACE": "team-a"}
+    with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=30) as client:
+        data = client.get("runs/get", params={"run_id": run_id}).raise_for_status().json()["run"]
+        experiment = client.get("experiments/get", params={"experiment_id": data["info"]["experiment_id"]}).json()
+    tags = {tag["key"]: tag["value"] for tag in data["data"]["tags"]}
+    return {"experiment": experiment["experiment"]["name"], "name": data["info"]["run_name"], "tags": tags}
+
+
+RUN_ID = "d308ca25-ab18-46a3-a0ec-49f5d322c2d8"
+
+
+@pytest.mark.parametrize(
+    ("code", "experiment", "name"),
+    [
+        (
+            "import mlflow\nwith mlflow.start_run() as r: print(r.info.run_id)",
+            "mlflow-training-pipeline",
+            f"train-model-{RUN_ID}",
+        ),
+        (
+            "import mlflow\nmlflow.set_experiment('own')\nwith mlflow.start_run() as r: print(r.info.run_id)",
+            "own",
+            f"train-model-{RUN_ID}",
+        ),
+        (
+            "import mlflow\nwith mlflow.start_run(run_name='mine') as r: print(r.info.run_id)",
+            "mlflow-training-pipeline",
+            "mine",
+        ),
+        (
+            "import subprocess, sys\n"
+            "code = 'import mlflow\\nwith mlflow.start_run() as r: print(r.info.run_id)'\n"
+            "print(subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True).stdout)",
+            "mlflow-training-pipeline",
+            f"train-model-{RUN_ID}",
+        ),
+        (
+            # the calls of transformers' MLflowCallback: set_experiment by the variable, then start_run
+            "import mlflow, os\nmlflow.set_tracking_uri(os.environ['MLFLOW_TRACKING_URI'])\n"
+            "mlflow.set_experiment(os.environ['MLFLOW_EXPERIMENT_NAME'])\n"
+            "with mlflow.start_run(run_name=None, nested=False) as r: print(r.info.run_id)",
+            "mlflow-training-pipeline",
+            f"train-model-{RUN_ID}",
+        ),
+    ],
+    ids=["fluent", "own-experiment", "own-run-name", "child-process", "hugging-face"],
+)
+def test_a_run_lands_in_the_workspace_with_its_lineage(
+    server: str, tmp_path: Path, code: str, experiment: str, name: str
+) -> None:
+    run_found = found(server, run(code, environment(server), tmp_path))
+    assert (run_found["experiment"], run_found["name"]) == (experiment, name)
+    assert run_found["tags"]["kfp.pipeline_run_id"] == RUN_ID
+    assert run_found["tags"]["k8s.pod.name"] == "mlflow-training-pipeline-2tw4w-system-container-impl-3111081050"
+
+
+def test_the_pipeline_with_its_own_wiring_behaves_as_without_us(server: str, tmp_path: Path) -> None:
+    code = f"""
+        import mlflow
+        mlflow.set_tracking_uri("{server}")
+        mlflow.set_workspace("team-a")
+        mlflow.set_experiment("kfp-training-experiment")
+        with mlflow.start_run(run_name="run-7") as r:
+            mlflow.log_param("model_name", "m")
+        print(r.info.run_id)
+    """
+    for wired in (False, True):
+        env = environment(server, sample=AS_WRITTEN, wired=wired)
+        run_found = found(server, run(code, env, tmp_path))
+        assert (run_found["experiment"], run_found["name"]) == ("kfp-training-experiment", "run-7")
+
+
+def test_the_demo_ends_well() -> None:
+    result = CliRunner().invoke(cli, ["demo"])
+    assert result.exit_code == 0, result.output[-3000:]
+    assert "KFP component: its run is in MLflow" in result.output
+    assert "TrainJob node: its run is in MLflow" in result.output

@@ -1,0 +1,80 @@
+"""`demo`: an unmodified pipeline's and a TrainJob's code, run into a real MLflow server, with no cluster."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+
+import click
+
+from webhook.cli.inject import echo_diff
+from webhook.demo import story as tell
+from webhook.demo.processes import DemoError, mlflow_server, webhook_server
+
+_ROOT = Path(__file__).parents[2]
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave MLflow and its UI running at the end, until Ctrl-C.")
+@click.option(
+    "--training-python",
+    "python",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=_ROOT / ".venv-training" / "bin" / "python",
+    help="The Python of an environment with mlflow and kfp.  [default: that of `make install`]",
+)
+def demo(keep: bool, python: Path) -> None:
+    """Run an unmodified pipeline's code into a real MLflow server, with no cluster.
+
+    Real: the MLflow server with workspaces, the webhook over TLS, the reviews (captured from KFP 2.17.0 and Trainer
+    2.3.0), KFP's executor, the training code. Simulated: the API server, the kubelet, the token (there is no proxy).
+    """
+    examples = _ROOT / "examples"
+    if not python.exists():
+        raise click.ClickException(f"{python} is missing: run `make install`, or name one with --training-python")
+    if not examples.exists():
+        raise click.ClickException("the demo runs from a checkout: the folder examples is missing")
+    try:
+        with tempfile.TemporaryDirectory(prefix="mlflow-webhook-demo-") as name:
+            _tell(examples, python.absolute(), Path(name), keep=keep)
+    except DemoError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _tell(examples: Path, python: Path, folder: Path, *, keep: bool) -> None:
+    _say("starting a real MLflow server with workspaces")
+    with mlflow_server(python, folder) as mlflow:
+        tell.create_workspace(mlflow)
+        _say(f"MLflow is at {mlflow}, with the workspace {tell.NAMESPACE}; starting the webhook over TLS")
+        with webhook_server(mlflow, tell.NAMESPACE, folder) as (url, ca):
+            _say("compiling the unmodified pipeline with kfp")
+            stories = [
+                tell.kfp_story(example=examples / "pipelines" / "unmodified.py", python=python, folder=folder),
+                tell.trainjob_story(example=examples / "trainjob" / "train.py", python=python),
+            ]
+            found = [_one(story, url=url, ca=ca, mlflow=mlflow, python=python, folder=folder) for story in stories]
+        for story, run in zip(stories, found, strict=True):
+            click.secho(f"\n{story.title}: its run is in MLflow", fg="green", bold=True)
+            click.echo(f"  workspace   {tell.NAMESPACE}\n  experiment  {run.experiment}\n  run name    {run.name}")
+            for tag, value in run.tags.items():
+                click.echo(f"  tag         {tag} = {value}")
+            for metric, number in run.metrics.items():
+                click.echo(f"  metric      {metric} = {number:.6f}")
+        click.echo("\nSimulated: the API server, the kubelet, and the token (a placeholder; there is no proxy).")
+        if keep:
+            click.echo(f"MLflow's UI: {mlflow} (Ctrl-C ends it)")
+            threading.Event().wait()
+
+
+def _one(story: tell.Story, *, url: str, ca: Path, mlflow: str, python: Path, folder: Path) -> tell.FoundRun:
+    _say(f"{story.title}: posting the pod's review to {url}/mutate")
+    pod = tell.post_review(story, url=url, ca=ca)
+    echo_diff(story.review["request"]["object"], pod)
+    _say(f"{story.title}: running the code of the container {story.container} with that environment")
+    tell.run_pod(story, pod, python=python, folder=folder)
+    return tell.find_run(mlflow, story)
+
+
+def _say(text: str) -> None:
+    click.secho(f"==> {text}", bold=True)

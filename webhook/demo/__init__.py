@@ -1,0 +1,1 @@
+"""The demo: the real webhook, a real MLflow server and real training code, with no cluster."""

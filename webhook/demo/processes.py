@@ -1,0 +1,103 @@
+"""The processes of the demo: an MLflow server, the webhook, and training code; all on 127.0.0.1, all ended."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+
+
+class DemoError(Exception):
+    """The demo cannot go on, or found something other than it should; the message says what."""
+
+
+def free_port() -> int:
+    """Give a port of 127.0.0.1 that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def mlflow_server(python: Path, folder: Path) -> Iterator[str]:
+    """Run a tracking server with workspaces on an empty store, and give its address."""
+    port = free_port()
+    command = [
+        str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts",
+        "--default-artifact-root", "mlflow-artifacts:/", "--enable-workspaces",
+    ]  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    with _process(command, environment=_outer_environment(), log=folder / "mlflow.log") as process:
+        _wait(process, lambda: httpx.get(f"{url}/health", trust_env=False).is_success, folder / "mlflow.log")
+        yield url
+
+
+@contextmanager
+def webhook_server(tracking_uri: str, namespace: str, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Run the webhook itself, standalone, over TLS, and give its address and its CA's file."""
+    port, ca = free_port(), folder / "webhook-ca.pem"
+    command = [
+        sys.executable, "-m", "webhook.cli", "serve", "--standalone", "--port", str(port), "--ca-file", str(ca),
+        "--namespace", namespace,
+    ]  # fmt: skip
+    environment = {**_outer_environment(), "MLFLOW_WEBHOOK_TRACKING_URI": tracking_uri}
+    with _process(command, environment=environment, log=folder / "webhook.log") as process:
+        _wait(process, lambda: ca.exists() and _listens(port), folder / "webhook.log")
+        yield f"https://127.0.0.1:{port}", ca
+
+
+def run_container(command: list[str], environment: Mapping[str, str], *, python: Path, folder: Path) -> None:
+    """Run a container's code with its environment and nothing else of ours. Raises DemoError when it fails."""
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    minimal = {"PATH": f"{python.parent}:/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(folder)}
+    result = subprocess.run(  # noqa: S603 - the demo's own example code
+        command, env={**minimal, **environment}, cwd=home, capture_output=True, text=True, timeout=300, check=False
+    )
+    if result.returncode:
+        raise DemoError(f"the training code failed:\n{result.stderr[-2000:]}")
+
+
+def _outer_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+
+
+@contextmanager
+def _process(command: list[str], *, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as output:
+        # a group of its own: the MLflow server has children
+        process = subprocess.Popen(  # noqa: S603 - our own commands
+            command, env=dict(environment), stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, 15)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(httpx.TransportError):
+            if ready():
+                return
+        time.sleep(0.2)
+    raise DemoError(f"a server did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
