@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 import textwrap
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ def run(code: str, env: dict[str, str], folder: Path) -> str:
         timeout=120,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    return result.stdout.strip().splitlines()[-1]
+    return re.findall(r"^RUN (\w+)$", result.stdout, re.MULTILINE)[-1]
 
 
 def found(server: str, run_id: str) -> dict[str, Any]:
@@ -82,37 +83,45 @@ RUN_ID = "d308ca25-ab18-46a3-a0ec-49f5d322c2d8"
     ("code", "experiment", "name"),
     [
         (
-            "import mlflow\nwith mlflow.start_run() as r: print(r.info.run_id)",
+            "import mlflow\nwith mlflow.start_run() as r: print('RUN', r.info.run_id)",
             "mlflow-training-pipeline",
             f"train-model-{RUN_ID}",
         ),
         (
-            "import mlflow\nmlflow.set_experiment('own')\nwith mlflow.start_run() as r: print(r.info.run_id)",
+            "import mlflow\nmlflow.set_experiment('own')\nwith mlflow.start_run() as r: print('RUN', r.info.run_id)",
             "own",
             f"train-model-{RUN_ID}",
         ),
         (
-            "import mlflow\nwith mlflow.start_run(run_name='mine') as r: print(r.info.run_id)",
+            "import mlflow\nwith mlflow.start_run(run_name='mine') as r: print('RUN', r.info.run_id)",
             "mlflow-training-pipeline",
             "mine",
         ),
         (
             "import subprocess, sys\n"
-            "code = 'import mlflow\\nwith mlflow.start_run() as r: print(r.info.run_id)'\n"
+            "code = 'import mlflow\\nwith mlflow.start_run() as r: print(\"RUN\", r.info.run_id)'\n"
             "print(subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True).stdout)",
             "mlflow-training-pipeline",
+            f"train-model-{RUN_ID}",
+        ),
+        (
+            # set_experiment leaves its id in the environment, beside the name that was given to the pod
+            "import mlflow, subprocess, sys\nmlflow.set_experiment('own')\n"
+            "code = 'import mlflow\\nwith mlflow.start_run() as r: print(\"RUN\", r.info.run_id)'\n"
+            "print(subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True).stdout)",
+            "own",
             f"train-model-{RUN_ID}",
         ),
         (
             # the calls of transformers' MLflowCallback: set_experiment by the variable, then start_run
             "import mlflow, os\nmlflow.set_tracking_uri(os.environ['MLFLOW_TRACKING_URI'])\n"
             "mlflow.set_experiment(os.environ['MLFLOW_EXPERIMENT_NAME'])\n"
-            "with mlflow.start_run(run_name=None, nested=False) as r: print(r.info.run_id)",
+            "with mlflow.start_run(run_name=None, nested=False) as r: print('RUN', r.info.run_id)",
             "mlflow-training-pipeline",
             f"train-model-{RUN_ID}",
         ),
     ],
-    ids=["fluent", "own-experiment", "own-run-name", "child-process", "hugging-face"],
+    ids=["fluent", "own-experiment", "own-run-name", "child-process", "child-of-own-experiment", "hugging-face"],
 )
 def test_a_run_lands_in_the_workspace_with_its_lineage(
     server: str, tmp_path: Path, code: str, experiment: str, name: str
@@ -131,7 +140,7 @@ def test_the_pipeline_with_its_own_wiring_behaves_as_without_us(server: str, tmp
         mlflow.set_experiment("kfp-training-experiment")
         with mlflow.start_run(run_name="run-7") as r:
             mlflow.log_param("model_name", "m")
-        print(r.info.run_id)
+        print('RUN', r.info.run_id)
     """
     for wired in (False, True):
         env = environment(server, sample=AS_WRITTEN, wired=wired)
