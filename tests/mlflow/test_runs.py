@@ -63,7 +63,7 @@ def run(code: str, env: dict[str, str], folder: Path) -> str:
         timeout=120,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    return re.findall(r"^RUN (\w+)$", result.stdout, re.MULTILINE)[-1]
+    return str(re.findall(r"^RUN (\w+)$", result.stdout, re.MULTILINE)[-1])
 
 
 def found(server: str, run_id: str) -> dict[str, Any]:
