@@ -82,9 +82,10 @@ class Platform:
 class Configuration:
     """What applies to one pod.
 
-    `workspace` None: no workspace. `experiment` None: the workload's own name. `token_secret` None: no token, because
-    the pod names another server than the one the namespace's token is for. `token_optional` None: as the pod asked
-    (required for an explicit request, optional for an implied one). `containers` None: those the workload has.
+    `workspace` None: no workspace. `experiment` None: the workload's own name; empty: none. `token_secret` None: no
+    token, because the pod names another server than the one the namespace's token is for. `token_optional` None: as
+    the pod asked (required for an explicit request, optional for an implied one). `containers` None: those the
+    workload has.
     """
 
     tracking_uri: Sourced[str]
@@ -202,6 +203,14 @@ def parse_experiment(text: str) -> str:
     return text
 
 
+def parse_optional_experiment(text: str) -> str:
+    """Take an experiment's name, or the empty string for none; ValueError says what is expected."""
+    try:
+        return parse_experiment(text) if text else ""
+    except ValueError as error:
+        raise ValueError(f"{error}; or nothing, for none") from None
+
+
 def parse_secret(text: str) -> SecretKey:
     """Take ``name`` or ``name/key``; ValueError says what is expected."""
     name, slash, key = text.partition("/")
@@ -237,7 +246,7 @@ class AnnotationKey(NamedTuple):
 ANNOTATION_KEYS: Mapping[str, AnnotationKey] = {
     "tracking-uri": AnnotationKey("tracking_uri", parse_tracking_uri),
     "workspace": AnnotationKey("workspace", parse_optional_workspace),
-    "experiment": AnnotationKey("experiment", parse_experiment),
+    "experiment": AnnotationKey("experiment", parse_optional_experiment),
     "token-secret": AnnotationKey("token_secret", parse_secret),
     "token-optional": AnnotationKey("token_optional", parse_bool),
     "lineage": AnnotationKey("lineage", parse_bool),
