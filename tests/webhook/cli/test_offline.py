@@ -1,0 +1,167 @@
+"""`inject` and `explain`: the commands that need no cluster."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonpatch
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from tests.pods import FOLDER, KFP, SAMPLES, pod
+from webhook.cli import cli
+
+LABELLED = ["--namespace-label", "mlflow-enabled=true"]
+
+
+def call(*arguments: str, text: str | None = None) -> Result:
+    return CliRunner().invoke(cli, list(arguments), input=text)
+
+
+def on(command: str, document: Any, *arguments: str) -> Result:
+    return call(command, "-f", "-", *arguments, text=yaml.safe_dump(document))
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_the_patch_gives_exactly_the_pod_that_inject_prints(sample: str) -> None:
+    file = str(FOLDER / sample)
+    after = json.loads(call("inject", "-f", file, *LABELLED, "-o", "json").stdout)
+    operations = json.loads(call("inject", "-f", file, *LABELLED, "-o", "patch").stdout)
+    before = json.loads(call("inject", "-f", file, "--namespace-label", "a=b", "-o", "json").stdout)
+    if "mlflow-enabled" not in before["metadata"]["labels"]:
+        assert before["spec"] == pod(sample)["spec"]
+        assert jsonpatch.apply_patch(before, operations) == after
+    assert yaml.safe_load(call("inject", "-f", file, *LABELLED).stdout) == after
+
+
+def test_explain_says_what_each_variable_is_and_where_it_comes_from(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("trackingUri: http://mlflow.example:5000\nenv: {A: b}\n")
+    arguments = ["--config", str(config), "--namespace-annotation", "mlflow.kubeflow.org/experiment=ours"]
+    result = call("explain", "-f", str(FOLDER / KFP), *LABELLED, *arguments, "-o", "json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert (found["decision"], found["reason"]) == ("wired", "wired_by_namespace_label")
+    assert found["workload"] == "kfp_component"
+    (container,) = found["containers"]
+    sources = {variable["name"]: variable["source"] for variable in container["variables"]}
+    assert sources == {
+        "MLFLOW_TRACKING_URI": "platform",
+        "MLFLOW_WORKSPACE": "namespace",
+        "MLFLOW_TRACKING_TOKEN": "built-in default",
+        "MLFLOW_EXPERIMENT_NAME": "namespace annotation",
+        "MLFLOW_WEBHOOK_POD_NAME": "workload",
+        "MLFLOW_RUN_CONTEXT": "workload",
+        "A": "platform",
+    }
+
+
+def test_explain_as_text_names_the_reason_and_the_exit_code_says_not_wired() -> None:
+    result = call("explain", "-f", str(FOLDER / KFP))
+    assert result.exit_code == 3
+    assert "not_enabled" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_explain_does_not_repeat_credentials() -> None:
+    document = copy.deepcopy(pod(KFP))
+    main = next(container for container in document["spec"]["containers"] if container["name"] == "main")
+    main["env"].append({"name": "MLFLOW_TRACKING_PASSWORD", "value": "planted"})
+    for output in ("text", "json"):
+        result = on("explain", document, *LABELLED, "-o", output)
+        assert "foreign_credentials" in result.stdout
+        assert "planted" not in result.output
+
+
+TEMPLATE = {"metadata": {"labels": {"mlflow-enabled": "true"}}, "spec": {"containers": [{"name": "c"}]}}
+NODE = {"spec": {"template": {"spec": {"containers": [{"name": "node"}]}}}}
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"kind": "Deployment", "metadata": {"name": "d"}, "spec": {"template": TEMPLATE}}, "/spec/template/"),
+        ({"kind": "Job", "metadata": {"name": "d"}, "spec": {"template": TEMPLATE}}, "/spec/template/"),
+        (
+            {"kind": "CronJob", "metadata": {"name": "d"}, "spec": {"jobTemplate": {"spec": {"template": TEMPLATE}}}},
+            "/spec/jobTemplate/spec/template/",
+        ),
+        ({"kind": "List", "items": [{"kind": "Pod", **TEMPLATE}]}, "/items/0/"),
+        (
+            {
+                "kind": "ClusterTrainingRuntime",
+                "metadata": {"name": "torch"},
+                "spec": {"template": {"spec": {"replicatedJobs": [{"name": "node", "template": NODE}]}}},
+            },
+            "/spec/template/spec/replicatedJobs/0/template/spec/template/",
+        ),
+    ],
+    ids=["deployment", "job", "cronjob", "list", "runtime"],
+)
+def test_pod_templates_are_wired_where_they_stand(document: dict[str, Any], path: str) -> None:
+    result = on("inject", document, *LABELLED, "-o", "patch")
+    assert result.exit_code == 0, result.output
+    operations = json.loads(result.stdout)
+    assert len(operations) == 2
+    assert all(operation["path"].startswith(path) for operation in operations)
+    assert on("inject", document, *LABELLED).exit_code == 0
+
+
+def test_several_documents_give_several() -> None:
+    text = "\n---\n".join(yaml.safe_dump({"kind": "Pod", **TEMPLATE}) for _ in range(2))
+    assert len(list(yaml.safe_load_all(call("inject", "-f", "-", text=text).stdout))) == 2
+    assert len(json.loads(call("explain", "-f", "-", "-o", "json", text=text).stdout)) == 2
+
+
+def test_strings_that_look_like_numbers_stay_strings() -> None:
+    labels = {"a": "1e3", "b": "0o7", "c": "yes", "d": "2026-01-01", "e": "12", "f": "null"}
+    document = {"kind": "Pod", "metadata": {"labels": labels}, "spec": {"containers": []}}
+    text = on("inject", document).stdout
+    assert yaml.safe_load(text)["metadata"]["labels"] == labels
+    assert "a: '1e3'" in text
+    assert "b: '0o7'" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: [", "not YAML at line"),
+        ("{", "not JSON"),
+        ("", "no document"),
+        ("- a", "not a Kubernetes object"),
+        ("kind: Service", "has no pod template"),
+        ("kind: Deployment", "pod template is missing"),
+        ("kind: Pod\nspec: {containers: [{name: 3}]}", "spec.containers[0].name"),
+        ("kind: AdmissionReview", "without an object"),
+    ],
+)
+def test_what_holds_no_pod_is_refused_with_a_sentence(text: str, sentence: str) -> None:
+    for command in ("inject", "explain"):
+        result = call(command, "-f", "-", text=text)
+        assert result.exit_code == 1
+        assert sentence in result.stderr
+        assert "Traceback" not in result.output
+
+
+def test_a_file_that_is_not_there_and_a_wrong_flag_are_named() -> None:
+    assert "cannot read nowhere" in call("explain", "-f", "nowhere").stderr
+    assert "KEY=VALUE" in call("explain", "-f", "-", "--namespace-label", "x", text="").stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "inject", "explain", "demo"])
+def test_every_command_has_help(command: str) -> None:
+    result = call(command, "--help")
+    assert result.exit_code == 0
+    assert command in call("--help").output
+
+
+def test_a_wrong_configuration_is_refused_before_serving(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("listenPort: many")
+    result = call("serve", "--standalone", "--config", str(config))
+    assert result.exit_code == 1
+    assert 'listenPort: "many"' in result.stderr

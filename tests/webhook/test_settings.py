@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from webhook.core.configuration import Source
+from webhook.settings import SETTINGS, SettingsError, load_settings
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "config.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_the_defaults_are_allowed_and_are_called_defaults() -> None:
+    settings = load_settings(environment={})
+    assert settings.platform.tracking_uri.source is Source.DEFAULT
+    assert settings["shutdownDelay"] == timedelta(seconds=5)
+
+
+def test_the_command_line_goes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, "trackingUri: http://file\nlistenPort: 1\nworkspaces: false\n")
+    environment = {"MLFLOW_WEBHOOK_TRACKING_URI": "http://environment", "MLFLOW_WEBHOOK_LISTEN_PORT": "2"}
+    settings = load_settings(file=file, environment=environment, overrides={"listenPort": "3"})
+    assert settings.platform.tracking_uri == ("http://environment", Source.PLATFORM)
+    assert settings.platform.workspaces == (False, Source.PLATFORM)
+    assert settings["listenPort"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("listenPort: 99999", ["listenPort", '"99999"', "0 to 65535"]),
+        ("trackingUri: mlflow", ["trackingUri", "http://"]),
+        ("trackingUri: http://me:secret@mlflow", ["trackingUri", "no user name"]),
+        ("tokenSecret: A/b", ["tokenSecret", "NAME/KEY"]),
+        ("lookupTimeout: 5", ["lookupTimeout", "10s"]),
+        ("bodyLimit: 7MB", ["bodyLimit", "7Mi"]),
+        ("workspaces: perhaps", ["workspaces", '"true" or "false"']),
+        ("colour: red", ["colour", "is not a setting"]),
+        ("trackingUri: [a]", ["trackingUri", "single value"]),
+        ("env: {MLFLOW_TRACKING_TOKEN: x}", ["MLFLOW_TRACKING_TOKEN", "not allowed"]),
+        ("env: {A: 1}", ["value of A", "quotes"]),
+        ("env: {1-A: x}", ["1-A", "not the name"]),
+        ("- a", ["mapping"]),
+        ("a: [", ["not YAML", "line"]),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_name_and_what_is_allowed(
+    tmp_path: Path, text: str, names: list[str]
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file=write(tmp_path, text), environment={})
+    assert all(name in str(caught.value) for name in names)
+
+
+def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file=write(tmp_path, "listenPort: x\nlogLevel: loud"), environment={"MLFLOW_WEBHOOK_X": "1"})
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_what_kubernetes_sets_for_a_service_is_not_taken_for_a_setting() -> None:
+    links = {"MLFLOW_WEBHOOK_PORT": "tcp://10.0.0.1:443", "MLFLOW_WEBHOOK_SERVICE_HOST": "10.0.0.1"}
+    assert load_settings(environment=links)["listenPort"] == 8443
+
+
+def test_every_setting_has_a_variable_of_its_own_and_help() -> None:
+    assert len({setting.variable for setting in SETTINGS}) == len(SETTINGS)
+    assert all(setting.help.endswith(".") for setting in SETTINGS)
