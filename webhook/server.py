@@ -7,7 +7,8 @@ import logging
 import signal
 import ssl
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -67,6 +68,13 @@ class Server(uvicorn.Server):
         self._shutdown_delay = shutdown_delay
         self._on_drain = on_drain
         self._draining = False
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take signals as uvicorn does, but do not send them to ourselves again at the end: a drained end is a 0."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take SIGTERM or SIGINT; a second one, or Ctrl-C, ends at once."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import ssl
 import subprocess
 import sys
+import time
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,9 +129,62 @@ def test_a_body_that_does_not_come_is_waited_for_no_longer_than_the_limit(server
     assert server.review().status_code == 200
 
 
+@pytest.mark.parametrize("length", [len(BODY) - 100, len(BODY) + 100], ids=["less", "more"])
+def test_a_body_that_lies_about_its_length_harms_nobody(server: Serving, length: int) -> None:
+    with server.connect() as connection:
+        head = f"POST /mutate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        connection.sendall(head.encode() + BODY)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 40")
+    assert server.review().status_code == 200
+
+
+def test_a_half_closed_connection_harms_nobody(server: Serving) -> None:
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /mutate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
+        )
+        connection.unwrap()
+    assert server.review().status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"operation": "DELETE", "object": None},
+        {"resource": {"group": "apps", "version": "v1", "resource": "deployments"}},
+        {"subResource": "ephemeralcontainers"},
+    ],
+    ids=["delete", "another-kind", "subresource"],
+)
+def test_what_creates_no_pod_is_let_through(server: Serving, change: dict[str, Any]) -> None:
+    document = json.loads(BODY)
+    document["request"].update(change)
+    response = server.review(json.dumps(document).encode()).json()["response"]
+    assert (response["allowed"], response["auditAnnotations"]["reason"]) == (True, "not_a_pod_creation")
+    assert "patch" not in response
+
+
+def test_ten_thousand_variables_are_no_trouble(server: Serving) -> None:
+    document = json.loads(BODY)
+    main = document["request"]["object"]["spec"]["containers"][-1]
+    main["env"] = [{"name": f"V{number}", "value": "x"} for number in range(10_000)]
+    response = server.review(json.dumps(document).encode()).json()["response"]
+    assert json.loads(b64decode(response["patch"]))[0]["value"]["name"] == "MLFLOW_TRACKING_URI"
+
+
 def test_the_log_has_a_line_for_each_decision_and_never_the_pod(server: Serving) -> None:
     server.review()
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
     decisions = [line for line in lines if line["event"] == "decision"]
     assert decisions[-1]["reason"] == "wired_by_namespace_label"
     assert "epochs" not in server.log.read_text()
+
+
+def test_sigterm_drains_and_ends_well(server: Serving, tmp_path: Path) -> None:
+    """The last of this module's tests: the server is gone afterwards."""
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert server.request("GET", "/readyz").status_code == 503
+    answer = server.review()
+    assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    assert server.process.wait(20) == 0

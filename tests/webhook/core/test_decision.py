@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import suppress
 from typing import Any
 
 import jsonpatch
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 
 from tests.pods import FOLDER, KFP, SAMPLES, TRAINJOB, pod
 from webhook.core.configuration import Namespace, Platform, SecretKey, Sourced
-from webhook.core.decision import Decision, decide
+from webhook.core.decision import NOT_A_POD_CREATION, Decision, decide
 from webhook.core.patch import patch
 from webhook.core.reasons import Reason
-from webhook.core.review import decode_pod
+from webhook.core.review import MalformedReviewError, decode_pod
 from webhook.core.wiring import SecretRef
+from webhook.core.workload import task_of
 
 LABELLED = Namespace("team-a", {"mlflow-enabled": "true"}, {})
 UNLABELLED = Namespace("team-a", {}, {})
@@ -229,6 +231,86 @@ def test_a_pod_that_is_sent_elsewhere_by_annotation_gets_no_token_unless_it_name
 
 def test_workspaces_can_be_turned_off() -> None:
     assert "MLFLOW_WORKSPACE" not in given_names(run(with_env(), workspaces=Sourced(False)))
+
+
+def test_every_reason_is_reached_here() -> None:
+    """Each row is a pod of its own kind; together they reach the whole closed set."""
+    reached = {run(pod(sample)).reason for sample in SAMPLES} | {
+        run(with_env(), UNLABELLED).reason,
+        run(with_env(), None).reason,
+        run(wired(pod(KFP))).reason,
+        run(with_env(labels={"mlflow-enabled": "false"})).reason,
+        run({"spec": {"containers": [{"name": "c"}]}}).reason,
+        run(other_pod(name="c", command=["mlflow", "server"])).reason,
+        run(other_pod(name="istio-proxy")).reason,
+        run(other_pod(name="c", env=[{"name": name, "value": OURS} for name in ALL])).reason,
+        run({"metadata": {"labels": {"mlflow-enabled": "true"}}}).reason,
+        NOT_A_POD_CREATION.reason,
+    }
+    assert reached == set(Reason)
+
+
+@pytest.mark.parametrize(
+    ("node_name", "task"),
+    [
+        ("W(0).root(0).train-model(0).executor(0)", "train-model"),
+        ("W(0).root(0).train-model-2(0).executor(0)", "train-model-2"),
+        ("W(0).root(0).condition-1(0).train-model-3(0).executor(0)", "train-model-3"),
+        ("W(0).root(0).inner-pipeline(0).train-model(0).executor(0)", "train-model"),
+        ("W(0).root(0).exit-handler-1.onExit(0).notify(0).executor(0)", "notify"),
+        (
+            "W(0).root(0).exit-handler-1(0).for-loop-3(0).iteration-iterations(1:1)(0).iteration-item(0)"
+            ".train-model(0).executor(0)",
+            "train-model",
+        ),
+        ("W.root.train-model.executor", "train-model"),
+        ("W(1).root(1).train-model(2).executor(0)", "train-model"),
+        ("", None),
+        ("W", None),
+        ("executor", None),
+    ],
+)
+def test_the_task_is_read_from_argos_node_name(node_name: str, task: str | None) -> None:
+    assert task_of(node_name) == task
+
+
+def test_the_users_label_and_args_do_not_name_the_run() -> None:
+    document = copy.deepcopy(pod(KFP))
+    document["metadata"]["labels"]["pipeline/runid"] = "user-given"
+    main = next(container for container in document["spec"]["containers"] if container["name"] == "main")
+    main["args"] = ["--pipeline_name", "user-given", "--run_id", "user-given"]
+    assert "user-given" not in str(run(document).containers)
+
+
+def test_a_dollar_sign_in_a_name_is_not_expanded_by_the_kubelet() -> None:
+    document = copy.deepcopy(pod(TRAINJOB))
+    document["metadata"]["labels"]["jobset.sigs.k8s.io/jobset-name"] = "$(HOME)"
+    assert run(document).containers[0].variables[3].value == "$$(HOME)"
+
+
+_ANYTHING: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just([]) | st.just({}) | st.just([1])
+)
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(place for key, item in items for place in places(item, (*at, key)))]
+
+
+@given(st.data())
+def test_no_spoilt_pod_raises_anything_but_malformed(data: st.DataObject) -> None:
+    document = copy.deepcopy(pod(data.draw(st.sampled_from([KFP, TRAINJOB]))))
+    document["metadata"].pop("managedFields", None)
+    place = data.draw(st.sampled_from(places(document)[1:]))
+    target = document
+    for step in place[:-1]:
+        target = target[step]
+    target[place[-1]] = data.draw(_ANYTHING)
+    with suppress(MalformedReviewError):
+        seen = decode_pod(json.dumps(document).encode())
+        for namespace in (LABELLED, None):
+            jsonpatch.apply_patch(document, patch(seen, decide(seen, namespace=namespace, platform=Platform())))
 
 
 def test_every_reason_has_its_own_sentence() -> None:
