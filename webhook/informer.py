@@ -1,0 +1,124 @@
+"""Follows a collection of the API server in a thread: lists it, watches it, and starts again after any failure.
+
+Used for namespaces (webhook.namespaces) and for the objects that the certificates live in (webhook.cluster).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from webhook.kube import KubeClient, KubeError, KubeGoneError, Params, Watch
+
+PAGE = 500
+"""Objects per page of a list: keeps the memory of decoding ten thousand small."""
+FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
+"""Seconds to wait after a first failure, and at most; doubled in between."""
+
+_log = logging.getLogger(__name__)
+
+
+class Follower(Protocol):
+    """Takes what an informer learns. All calls come from the informer's thread."""
+
+    def replaced(self, objects: Iterable[dict[str, Any]]) -> None:
+        """Take all objects that there are."""
+        ...
+
+    def changed(self, type: str, object: dict[str, Any]) -> None:  # noqa: A002 - the event's own words
+        """Take one event: ADDED, MODIFIED or DELETED."""
+        ...
+
+
+class Informer:
+    """Keeps a follower up to date with a collection."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        path: str,
+        follower: Follower,
+        *,
+        params: Params | None = None,
+        metadata_only: bool = False,
+        on_restart: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._client, self._path, self._follower = client, path, follower
+        self._params, self._metadata_only = params or {}, metadata_only
+        self._on_restart = on_restart
+        self._thread = threading.Thread(target=self._run, name=f"informer {path}", daemon=True)
+        self._stopping = threading.Event()
+        self._watch: Watch | None = None
+        self._heard: float | None = None
+        self._synced = False
+
+    def start(self) -> None:
+        """Begin to list and watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, and wait for that (5 seconds at most)."""
+        self._stopping.set()
+        if self._watch:
+            self._watch.close()
+        self._thread.join(5)
+
+    @property
+    def synced(self) -> bool:
+        """Whether the collection has been listed once."""
+        return self._synced
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the API server last said something; it says something every minute (infinite before that)."""
+        return float("inf") if self._heard is None else time.monotonic() - self._heard
+
+    def _run(self) -> None:
+        version: str | None = None
+        wait = FIRST_WAIT
+        while not self._stopping.is_set():
+            try:
+                if version is None:
+                    version = self._list()
+                    _log.info("listed", extra={"path": self._path})
+                self._watch = self._client.watch(
+                    self._path,
+                    resource_version=version,
+                    params=self._params,
+                    seconds=random.randint(300, 600),  # noqa: S311 - so that replicas do not come all at once
+                    metadata_only=self._metadata_only,
+                )
+                for event in self._watch:
+                    self._heard = time.monotonic()
+                    version = event.object["metadata"]["resourceVersion"]
+                    wait = FIRST_WAIT
+                    if event.type != "BOOKMARK":
+                        self._follower.changed(event.type, event.object)
+            except KubeError as error:
+                if self._stopping.is_set():
+                    return
+                if isinstance(error, KubeGoneError):
+                    version = None
+                self._on_restart()
+                _log.warning("watch failed", extra={"path": self._path, "problem": error.message, "retry": wait})
+                self._stopping.wait(wait * random.uniform(0.7, 1.3))  # noqa: S311 - as above
+                wait = min(wait * 2, LONGEST_WAIT)
+
+    def _list(self) -> str:
+        objects: list[dict[str, Any]] = []
+        params = {**self._params, "limit": PAGE}
+        while True:
+            page = self._client.get(self._path, params=params, metadata_only=self._metadata_only)
+            objects += page.get("items") or []
+            token = page["metadata"].get("continue")
+            if not token:
+                break
+            params["continue"] = token
+        self._follower.replaced(objects)
+        self._heard = time.monotonic()
+        self._synced = True
+        return str(page["metadata"]["resourceVersion"])
