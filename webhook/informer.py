@@ -112,7 +112,7 @@ class Informer:
         objects: list[dict[str, Any]] = []
         params = {**self._params, "limit": PAGE}
         while True:
-            page = self._client.get(self._path, params=params, metadata_only=self._metadata_only)
+            page = self._client.list(self._path, params=params, metadata_only=self._metadata_only)
             objects += page.get("items") or []
             token = page["metadata"].get("continue")
             if not token:

@@ -33,6 +33,7 @@ TIMEOUT = 10.0
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+_JSON = "application/json"
 
 Params = Mapping[str, str | int | bool]
 
@@ -139,16 +140,17 @@ class KubeClient:
             raise KubeConfigError(f"cannot use the kubeconfig {file}: {str(error).splitlines()[0]}") from error
         return cls(ApiClient(configuration), namespace=namespace)
 
-    def get(
-        self,
-        path: str,
-        *,
-        params: Params | None = None,
-        metadata_only: bool = False,
-        timeout: float = TIMEOUT,
+    def get(self, path: str, *, metadata_only: bool = False, timeout: float = TIMEOUT) -> dict[str, Any]:
+        """Read an object."""
+        accept = _partial("PartialObjectMetadata") if metadata_only else _JSON
+        return self._call("GET", path, accept=accept, timeout=timeout)
+
+    def list(
+        self, path: str, *, params: Params | None = None, metadata_only: bool = False, timeout: float = TIMEOUT
     ) -> dict[str, Any]:
-        """Read an object or a list."""
-        return self._call("GET", path, params=params, metadata_only=metadata_only, timeout=timeout)
+        """Read a collection, or a page of it (`limit` and `continue` in `params`)."""
+        accept = _partial("PartialObjectMetadataList") if metadata_only else _JSON
+        return self._call("GET", path, params=params, accept=accept, timeout=timeout)
 
     def create(
         self,
@@ -214,7 +216,7 @@ class KubeClient:
             "resourceVersion": resource_version,
             "timeoutSeconds": seconds,
         }
-        headers = {"Accept": _accept("PartialObjectMetadata") if metadata_only else "application/json"}
+        headers = {"Accept": _partial("PartialObjectMetadata") if metadata_only else _JSON}
         timeout = urllib3.Timeout(connect=TIMEOUT, read=silence)
         with _network_errors():
             response = self._send("GET", path, headers, params=query, timeout=timeout, stream=True)
@@ -228,14 +230,13 @@ class KubeClient:
         path: str,
         *,
         body: Any = None,
-        content_type: str = "application/json",
+        content_type: str = _JSON,
         params: Params | None = None,
-        metadata_only: bool = False,
+        accept: str = _JSON,
         timeout: float,
         on_warning: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
-        partial = "PartialObjectMetadataList,PartialObjectMetadata" if metadata_only else ""
-        headers = {"Accept": _accept(*partial.split(",")) if partial else "application/json"}
+        headers = {"Accept": accept}
         content = None
         if body is not None:
             headers["Content-Type"] = content_type
@@ -300,8 +301,8 @@ def _context(file: str, wanted: str | None, current: Mapping[str, Any]) -> Mappi
     return chosen.get("context") or {}
 
 
-def _accept(*kinds: str) -> str:
-    return ",".join(f"application/json;as={kind};g=meta.k8s.io;v=v1" for kind in kinds) + ",application/json"
+def _partial(kind: str) -> str:
+    return f"application/json;as={kind};g=meta.k8s.io;v=v1,application/json"
 
 
 def _plain(value: str | int | bool) -> str:

@@ -127,17 +127,19 @@ class Mutate:
         known = self._namespaces.known(name)
         decision = decide(pod, namespace=known, platform=self._platform)
         # The API server sends a pod without a label of its own only because of its namespace's: if what is known says
-        # otherwise, it is out of date.
-        doubtful = decision.reason in {Reason.NAMESPACE_LOOKUP_FAILED, Reason.NOT_ENABLED}
+        # otherwise, it is out of date. So it may be for a pod that asks for itself: without its namespace's label its
+        # runs would go to the default workspace.
+        undecided = decision.reason in {Reason.NAMESPACE_LOOKUP_FAILED, Reason.NOT_ENABLED}
         depends = decision.configuration is not None
-        if not doubtful and (not depends or self._namespaces.fresh()):
+        doubtful = known is None or not known.enabled or not self._namespaces.fresh()
+        if not undecided and not (depends and doubtful):
             return decision
         try:
             namespace = await self._namespaces.read(name)
         except LookupFailedError as error:
             self._metrics.namespace_lookups.labels("failed").inc()
             _log.warning("namespace look-up failed", extra={"namespace": name, "problem": str(error)})
-            return decide(pod, namespace=None, platform=self._platform) if doubtful else decision
+            return decide(pod, namespace=None, platform=self._platform) if undecided else decision
         self._metrics.namespace_lookups.labels("read").inc()
         return decide(pod, namespace=namespace, platform=self._platform)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from certs.issue import KeyPair
 
 KEEP_ALIVE = 120
 """Seconds; the API server drops idle connections after 90, and must never find one dropped by us first."""
@@ -63,11 +66,34 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """uvicorn's server, which on the first signal goes on serving for a while: the cluster must notice first."""
 
-    def __init__(self, config: uvicorn.Config, *, shutdown_delay: timedelta, on_drain: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        context: ssl.SSLContext,
+        shutdown_delay: timedelta,
+        on_start: Callable[[], None],
+    ) -> None:
         super().__init__(config)
+        self._context = context
         self._shutdown_delay = shutdown_delay
-        self._on_drain = on_drain
-        self._draining = False
+        self._on_start = on_start
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.draining = False
+        """Whether the server has been told to end, and serves on only until the cluster has noticed."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        self._loop = asyncio.get_running_loop()
+        self._on_start()
+        await super().startup(sockets)
+
+    def install(self, certificate: KeyPair) -> None:
+        """Put a certificate into service, from any thread: new handshakes get it at once, open connections go on."""
+        if self._loop is None:
+            load_certificate(self._context, certificate)
+        else:  # in the loop's thread, so that no handshake begins between the certificate and its key
+            self._loop.call_soon_threadsafe(load_certificate, self._context, certificate)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -78,43 +104,38 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take SIGTERM or SIGINT; a second one, or Ctrl-C, ends at once."""
-        if self._draining or sig == signal.SIGINT:
+        if self.draining or sig == signal.SIGINT:
             super().handle_exit(sig, frame)
             return
-        self._draining = True
-        self._on_drain()
+        self.draining = True
         asyncio.get_running_loop().call_later(self._shutdown_delay.total_seconds(), super().handle_exit, sig, frame)
 
 
-def tls_context() -> ssl.SSLContext:
-    """Make a server's context, still without a certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+def load_certificate(context: ssl.SSLContext, certificate: KeyPair) -> None:
+    """Load a certificate and its key into a context.
 
-
-def load_certificate(context: ssl.SSLContext, certificate_pem: bytes, private_key_pem: bytes) -> None:
-    """Put a certificate into service: new handshakes get it at once, open connections go on.
-
-    Python takes certificates from files only, so the key is on disk for a moment, in a folder of its own.
+    Python takes them from files only, so the key is on disk for a moment, in a folder of its own.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "tls.pem")
         path.touch(mode=0o600)
-        path.write_bytes(certificate_pem + private_key_pem)
+        path.write_bytes(certificate.certificate_pem + certificate.private_key_pem)
         context.load_cert_chain(path)
 
 
 def create_server(
     app: ASGIApp,
     *,
-    context: ssl.SSLContext,
+    certificate: KeyPair,
     host: str,
     port: int,
     shutdown_delay: timedelta,
-    on_drain: Callable[[], None],
+    on_start: Callable[[], None] = lambda: None,
 ) -> Server:
-    """Configure the server; its `run` blocks until it has been told to end."""
+    """Configure the server; its `run` blocks until it has been told to end. `on_start` runs when its loop does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_certificate(context, certificate)
     config = uvicorn.Config(
         app,
         host=host,
@@ -131,4 +152,4 @@ def create_server(
         timeout_graceful_shutdown=10,
         ssl_context_factory=lambda *_: context,
     )
-    return Server(config, shutdown_delay=shutdown_delay, on_drain=on_drain)
+    return Server(config, context=context, shutdown_delay=shutdown_delay, on_start=on_start)

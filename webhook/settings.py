@@ -76,6 +76,13 @@ def _optional_name(text: str) -> str:
     return _name(text) if text else ""
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not all(re.fullmatch(r"[A-Za-z0-9.:*-]+", name) for name in names):
+        raise ValueError("DNS names and IP addresses, parted by commas")
+    return names
+
+
 def _optional_bool(text: str) -> bool | None:
     try:
         return None if text == "auto" else parse_bool(text)
@@ -171,6 +178,12 @@ _CERTIFICATES = (
         "For files: the folder of tls.crt and tls.key; they are read again when they change.",
     ),
     Setting("serviceName", _name, "mlflow-webhook", "The Service that the certificate names."),
+    Setting(
+        "certificateNames",
+        _names,
+        "",
+        "Further DNS names and IP addresses for the certificate, for a configuration that calls by URL.",
+    ),
     Setting("namespace", _optional_name, "", "The webhook's own namespace. Empty: the service account's."),
     Setting("configurationName", _name, "mlflow-webhook", "The MutatingWebhookConfiguration whose caBundle is kept."),
     Setting("caSecretName", _name, "mlflow-webhook-ca", "The Secret that holds the CA."),

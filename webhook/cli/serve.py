@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import yaml
 
-from certs.issue import issue_ca, issue_leaf
-from webhook.app import create_app
+from webhook.assembly import ListenError, run_in_cluster, run_standalone
 from webhook.core.configuration import Namespace
 from webhook.core.names import LABEL
-from webhook.logs import configure_logging, decision_writer
-from webhook.metrics import Metrics
-from webhook.mutate import Mutate
+from webhook.kube import KubeClient, KubeConfigError
+from webhook.logs import configure_logging
 from webhook.namespaces import StaticNamespaces
-from webhook.server import create_server, load_certificate, tls_context
-from webhook.settings import ENV_HELP, SETTINGS, Settings, SettingsError, load_settings
-
-_log = logging.getLogger(__name__)
+from webhook.settings import ENV_HELP, SETTINGS, SettingsError, load_settings
 
 
 class _Serve(click.Command):
@@ -34,6 +27,8 @@ class _Serve(click.Command):
 @click.command(cls=_Serve)
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="The configuration file (YAML).")
 @click.option("--standalone", is_flag=True, help="Need no cluster: own certificate, namespaces from the options below.")
+@click.option("--kubeconfig", metavar="FILE", help="The cluster, when not run in one.")
+@click.option("--context", metavar="NAME", help="The context of the kubeconfig.")
 @click.option("--host", help="Set listenAddress.  [standalone: 127.0.0.1]")
 @click.option("--port", help="Set listenPort.")
 @click.option(
@@ -53,6 +48,8 @@ class _Serve(click.Command):
 def serve(
     config: Path | None,
     standalone: bool,
+    kubeconfig: str | None,
+    context: str | None,
     host: str | None,
     port: str | None,
     names: tuple[str, ...],
@@ -60,6 +57,10 @@ def serve(
     ca_file: Path | None,
 ) -> None:
     """Serve admission reviews over HTTPS: POST /mutate, and GET /healthz, /readyz, /metrics."""
+    misplaced = {"--namespace": names, "--namespaces": namespaces_file, "--ca-file": ca_file}
+    if not standalone and any(misplaced.values()):
+        given = ", ".join(name for name, value in misplaced.items() if value)
+        raise click.UsageError(f"{given}: only with --standalone; in a cluster the cluster says it")
     overrides = {"listenAddress": host or ("127.0.0.1" if standalone else None), "listenPort": port}
     try:
         settings = load_settings(
@@ -69,56 +70,17 @@ def serve(
         )
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
-    if not standalone:
-        raise click.UsageError("only --standalone is built so far; the webhook in a cluster comes next")
     configure_logging(form=settings["logFormat"], level=settings["logLevel"])
-    _serve_standalone(settings, StaticNamespaces([*_labelled(names), *_from_file(namespaces_file)]), ca_file)
-
-
-def _serve_standalone(settings: Settings, namespaces: StaticNamespaces, ca_file: Path | None) -> None:
-    now = datetime.now(UTC)
-    host: str = settings["listenAddress"]
-    ca = issue_ca(common_name="mlflow-webhook standalone CA", lifetime=settings["caLifetime"], now=now)
-    leaf = issue_leaf(
-        ca,
-        dns_names=["localhost"],
-        ip_addresses=["127.0.0.1", "::1"],
-        lifetime=settings["caLifetime"],
-        now=now,
-    )
-    context = tls_context()
-    load_certificate(context, leaf.certificate_pem, leaf.private_key_pem)
-    if ca_file:
-        try:
-            ca_file.write_bytes(ca.certificate_pem)
-        except OSError as error:
-            raise click.ClickException(f"cannot write {ca_file}: {error.strerror}") from error
-    metrics = Metrics()
-    draining: list[bool] = []
-    mutate = Mutate(
-        platform=settings.platform,
-        namespaces=namespaces,
-        metrics=metrics,
-        write=decision_writer(form=settings["logFormat"]),
-        body_limit=settings["bodyLimit"],
-        draining=lambda: bool(draining),
-    )
-    problems = {
-        "certificates": lambda: None,  # loaded above, or there is no server
-        "namespaces": lambda: None,  # all given
-        "shutdown": lambda: "shutting down" if draining else None,
-    }
-    server = create_server(
-        create_app(mutate=mutate, metrics=metrics, problems=problems),
-        context=context,
-        host=host,
-        port=settings["listenPort"],
-        shutdown_delay=settings["shutdownDelay"],
-        on_drain=lambda: draining.append(True),
-    )
-    server.run()
-    if not server.started:
-        raise click.ClickException(f"cannot listen on {host} port {settings['listenPort']}")
+    try:
+        if standalone:
+            namespaces = StaticNamespaces([*_labelled(names), *_from_file(namespaces_file)])
+            run_standalone(settings, namespaces, ca_file=ca_file)
+        else:
+            run_in_cluster(settings, KubeClient.from_environment(kubeconfig=kubeconfig, context=context))
+    except (ListenError, KubeConfigError) as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"cannot write {ca_file}: {error.strerror}") from error
 
 
 def _labelled(names: tuple[str, ...]) -> list[Namespace]:

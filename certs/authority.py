@@ -1,0 +1,151 @@
+"""The webhook's certificate authority over time: which CA signs, and which CAs clients must trust. Pure.
+
+A CA is replaced in three steps, so that no client ever meets a certificate it cannot verify:
+
+1. a *next* CA is made. Nothing is signed by it, but clients are told to trust it (it is in the caBundle);
+2. after that has had time to reach every API server it becomes the *current* one, which signs. Its predecessor's key is
+   forgotten, its certificate stays trusted as a *previous* one;
+3. a previous CA is dropped when it expires. No leaf outlives its CA, so by then nobody serves under it.
+
+    AuthorityError
+    └── UnreadableAuthorityError   what was stored is not an authority
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from certs.issue import CLOCK_SKEW, KeyPair, issue_ca
+from certs.renewal import Validity, validity
+
+PROPAGATION = timedelta(minutes=1)
+"""How long a new CA is published before it signs: an API server learns of a changed caBundle by a watch, in seconds."""
+
+_CURRENT, _NEXT, _PREVIOUS = ("ca.crt", "ca.key"), ("next.crt", "next.key"), "previous.crt"
+
+
+class AuthorityError(Exception):
+    """Something is wrong with the authority; the message has no key in it."""
+
+
+class UnreadableAuthorityError(AuthorityError):
+    """What was stored is not an authority."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authority:
+    """The CA that signs, the one that will, and the certificates of those that did."""
+
+    current: KeyPair
+    next: KeyPair | None = None
+    previous: tuple[bytes, ...] = ()
+
+    def bundle(self, now: datetime) -> bytes:
+        """Give the certificates to trust now, as PEM, the current one first."""
+        others = [self.next.certificate_pem] if self.next else []
+        alive = [pem for pem in (*others, *self.previous) if validity(pem).left(now) > timedelta(0)]
+        return b"".join(dict.fromkeys((self.current.certificate_pem, *alive)))
+
+    def to_data(self) -> dict[str, bytes]:
+        """Give what is to be stored: file names and PEM."""
+        data = dict(zip(_CURRENT, (self.current.certificate_pem, self.current.private_key_pem), strict=True))
+        if self.next:
+            data |= dict(zip(_NEXT, (self.next.certificate_pem, self.next.private_key_pem), strict=True))
+        if self.previous:
+            data[_PREVIOUS] = b"".join(self.previous)
+        return data
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, bytes]) -> Authority:
+        """Read what `to_data` gave. Raises UnreadableAuthorityError."""
+        current = _pair(data, *_CURRENT)
+        if current is None:
+            raise UnreadableAuthorityError(f"{_CURRENT[0]} is missing")
+        return cls(
+            current=current,
+            next=_pair(data, *_NEXT),
+            previous=tuple(split_bundle(data.get(_PREVIOUS, b""))),
+        )
+
+
+def advance(
+    authority: Authority | None,
+    *,
+    published: bytes,
+    common_name: str,
+    lifetime: timedelta,
+    now: datetime,
+    propagation: timedelta = PROPAGATION,
+) -> Authority:
+    """Take the next step that is due, if any; the same authority comes back when none is.
+
+    `published` is the caBundle that clients have now. With no authority a new one is made that signs at once; the CAs
+    in `published` stay trusted, since other replicas may still serve under them.
+    """
+    if authority is None:
+        return Authority(
+            current=issue_ca(common_name=common_name, lifetime=lifetime, now=now),
+            previous=tuple(_alive(split_bundle(published), now)),
+        )
+    alive = tuple(_alive(authority.previous, now))
+    if alive != authority.previous:
+        authority = replace(authority, previous=alive)
+    span = _validity(authority.current)
+    if authority.next is None:
+        if not span.due(now):
+            return authority
+        return replace(authority, next=issue_ca(common_name=common_name, lifetime=lifetime, now=now))
+    trusted = authority.next.certificate_pem in split_bundle(published)
+    old_enough = now - _validity(authority.next).not_before >= min(propagation, lifetime / 10)
+    if (trusted and old_enough) or span.left(now) <= timedelta(0):
+        return Authority(current=authority.next, previous=(authority.current.certificate_pem, *authority.previous))
+    return authority
+
+
+def rotate(remembered: KeyPair, *, common_name: str, lifetime: timedelta, now: datetime) -> Authority:
+    """Make an authority anew from the CA that this replica still serves under, with its successor on the way.
+
+    For when the stored one is lost: serving goes on under the old CA until clients trust the new one.
+    """
+    return Authority(current=remembered, next=issue_ca(common_name=common_name, lifetime=lifetime, now=now))
+
+
+def split_bundle(bundle: bytes) -> list[bytes]:
+    """Split PEM into its certificates, each written as `issue_ca` writes them. What is no certificate is left out."""
+    try:
+        certificates = x509.load_pem_x509_certificates(bundle)
+    except ValueError:
+        return []
+    return [certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates]
+
+
+def _alive(certificates: Iterable[bytes], now: datetime) -> Iterable[bytes]:
+    return (pem for pem in certificates if validity(pem).left(now) > timedelta(0))
+
+
+def _validity(pair: KeyPair) -> Validity:
+    return validity(pair.certificate_pem, backdated=CLOCK_SKEW)
+
+
+def _pair(data: Mapping[str, bytes], certificate_name: str, key_name: str) -> KeyPair | None:
+    if not data.get(certificate_name):
+        return None
+    try:
+        certificate = x509.load_pem_x509_certificate(data[certificate_name])
+        key = serialization.load_pem_private_key(data.get(key_name, b""), password=None)
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except (ValueError, TypeError, x509.ExtensionNotFound) as error:
+        raise UnreadableAuthorityError(f"{certificate_name} and {key_name} are not a CA in PEM") from error
+    if key.public_key() != certificate.public_key():
+        raise UnreadableAuthorityError(f"{key_name} does not belong to {certificate_name}")
+    if not constraints.ca:
+        raise UnreadableAuthorityError(f"{certificate_name} is not the certificate of a CA")
+    return KeyPair(
+        certificate_pem=certificate.public_bytes(serialization.Encoding.PEM),
+        private_key_pem=data[key_name],
+    )

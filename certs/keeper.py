@@ -1,0 +1,188 @@
+"""Keeps one replica's certificate valid and trusted, step by step: reads, decides, publishes, stores, issues.
+
+Each replica runs a Keeper. All of them sign their own leaf with the stored CA; the one that leads also makes and
+replaces the CA and tells clients which CAs to trust. Where things are stored is behind the ports below.
+
+    StoreError                a port could not do its work now; the message says why
+    └── StoreConflictError    somebody else wrote first: read again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from certs.authority import PROPAGATION, Authority, UnreadableAuthorityError, advance, rotate, split_bundle
+from certs.issue import CLOCK_SKEW, KeyPair, issue_leaf
+from certs.renewal import validity
+
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=0.5), timedelta(seconds=5)
+"""Between two steps, when nothing wakes the keeper before: while there is no certificate yet, and afterwards."""
+
+
+class StoreError(Exception):
+    """A port could not do its work now."""
+
+
+class StoreConflictError(StoreError):
+    """Somebody else wrote first."""
+
+
+class AuthorityStore(Protocol):
+    """Where the authority is kept for all replicas."""
+
+    def read(self) -> tuple[Mapping[str, bytes], str] | None:
+        """Give the data and its version; None when there is none. Raises StoreError."""
+        ...
+
+    def write(self, data: Mapping[str, bytes], *, version: str | None) -> None:
+        """Replace the data if it still has that version (None: create it). Raises StoreConflictError, StoreError."""
+        ...
+
+
+class TrustBundle(Protocol):
+    """Where clients look up which CAs to trust."""
+
+    def read(self) -> Sequence[bytes] | None:
+        """Give the bundle of each client configuration; None when nothing is configured. Raises StoreError."""
+        ...
+
+    def publish(self, bundle: bytes) -> None:
+        """Write the bundle to all of them. Raises StoreError."""
+        ...
+
+
+class Leadership(Protocol):
+    """Which replica writes."""
+
+    def held(self, now: datetime) -> bool:
+        """Take or keep it if possible, and say whether this replica has it. Raises StoreError."""
+        ...
+
+
+class Events(Protocol):
+    """What the keeper tells its surroundings."""
+
+    def issued(self, leaf: KeyPair, ca: KeyPair) -> None:
+        """Put a new leaf into service."""
+        ...
+
+    def published(self) -> None:
+        """Clients were told which CAs to trust."""
+        ...
+
+    def failed(self, problem: str) -> None:
+        """Something did not work; it will be tried again."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What certificates are to be like."""
+
+    common_name: str
+    dns_names: Sequence[str]
+    ip_addresses: Sequence[str] = ()
+    ca_lifetime: timedelta
+    leaf_lifetime: timedelta
+    propagation: timedelta = PROPAGATION
+
+
+class Keeper:
+    """One replica's certificate. Call `step` from one thread, now and then and whenever something stored changes."""
+
+    def __init__(
+        self, plan: Plan, *, store: AuthorityStore, trust: TrustBundle, leadership: Leadership, events: Events
+    ) -> None:
+        self._plan, self._events = plan, events
+        self._store, self._trust, self._leadership = store, trust, leadership
+        self._ca: KeyPair | None = None
+        self._leaf: KeyPair | None = None
+        self._configured = True
+        self._trusted = False
+
+    def problem(self) -> str | None:
+        """Say why clients cannot verify this replica yet; None from the first time on that they can (or need not)."""
+        if self._leaf is None:
+            return "there is no certificate yet"
+        if self._configured and not self._trusted:
+            return "the webhook configuration's caBundle does not hold our CA yet"
+        return None
+
+    @property
+    def wait(self) -> timedelta:
+        """How long to wait before the next step: short while there is no certificate, or where lifetimes are short."""
+        return FIRST_WAIT if self._leaf is None else min(LONGEST_WAIT, self._plan.leaf_lifetime / 10)
+
+    def step(self, now: datetime) -> None:
+        """Do what is due now. Never raises StoreError: what fails is told to `events`, and due again next time."""
+        try:
+            ca = self._shared_ca(now)
+        except StoreConflictError:
+            ca = self._ca  # another replica was faster; the next step sees what it wrote
+        except StoreError as error:
+            self._events.failed(str(error))
+            ca = self._ca
+        if ca is not None:
+            self._serve_under(ca, now)
+
+    def _shared_ca(self, now: datetime) -> KeyPair | None:
+        stored = self._store.read()
+        authority = self._decode(stored[0]) if stored else None
+        bundles = self._trust.read()
+        # Bundles that differ are as good as none: some client does not have what the others have.
+        published = bundles[0] if bundles and len(set(bundles)) == 1 else b""
+        if self._leadership.held(now):
+            wanted = self._due(authority, published, now)
+            # Trust comes before use: from the moment a CA is stored as the current one, every replica signs with it.
+            bundles = self._publish(wanted.bundle(now), bundles)
+            if wanted != authority:
+                self._store.write(wanted.to_data(), version=stored[1] if stored else None)
+            authority = wanted
+        ca = authority.current if authority else self._ca
+        self._configured = bundles is not None
+        if ca is not None and bundles:
+            self._trusted |= all(ca.certificate_pem in split_bundle(bundle) for bundle in bundles)
+        return ca
+
+    def _decode(self, data: Mapping[str, bytes]) -> Authority | None:
+        try:
+            return Authority.from_data(data)
+        except UnreadableAuthorityError as error:
+            self._events.failed(f"the stored CA cannot be read, and is replaced: {error}")
+            return None
+
+    def _due(self, authority: Authority | None, published: bytes, now: datetime) -> Authority:
+        plan = self._plan
+        if authority is None and self._ca and validity(self._ca.certificate_pem).left(now) > timedelta(0):
+            return rotate(self._ca, common_name=plan.common_name, lifetime=plan.ca_lifetime, now=now)
+        return advance(
+            authority,
+            published=published,
+            common_name=plan.common_name,
+            lifetime=plan.ca_lifetime,
+            now=now,
+            propagation=plan.propagation,
+        )
+
+    def _publish(self, bundle: bytes, bundles: Sequence[bytes] | None) -> Sequence[bytes] | None:
+        if bundles is None:
+            return None
+        if any(present != bundle for present in bundles):
+            self._trust.publish(bundle)
+            self._events.published()
+        return [bundle for _ in bundles]
+
+    def _serve_under(self, ca: KeyPair, now: datetime) -> None:
+        if self._leaf is None or self._ca != ca or validity(self._leaf.certificate_pem, backdated=CLOCK_SKEW).due(now):
+            leaf = issue_leaf(
+                ca,
+                dns_names=self._plan.dns_names,
+                ip_addresses=self._plan.ip_addresses,
+                lifetime=self._plan.leaf_lifetime,
+                now=now,
+            )
+            self._ca, self._leaf = ca, leaf
+            self._events.issued(leaf, ca)

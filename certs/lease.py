@@ -1,0 +1,54 @@
+"""Which replica writes: the rule of a Lease (coordination.k8s.io/v1), as client-go's leader election has it. Pure.
+
+Clocks of different machines are never compared: a replica judges a lease by how long it has itself seen it unchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+DURATION = timedelta(seconds=15)
+"""How long a holder that is no longer heard of keeps the lease."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """What a Lease says. An empty holder means that nobody has it."""
+
+    holder: str
+    renewed: datetime
+    acquired: datetime
+    transitions: int = 0
+    duration: timedelta = DURATION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """A lease, and when it was first seen as it is (by this replica's clock)."""
+
+    lease: Lease | None
+    since: datetime
+
+
+def sight(lease: Lease | None, *, before: Sighting | None, now: datetime) -> Sighting:
+    """Take note of a lease as just read."""
+    if before is not None and before.lease == lease:
+        return before
+    return Sighting(lease=lease, since=now)
+
+
+def claim(sighting: Sighting, *, identity: str, now: datetime) -> Lease | None:
+    """Give the lease to write in order to take or keep it; None while another replica has it."""
+    lease = sighting.lease
+    if lease is not None and lease.holder == identity:
+        return Lease(holder=identity, renewed=now, acquired=lease.acquired, transitions=lease.transitions)
+    if lease is not None and lease.holder and now < sighting.since + lease.duration:
+        return None
+    transitions = 0 if lease is None else lease.transitions + 1
+    return Lease(holder=identity, renewed=now, acquired=now, transitions=transitions)
+
+
+def release(lease: Lease, *, now: datetime) -> Lease:
+    """Give the lease to write in order to hand it over at once."""
+    return Lease(holder="", renewed=now, acquired=lease.acquired, transitions=lease.transitions)

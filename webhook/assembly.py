@@ -1,0 +1,151 @@
+"""Puts the webhook together and runs it: standalone, or in a cluster."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from certs.issue import KeyPair, issue_ca, issue_leaf
+from certs.keeper import Keeper, Plan
+from webhook.app import Problem, create_app
+from webhook.certificates import CertificateEvents, Certificates, FromFiles, SelfSigned
+from webhook.cluster import CONFIGURATIONS, ConfigurationTrust, LeaseLeadership, SecretStore
+from webhook.informer import Informer
+from webhook.kube import KubeClient, group_path
+from webhook.logs import decision_writer
+from webhook.metrics import Metrics
+from webhook.mutate import Mutate, Namespaces
+from webhook.namespaces import NamespaceWatch, StaticNamespaces
+from webhook.server import Server, create_server
+from webhook.settings import Settings
+
+
+class ListenError(Exception):
+    """The server cannot listen where it should."""
+
+
+def run_standalone(settings: Settings, namespaces: StaticNamespaces, *, ca_file: Path | None) -> None:
+    """Serve until told to end, with no cluster. Raises ListenError, and OSError when `ca_file` cannot be written."""
+    ca, leaf = _throw_away(("localhost",), ("127.0.0.1", "::1"), settings)
+    if ca_file:
+        ca_file.write_bytes(ca.certificate_pem)
+    _run(_server(settings, namespaces, Metrics(), certificate=leaf, problems={}, on_start=lambda: None))
+
+
+def run_in_cluster(settings: Settings, client: KubeClient) -> None:
+    """Serve until told to end, in a cluster. Raises ListenError."""
+    metrics = Metrics()
+    namespaces = NamespaceWatch(client, metrics, lookup_timeout=settings["lookupTimeout"])
+    events = CertificateEvents(lambda pair: server.install(pair), metrics)
+    certificates = _certificates(settings, client, events)
+
+    def start() -> None:
+        namespaces.start()
+        certificates.start()
+
+    # Until there is a real certificate, one that nobody trusts: the kubelet's probes do not look at it.
+    _, leaf = _throw_away(("localhost",), (), settings)
+    problems: dict[str, Problem] = {"certificates": certificates.problem, "namespaces": namespaces.problem}
+    server = _server(settings, namespaces, metrics, certificate=leaf, problems=problems, on_start=start)
+    try:
+        _run(server)
+    finally:
+        certificates.stop()
+        namespaces.stop()
+
+
+def _certificates(settings: Settings, client: KubeClient, events: CertificateEvents) -> Certificates:
+    if settings["certificates"] == "files":
+        return FromFiles(Path(settings["certificateDirectory"]), events)
+    namespace = settings["namespace"] or client.namespace
+    secret, configuration = settings["caSecretName"], settings["configurationName"]
+    dns_names, ip_addresses = _service_names(settings["serviceName"], namespace, settings["certificateNames"])
+    plan = Plan(
+        common_name="mlflow-webhook CA",
+        dns_names=dns_names,
+        ip_addresses=ip_addresses,
+        ca_lifetime=settings["caLifetime"],
+        leaf_lifetime=settings["leafLifetime"],
+    )
+    leadership = LeaseLeadership(
+        client,
+        namespace=namespace,
+        name=settings["leaseName"],
+        identity=settings["identity"] or socket.gethostname(),
+    )
+    keeper = Keeper(
+        plan,
+        store=SecretStore(client, namespace=namespace, name=secret),
+        trust=ConfigurationTrust(client, name=configuration),
+        leadership=leadership,
+        events=events,
+    )
+    # The Secret is only looked at now and then: to watch it, the webhook would have to be allowed to list Secrets.
+    return SelfSigned(
+        keeper,
+        leadership,
+        watch=lambda follower: Informer(
+            client,
+            group_path(CONFIGURATIONS, "mutatingwebhookconfigurations"),
+            follower,
+            params={"fieldSelector": f"metadata.name={configuration}"},
+            metadata_only=True,
+        ),
+    )
+
+
+def _service_names(service: str, namespace: str, further: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Give the DNS names and the addresses: the API server asks for ``SERVICE.NAMESPACE.svc``."""
+    dns_names = [f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local", f"{service}.{namespace}"]
+    ip_addresses = []
+    for name in further:
+        try:
+            ip_addresses.append(str(ipaddress.ip_address(name)))
+        except ValueError:
+            dns_names.append(name)
+    return dns_names, ip_addresses
+
+
+def _throw_away(dns_names: Sequence[str], ip_addresses: Sequence[str], settings: Settings) -> tuple[KeyPair, KeyPair]:
+    now = datetime.now(UTC)
+    ca = issue_ca(common_name="mlflow-webhook CA of one process", lifetime=settings["caLifetime"], now=now)
+    leaf = issue_leaf(ca, dns_names=dns_names, ip_addresses=ip_addresses, lifetime=settings["caLifetime"], now=now)
+    return ca, leaf
+
+
+def _server(
+    settings: Settings,
+    namespaces: Namespaces,
+    metrics: Metrics,
+    *,
+    certificate: KeyPair,
+    problems: dict[str, Problem],
+    on_start: Callable[[], None],
+) -> Server:
+    mutate = Mutate(
+        platform=settings.platform,
+        namespaces=namespaces,
+        metrics=metrics,
+        write=decision_writer(form=settings["logFormat"]),
+        body_limit=settings["bodyLimit"],
+        draining=lambda: server.draining,
+    )
+    shutdown: dict[str, Problem] = {"shutdown": lambda: "shutting down" if server.draining else None}
+    server = create_server(
+        create_app(mutate=mutate, metrics=metrics, problems=problems | shutdown),
+        certificate=certificate,
+        host=settings["listenAddress"],
+        port=settings["listenPort"],
+        shutdown_delay=settings["shutdownDelay"],
+        on_start=on_start,
+    )
+    return server
+
+
+def _run(server: Server) -> None:
+    server.run()
+    if not server.started:
+        raise ListenError(f"cannot listen on {server.config.host} port {server.config.port}")
