@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from certs.authority import PROPAGATION, Authority, UnreadableAuthorityError, advance, rotate, split_bundle
+from certs.issue import KeyPair, issue_ca, issue_leaf
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+LIFETIME = timedelta(days=30)
+
+
+def ca(now: datetime = START) -> KeyPair:
+    return issue_ca(common_name="a CA", lifetime=LIFETIME, now=now)
+
+
+def step(authority: Authority | None, now: datetime, published: bytes | None = None) -> Authority:
+    if published is None:
+        published = authority.bundle(now) if authority else b""
+    return advance(authority, published=published, common_name="a CA", lifetime=LIFETIME, now=now)
+
+
+def test_the_first_ca_signs_at_once() -> None:
+    made = step(None, START)
+    assert made.next is None
+    assert split_bundle(made.bundle(START)) == [made.current.certificate_pem]
+
+
+def test_a_lost_authority_is_replaced_and_what_was_trusted_stays_trusted() -> None:
+    old = ca()
+    made = step(None, START, old.certificate_pem)
+    assert split_bundle(made.bundle(START)) == [made.current.certificate_pem, old.certificate_pem]
+
+
+def test_a_young_ca_is_left_alone() -> None:
+    authority = Authority(current=ca())
+    assert step(authority, START + timedelta(days=19)) is authority
+
+
+def test_a_successor_is_made_in_time_and_published_before_it_signs() -> None:
+    authority = Authority(current=ca())
+    now = START + timedelta(days=20)
+    renewed = step(authority, now)
+    assert renewed.next is not None
+    assert renewed.current == authority.current
+    assert renewed.next.certificate_pem in split_bundle(renewed.bundle(now))
+
+
+def test_a_successor_signs_when_it_has_been_trusted_long_enough_and_not_before() -> None:
+    now = START + timedelta(days=20)
+    renewed = step(Authority(current=ca()), now)
+    assert step(renewed, now + PROPAGATION / 2) is renewed
+    assert step(renewed, now + PROPAGATION, b"") is renewed
+    promoted = step(renewed, now + PROPAGATION)
+    assert promoted.current == renewed.next
+    assert promoted.previous == (renewed.current.certificate_pem,)
+
+
+def test_a_successor_that_nobody_could_be_told_of_signs_when_its_predecessor_has_ended() -> None:
+    renewed = step(Authority(current=ca()), START + timedelta(days=20))
+    assert step(renewed, START + LIFETIME, b"").current == renewed.next
+
+
+def test_a_predecessor_is_trusted_until_it_has_ended_and_its_key_is_forgotten() -> None:
+    promoted = step(step(Authority(current=ca()), START + timedelta(days=20)), START + timedelta(days=21))
+    assert len(split_bundle(promoted.bundle(START + timedelta(days=29)))) == 2
+    assert split_bundle(promoted.bundle(START + LIFETIME)) == [promoted.current.certificate_pem]
+    assert step(promoted, START + LIFETIME).previous == ()
+    assert sum(name.endswith(".key") for name in promoted.to_data()) == 1
+
+
+def test_after_a_loss_the_remembered_ca_goes_on_signing_until_its_successor_is_trusted() -> None:
+    remembered = ca()
+    authority = rotate(remembered, common_name="a CA", lifetime=LIFETIME, now=START)
+    assert authority.current == remembered
+    assert step(authority, START + PROPAGATION).current == authority.next
+
+
+def test_what_is_stored_is_read_back_the_same() -> None:
+    authority = Authority(current=ca(), next=ca(), previous=(ca().certificate_pem, ca().certificate_pem))
+    assert Authority.from_data(authority.to_data()) == authority
+
+
+def _leaf(signer: KeyPair) -> KeyPair:
+    return issue_leaf(signer, dns_names=["x"], lifetime=LIFETIME, now=START)
+
+
+GOOD = Authority(current=ca(), next=ca()).to_data()
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "problem"),
+    [
+        ({"ca.crt": b""}, "ca.crt is missing"),
+        ({"ca.crt": b"rubbish"}, "not a CA in PEM"),
+        ({"ca.key": b"rubbish"}, "not a CA in PEM"),
+        ({"ca.key": b""}, "not a CA in PEM"),
+        ({"ca.key": ca().private_key_pem}, "ca.key does not belong to ca.crt"),
+        ({"next.key": ca().private_key_pem}, "next.key does not belong to next.crt"),
+        ({"ca.crt": (pair := _leaf(ca())).certificate_pem, "ca.key": pair.private_key_pem}, "not the certificate of"),
+    ],
+)
+def test_rubbish_is_refused_with_what_is_wrong_and_no_key(spoilt: dict[str, bytes], problem: str) -> None:
+    with pytest.raises(UnreadableAuthorityError, match=problem) as caught:
+        Authority.from_data({**GOOD, **spoilt})
+    assert "PRIVATE" not in str(caught.value)
+
+
+def test_rubbish_in_a_bundle_is_left_out() -> None:
+    assert split_bundle(b"rubbish") == []
+
+
+def test_the_bundle_holds_each_certificate_once() -> None:
+    current = ca()
+    authority = replace(Authority(current=current), previous=(current.certificate_pem,))
+    assert split_bundle(authority.bundle(START)) == [current.certificate_pem]

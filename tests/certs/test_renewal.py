@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from certs.issue import CLOCK_SKEW, issue_ca
+from certs.renewal import Validity, validity
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SPAN = Validity(not_before=START, not_after=START + timedelta(days=30))
+
+
+@pytest.mark.parametrize(("day", "due"), [(-1, True), (0, False), (19, False), (20, True), (29, True), (31, True)])
+def test_a_certificate_is_renewed_after_two_thirds_of_its_life(day: int, due: bool) -> None:
+    assert SPAN.due(START + timedelta(days=day)) is due
+
+
+def test_what_is_left_is_negative_after_the_end() -> None:
+    assert SPAN.left(START + timedelta(days=31)) == -timedelta(days=1)
+
+
+def test_the_time_before_its_making_is_not_part_of_a_short_life() -> None:
+    short = issue_ca(common_name="short", lifetime=timedelta(seconds=30), now=START)
+    span = validity(short.certificate_pem, backdated=CLOCK_SKEW)
+    assert not span.due(START + timedelta(seconds=19))
+    assert span.due(START + timedelta(seconds=20))
+
+
+def test_what_is_no_certificate_is_refused() -> None:
+    with pytest.raises(ValueError, match="PEM"):
+        validity(b"rubbish")
