@@ -86,18 +86,24 @@ class Watch:
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
+        self._closed = False
 
     def __iter__(self) -> Iterator[WatchEvent]:
         """Give events until the server ends the watch. Raises KubeGoneError, KubeUnavailableError."""
-        with _network_errors():
-            for line in _lines(self._response):
-                event = msgspec.json.decode(line)
-                if event["type"] == "ERROR":
-                    raise _error(event["object"].get("code", 500), event["object"])
-                yield WatchEvent(event["type"], event["object"])
+        try:
+            with _network_errors():
+                for line in _lines(self._response):
+                    event = msgspec.json.decode(line)
+                    if event["type"] == "ERROR":
+                        raise _error(event["object"].get("code", 500), event["object"])
+                    yield WatchEvent(event["type"], event["object"])
+        except KubeUnavailableError:
+            if not self._closed:
+                raise
 
     def close(self) -> None:
         """End it; a thread that waits for the next event sees its end."""
+        self._closed = True
         try:
             self._response.shutdown()
         except (ValueError, RuntimeError, OSError):  # it has ended already

@@ -1,0 +1,55 @@
+"""One control plane for all tests of this folder; each test has a namespace of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.trainer import Trainer
+from webhook.kube import KubeClient
+
+_numbers = count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    plane = ControlPlane(tmp_path_factory.mktemp("control-plane"))
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.stop()
+
+
+@pytest.fixture(scope="session")
+def trainer(control_plane: ControlPlane) -> Iterator[Trainer]:
+    controllers = Trainer(control_plane)
+    try:
+        controllers.start()
+        yield controllers
+    finally:
+        controllers.stop()
+
+
+@pytest.fixture
+def admin(control_plane: ControlPlane) -> KubeClient:
+    return control_plane.client()
+
+
+@pytest.fixture
+def namespace(admin: KubeClient) -> str:
+    """A namespace of the test's own. It is left behind: the whole cluster goes in the end."""
+    name = f"test-{next(_numbers)}"
+    admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    return name

@@ -1,0 +1,239 @@
+"""A real control plane for tests: etcd, kube-apiserver with RBAC, kube-controller-manager, on the loopback address."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from certs.issue import issue_ca, issue_leaf
+from tests.cluster.binaries import find
+from webhook.kube import KubeClient
+
+
+def free_port() -> int:
+    """Give a port of the loopback address that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(true: Callable[[], bool], what: str, *, seconds: float = 60, every: float = 0.1) -> None:
+    """Wait for something to become true; the time that it may take is bounded."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds:g} s in vain: {what}")
+        time.sleep(every)
+
+
+class Program:
+    """A process of ours, with its output in a file."""
+
+    def __init__(self, command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [str(part) for part in command], stdout=output, stderr=output, env={**os.environ, **(env or {})}
+            )
+
+    def stop(self, *, seconds: float = 15, with_signal: int = signal.SIGTERM) -> int:
+        """End it, gently at first; gives its exit code."""
+        self.process.send_signal(with_signal)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def tail(self, lines: int = 15) -> str:
+        """Give the end of its output."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class ControlPlane:
+    """One cluster without nodes. Pods are created and never run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"https://127.0.0.1:{free_port()}"
+        self._etcd_url = f"http://127.0.0.1:{free_port()}"
+        self._etcd_peer_url = f"http://127.0.0.1:{free_port()}"
+        self._token = secrets.token_urlsafe(24)
+        self._programs: dict[str, Program] = {}
+        self.ca = folder / "ca.crt"
+        self._write_keys()
+        self.kubeconfig = self.write_kubeconfig("admin", self._token)
+
+    def start(self) -> None:
+        """Start everything, and wait until pods can be created."""
+        self.start_etcd()
+        self.start_apiserver()
+        self._programs["controller-manager"] = Program(
+            [
+                find("kube-controller-manager"),
+                f"--kubeconfig={self.kubeconfig}",
+                f"--authentication-kubeconfig={self.kubeconfig}",
+                f"--authorization-kubeconfig={self.kubeconfig}",
+                f"--service-account-private-key-file={self.folder / 'service-accounts.key'}",
+                f"--root-ca-file={self.ca}",
+                "--use-service-account-credentials",
+                "--leader-elect=false",
+                "--bind-address=127.0.0.1",
+                f"--secure-port={free_port()}",
+            ],
+            self.folder / "controller-manager.log",
+        )
+        admin = self.client()
+        wait_until(
+            lambda: bool(admin.list("/api/v1/namespaces/default/serviceaccounts")["items"]),
+            "the default service account",
+        )
+
+    def stop(self) -> None:
+        """End everything."""
+        for name in ("controller-manager", "apiserver", "etcd"):
+            if program := self._programs.pop(name, None):
+                program.stop(seconds=5)
+
+    def start_etcd(self) -> None:
+        """Start etcd on its data."""
+        self._programs["etcd"] = Program(
+            [
+                find("etcd"),
+                f"--data-dir={self.folder / 'etcd'}",
+                "--unsafe-no-fsync",
+                "--log-level=warn",
+                f"--listen-client-urls={self._etcd_url}",
+                f"--advertise-client-urls={self._etcd_url}",
+                f"--listen-peer-urls={self._etcd_peer_url}",
+                f"--initial-advertise-peer-urls={self._etcd_peer_url}",
+                f"--initial-cluster=default={self._etcd_peer_url}",
+            ],
+            self.folder / "etcd.log",
+        )
+
+    def stop_etcd(self) -> None:
+        """Stop etcd; the API server stays, and can neither read nor write."""
+        self._programs.pop("etcd").stop()
+
+    def start_apiserver(self) -> None:
+        """Start the API server, and wait until it is ready."""
+        self._programs["apiserver"] = Program(
+            [
+                find("kube-apiserver"),
+                f"--etcd-servers={self._etcd_url}",
+                "--bind-address=127.0.0.1",
+                f"--secure-port={self.url.rpartition(':')[2]}",
+                f"--tls-cert-file={self.folder / 'apiserver.crt'}",
+                f"--tls-private-key-file={self.folder / 'apiserver.key'}",
+                f"--token-auth-file={self.folder / 'tokens.csv'}",
+                "--authorization-mode=RBAC",
+                "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+                f"--service-account-key-file={self.folder / 'service-accounts.pub'}",
+                f"--service-account-signing-key-file={self.folder / 'service-accounts.key'}",
+                "--service-cluster-ip-range=10.0.0.0/24",
+                "--allow-privileged=true",
+                "--shutdown-delay-duration=0s",
+            ],
+            self.folder / "apiserver.log",
+        )
+        wait_until(self._ready, "the API server to be ready", seconds=90)
+
+    def stop_apiserver(self) -> None:
+        """Stop the API server; etcd keeps its data."""
+        self._programs.pop("apiserver").stop(seconds=5)
+
+    def _ready(self) -> bool:
+        program = self._programs["apiserver"]
+        if program.process.poll() is not None:
+            raise AssertionError(f"the API server has ended:\n{program.tail()}")
+        try:
+            return httpx.get(f"{self.url}/readyz", verify=self._tls, timeout=2, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def client(self, kubeconfig: Path | None = None) -> KubeClient:
+        """Give a client, of the administrator by default."""
+        return KubeClient.from_environment(kubeconfig=str(kubeconfig or self.kubeconfig))
+
+    def kubectl(self, *arguments: str | Path, stdin: str | None = None, check: bool = True) -> str:
+        """Run kubectl as the administrator; gives its output, errors included when `check` is off."""
+        done = subprocess.run(
+            [find("kubectl"), *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "KUBECONFIG": str(self.kubeconfig)},
+        )
+        if check and done.returncode:
+            raise AssertionError(f"kubectl {' '.join(map(str, arguments))}: {done.stderr}")
+        return done.stdout if check else done.stdout + done.stderr
+
+    def service_account(self, namespace: str, name: str) -> Path:
+        """Give a kubeconfig that holds a real token of a ServiceAccount."""
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+        token = self.client().create(path, request)["status"]["token"]
+        return self.write_kubeconfig(f"{namespace}-{name}", token)
+
+    def write_kubeconfig(self, user: str, token: str) -> Path:
+        """Write a kubeconfig for a bearer token; the API server's certificate, made by itself, is not verified."""
+        document: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": {"server": self.url, "certificate-authority": str(self.ca)}}],
+            "users": [{"name": user, "user": {"token": token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+            "current-context": "test",
+        }
+        file = self.folder / f"{user}.kubeconfig"
+        file.write_text(json.dumps(document))
+        return file
+
+    def compact(self) -> None:
+        """Have etcd forget everything but the present, so that older resource versions are gone."""
+        status = httpx.post(f"{self._etcd_url}/v3/maintenance/status", json={}, trust_env=False).json()
+        revision = status["header"]["revision"]
+        httpx.post(f"{self._etcd_url}/v3/kv/compaction", json={"revision": revision}, trust_env=False)
+
+    @property
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca))
+
+    def _write_keys(self) -> None:
+        now, lifetime = datetime.now(UTC), timedelta(days=1)
+        ca = issue_ca(common_name="API server of the tests", lifetime=lifetime, now=now)
+        leaf = issue_leaf(ca, dns_names=["kubernetes"], ip_addresses=["127.0.0.1"], lifetime=lifetime, now=now)
+        self.ca.write_bytes(ca.certificate_pem)
+        (self.folder / "apiserver.crt").write_bytes(leaf.certificate_pem)
+        (self.folder / "apiserver.key").write_bytes(leaf.private_key_pem)
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+        (self.folder / "service-accounts.key").write_bytes(
+            key.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL, plain)
+        )
+        public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+        (self.folder / "service-accounts.pub").write_bytes(public)
+        (self.folder / "tokens.csv").write_text(f'{self._token},admin,admin,"system:masters"\n')
+
+
+def encoded(content: bytes) -> str:
+    """Give base64 as text, as Kubernetes has it in JSON."""
+    return b64encode(content).decode()

@@ -1,0 +1,90 @@
+"""What the other tests of this folder stand on, and the client that the webhook reads the cluster with."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.binaries import KUBERNETES
+from tests.cluster.controlplane import ControlPlane
+from webhook.kube import (
+    KubeClient,
+    KubeConfigError,
+    KubeConflictError,
+    KubeForbiddenError,
+    KubeInvalidError,
+    KubeNotFoundError,
+    KubeUnavailableError,
+    core_path,
+)
+
+
+def config_map(name: str, **data: str) -> dict[str, object]:
+    return {"metadata": {"name": name}, "data": data}
+
+
+def test_it_is_the_real_api_server(admin: KubeClient) -> None:
+    assert admin.get("/version")["gitVersion"] == KUBERNETES
+
+
+def test_a_service_account_may_do_nothing_that_it_was_not_given(control_plane: ControlPlane, namespace: str) -> None:
+    client = control_plane.client(control_plane.service_account("default", "default"))
+    with pytest.raises(KubeForbiddenError, match="cannot list resource"):
+        client.list(core_path(namespace, "secrets"))
+
+
+def test_errors_have_types_and_the_servers_words(admin: KubeClient, namespace: str) -> None:
+    path = core_path(namespace, "configmaps")
+    admin.create(path, config_map("one"))
+    with pytest.raises(KubeConflictError, match='configmaps "one" already exists'):
+        admin.create(path, config_map("one"))
+    with pytest.raises(KubeNotFoundError):
+        admin.get(core_path(namespace, "configmaps", "two"))
+    with pytest.raises(KubeInvalidError, match="Invalid value"):
+        admin.create(path, config_map("NOT A NAME"))
+
+
+def test_a_server_that_is_not_there_is_unavailable(control_plane: ControlPlane, tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    port = control_plane.url.rpartition(":")[2]
+    file.write_text(control_plane.kubeconfig.read_text().replace(f":{port}", ":1"))
+    with pytest.raises(KubeUnavailableError, match="nothing listens there"):
+        control_plane.client(file).get("/version")
+
+
+def test_a_kubeconfig_that_is_missing_or_broken_is_said_to_be(tmp_path: Path) -> None:
+    with pytest.raises(KubeConfigError, match="nowhere"):
+        KubeClient.from_environment(kubeconfig=str(tmp_path / "nowhere"))
+    broken = tmp_path / "broken"
+    broken.write_text("{}")
+    with pytest.raises(KubeConfigError, match="broken"):
+        KubeClient.from_environment(kubeconfig=str(broken))
+
+
+def test_warnings_of_the_server_are_handed_on(admin: KubeClient, namespace: str) -> None:
+    warnings: list[str] = []
+    pod = {
+        "metadata": {"name": "w"},
+        "spec": {
+            "containers": [
+                {"name": "c", "image": "i", "env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}
+            ]
+        },
+    }
+    admin.create(core_path(namespace, "pods"), pod, params={"dryRun": "All"}, on_warning=warnings.append)
+    assert "hides previous definition" in warnings[0]
+
+
+def test_a_watch_gives_events_and_ends_when_it_is_closed(admin: KubeClient, namespace: str) -> None:
+    path = core_path(namespace, "configmaps")
+    version = admin.list(path)["metadata"]["resourceVersion"]
+    admin.create(path, config_map("seen"))
+    watch = admin.watch(path, resource_version=version, metadata_only=True)
+    threading.Timer(1.0, watch.close).start()
+    started = time.monotonic()
+    events = [(event.type, event.object["metadata"]["name"]) for event in watch]
+    assert ("ADDED", "seen") in events
+    assert time.monotonic() - started < 30
