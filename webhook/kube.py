@@ -127,7 +127,7 @@ class KubeClient:
         """
         configuration = Configuration()
         configuration.retries = False  # what to do about a failure is the caller's decision
-        file = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+        file = kubeconfig or os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")  # noqa: PTH111 - Path raises without a home
         wanted = kubeconfig or context or os.environ.get("KUBECONFIG")
         try:
             if wanted or Path(file).exists():

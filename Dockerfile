@@ -1,0 +1,31 @@
+# The webhook's image: no compiler, no pip, no shell needed; runs as any user on a read-only root file system that has
+# a writable /tmp. The same image runs `token refresh` and `check`.
+ARG PYTHON=python:3.13-slim
+
+FROM ${PYTHON} AS build
+WORKDIR /src
+RUN python -m venv --without-pip /opt/mlflow-webhook
+COPY requirements/runtime.txt requirements/
+RUN pip --disable-pip-version-check --no-cache-dir --python /opt/mlflow-webhook/bin/python \
+        install --require-hashes --only-binary :all: -r requirements/runtime.txt
+COPY webhook webhook
+COPY certs certs
+COPY docker/mlflow-webhook /opt/mlflow-webhook/bin/
+# The two packages are copied as they are: to build a wheel would need build tools that nothing pins here.
+RUN site=$(/opt/mlflow-webhook/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+    && cp -r webhook certs "$site" \
+    && chmod 755 /opt/mlflow-webhook/bin/mlflow-webhook \
+    && ln -s mlflow-webhook /opt/mlflow-webhook/bin/kubectl-mlflow \
+    && /opt/mlflow-webhook/bin/python -m compileall -q "$site"
+
+FROM ${PYTHON}
+LABEL org.opencontainers.image.title="mlflow-webhook" \
+      org.opencontainers.image.description="A mutating admission webhook that wires Kubeflow pods to an MLflow tracking server" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN python -m pip uninstall --yes --quiet pip && rm -rf /usr/local/lib/python3.*/ensurepip
+COPY --from=build /opt/mlflow-webhook /opt/mlflow-webhook
+ENV PATH=/opt/mlflow-webhook/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 65532:65532
+EXPOSE 8443
+ENTRYPOINT ["mlflow-webhook"]
+CMD ["serve"]
