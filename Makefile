@@ -33,8 +33,8 @@ lint: $(BIN)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: install lint ## All tests, with a coverage report
-	$(BIN)/pytest -m "not e2e" --cov --cov-report=term
+test: install lint ## All tests but e2e, with a coverage report (the control plane needs Go, or KUBEBUILDER_ASSETS)
+	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --cov --cov-report=term
 
 format: $(BIN)/.installed ## Format and sort imports
 	$(BIN)/ruff check --fix .

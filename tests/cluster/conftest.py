@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.controlplane import ControlPlane
+from tests.cluster.controlplane import ControlPlane, wait_until
+from tests.cluster.installation import Installation
 from tests.cluster.trainer import Trainer
-from webhook.kube import KubeClient
+from webhook.kube import KubeClient, core_path
 
 _numbers = count()
 
@@ -53,3 +54,41 @@ def namespace(admin: KubeClient) -> str:
     name = f"test-{next(_numbers)}"
     admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
     return name
+
+
+@pytest.fixture(scope="module")
+def installation(control_plane: ControlPlane) -> Iterator[Installation]:
+    """Our manifests, applied; the module starts the replicas it needs."""
+    installed = Installation(control_plane)
+    try:
+        installed.install()
+        yield installed
+    finally:
+        installed.remove()
+
+
+@pytest.fixture
+def labelled(admin: KubeClient) -> str:
+    """A namespace of the test's own that is labelled for MLflow."""
+    name = f"labelled-{next(_numbers)}"
+    admin.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": {"mlflow-enabled": "true"}}})
+    return name
+
+
+@pytest.fixture
+def installed(control_plane: ControlPlane) -> Iterator[Installation]:
+    """An installation of the test's own, from nothing."""
+    installation = Installation(control_plane)
+    try:
+        installation.install()
+        yield installation
+    finally:
+        installation.remove()
+
+
+@pytest.fixture
+def ready(admin: KubeClient, labelled: str) -> str:
+    wait_until(
+        lambda: bool(admin.list(core_path(labelled, "serviceaccounts"))["items"]), "the namespace's service account"
+    )
+    return labelled

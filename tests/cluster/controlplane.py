@@ -53,7 +53,8 @@ class Program:
 
     def stop(self, *, seconds: float = 15, with_signal: int = signal.SIGTERM) -> int:
         """End it, gently at first; gives its exit code."""
-        self.process.send_signal(with_signal)
+        if self.process.poll() is None:
+            self.process.send_signal(with_signal)
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -152,13 +153,14 @@ class ControlPlane:
             ],
             self.folder / "apiserver.log",
         )
-        wait_until(self._ready, "the API server to be ready", seconds=90)
+        wait_until(self.ready, "the API server to be ready", seconds=90)
 
     def stop_apiserver(self) -> None:
         """Stop the API server; etcd keeps its data."""
         self._programs.pop("apiserver").stop(seconds=5)
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
+        """Whether the API server says that it is ready."""
         program = self._programs["apiserver"]
         if program.process.poll() is not None:
             raise AssertionError(f"the API server has ended:\n{program.tail()}")

@@ -1,0 +1,251 @@
+"""Our manifests on the control plane as they are, and replicas of the webhook as the ServiceAccount that they make.
+
+There is no kubelet: a replica is a process, and the Service is a balancer on the loopback address that sends each new
+connection to a replica whose /readyz says so. Only `clientConfig.service` is replaced, by its URL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import re
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from tests.cluster.controlplane import ControlPlane, Program, free_port, wait_until
+from webhook.kube import KubeClient, group_path
+
+ROOT = Path(__file__).parent.parent.parent
+NAMESPACE = NAME = "mlflow-webhook"
+CONFIGURATION = group_path("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", NAME)
+SHORT = {"MLFLOW_WEBHOOK_CA_LIFETIME": "30s", "MLFLOW_WEBHOOK_LEAF_LIFETIME": "6s"}
+"""Lifetimes in which a test can see a CA come and go."""
+EXPLICIT, IMPLIED = "labelled-pods.mlflow.kubeflow.org", "labelled-namespaces.mlflow.kubeflow.org"
+
+
+class Replica:
+    """One process of the webhook."""
+
+    def __init__(self, name: str, kubeconfig: Path, folder: Path, environment: Mapping[str, str]) -> None:
+        self.name, self.port = name, free_port()
+        self.log = folder / f"{name}.log"
+        self._program = Program(
+            [sys.executable, "-m", "webhook.cli", "serve", "--kubeconfig", kubeconfig, "--port", str(self.port)],
+            self.log,
+            {
+                "MLFLOW_WEBHOOK_LISTEN_ADDRESS": "127.0.0.1",
+                "MLFLOW_WEBHOOK_NAMESPACE": NAMESPACE,
+                "MLFLOW_WEBHOOK_IDENTITY": name,
+                "MLFLOW_WEBHOOK_CERTIFICATE_NAMES": "127.0.0.1",
+                "MLFLOW_WEBHOOK_SHUTDOWN_DELAY": "1s",
+                **environment,
+            },
+        )
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask it something, as a probe does: the certificate is not verified."""
+        with httpx.Client(verify=False, trust_env=False, timeout=5) as client:
+            return client.get(f"https://127.0.0.1:{self.port}{path}")
+
+    def ready(self) -> bool:
+        """Whether it takes reviews now."""
+        if self._program.process.poll() is not None:
+            return False
+        try:
+            return self.get("/readyz").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def alive(self) -> bool:
+        """Whether it answers at all."""
+        try:
+            return self.get("/healthz").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Give the log lines of one event."""
+        lines = (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{"))
+        return [line for line in lines if line["event"] == name]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Give the sum of a metric's samples that have these labels."""
+        text = self.get("/metrics").text
+        samples = re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", text, re.MULTILINE)
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(float(value) for given, value in samples if all(pair in given for pair in wanted))
+
+    def review(self, body: bytes) -> dict[str, Any]:
+        """Send it a review; gives the response."""
+        headers = {"Content-Type": "application/json"}
+        with httpx.Client(verify=False, trust_env=False, timeout=10) as client:
+            answer = client.post(f"https://127.0.0.1:{self.port}/mutate", content=body, headers=headers)
+        response: dict[str, Any] = answer.json()["response"]
+        return response
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self._program.process.terminate()
+
+    def wait(self) -> int:
+        """Wait for its end; gives the exit code."""
+        return self._program.stop(seconds=20)
+
+
+class Balancer:
+    """What a Service is to clients: one address for all ready replicas."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.replicas: list[Replica] = []
+        self._turn = itertools.count()
+        self._ready: list[int] = []
+        self._forced: int | None = None
+        self._loop = asyncio.new_event_loop()
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._serve), threading.Thread(target=self._probe)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Close it."""
+        self._stopping.set()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        for thread in self._threads:
+            thread.join(10)
+
+    def send_to(self, replica: Replica) -> None:
+        """Send everything to one replica from now on, ready or not."""
+        self._forced = replica.port
+
+    def knows(self, replica: Replica) -> bool:
+        """Whether a replica gets calls."""
+        return replica.port in self._ready
+
+    def _probe(self) -> None:
+        while not self._stopping.wait(0.1):
+            self._ready = [replica.port for replica in list(self.replicas) if replica.ready()]
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._connect, "127.0.0.1", self.port))
+        self._loop.run_forever()
+        server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OSError):
+                self._loop.run_until_complete(task)
+        self._loop.close()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ready = [self._forced] if self._forced else self._ready
+        if not ready:
+            writer.transport.abort()
+            return
+        try:
+            upstream = await asyncio.open_connection("127.0.0.1", ready[next(self._turn) % len(ready)])
+        except OSError:
+            writer.transport.abort()
+            return
+        await asyncio.gather(_copy(reader, upstream[1]), _copy(upstream[0], writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+    with contextlib.suppress(OSError):
+        writer.close()
+
+
+class Installation:
+    """The webhook as installed by the self-signed overlay."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.plane, self.admin = plane, plane.client()
+        self.folder = plane.folder / f"installation-{time.monotonic_ns()}"
+        self.folder.mkdir()
+        self.balancer = Balancer()
+        self._numbers = itertools.count()
+        self._kubeconfig: Path | None = None
+
+    @property
+    def replicas(self) -> list[Replica]:
+        """Those that run."""
+        return self.balancer.replicas
+
+    def install(self) -> None:
+        """Apply the overlay."""
+        self.plane.kubectl("apply", "--filename=-", stdin=self.manifests())
+        self._kubeconfig = self._kubeconfig or self.plane.service_account(NAMESPACE, NAME)
+
+    def manifests(self) -> str:
+        """Give what kustomize makes of the overlay, with the balancer's URL in place of the Service."""
+        text = self.plane.kubectl("kustomize", ROOT / "manifests" / "overlays" / "self-signed")
+        documents = list(yaml.safe_load_all(text))
+        for document in documents:
+            for entry in document.get("webhooks", []):
+                path = entry["clientConfig"].pop("service")["path"]
+                entry["clientConfig"]["url"] = f"https://127.0.0.1:{self.balancer.port}{path}"
+        return yaml.safe_dump_all(documents)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The webhook's own ServiceAccount's."""
+        assert self._kubeconfig
+        return self._kubeconfig
+
+    def client(self) -> KubeClient:
+        """Give a client that may do what the webhook may."""
+        return self.plane.client(self.kubeconfig)
+
+    def start(self, number: int = 1, environment: Mapping[str, str] | None = None) -> list[Replica]:
+        """Start replicas, all at the same moment, and wait until they are ready and get calls."""
+        started = [
+            Replica(f"replica-{next(self._numbers)}", self.kubeconfig, self.folder, environment or {})
+            for _ in range(number)
+        ]
+        self.replicas.extend(started)
+        for replica in started:
+            wait_until(replica.ready, f"{replica.name} to be ready ({replica.log})")
+        wait_until(lambda: all(map(self.balancer.knows, started)), "the balancer to know them")
+        return started
+
+    def launch(self, environment: Mapping[str, str], *, kubeconfig: Path) -> Replica:
+        """Start a replica that cannot become ready, as somebody else."""
+        replica = Replica(f"replica-{next(self._numbers)}", kubeconfig, self.folder, environment)
+        self.replicas.append(replica)
+        wait_until(replica.alive, f"{replica.name} to answer ({replica.log})")
+        return replica
+
+    def stop(self, *replicas: Replica) -> list[int]:
+        """Stop replicas, as a rollout does; gives their exit codes."""
+        for replica in replicas:
+            replica.terminate()
+        codes = [replica.wait() for replica in replicas]
+        for replica in replicas:
+            self.replicas.remove(replica)
+        return codes
+
+    def decisions(self, **labels: str) -> float:
+        """How many reviews all replicas have answered so."""
+        return sum(replica.metric("mlflow_webhook_decisions_total", **labels) for replica in self.replicas)
+
+    def remove(self) -> None:
+        """Stop the replicas, and delete what they made and what calls them; the rest is as before at the next one."""
+        self.stop(*self.replicas)
+        self.balancer.stop()
+        self.plane.kubectl("delete", "mutatingwebhookconfiguration", NAME, "--ignore-not-found")
+        self.plane.kubectl(
+            "delete", f"secret/{NAME}-ca", f"lease/{NAME}", "--ignore-not-found", f"--namespace={NAMESPACE}"
+        )

@@ -1,0 +1,165 @@
+"""The API server, or what it stands on, goes away and comes back."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certs.issue import KeyPair, issue_ca, issue_leaf
+from tests.cluster.controlplane import ControlPlane, encoded, wait_until
+from tests.cluster.installation import CONFIGURATION, EXPLICIT, SHORT, Installation
+from tests.cluster.stream import pod, wired
+from tests.pods import KFP, review
+from tests.pods import pod as captured
+from webhook.kube import KubeClient, KubeError, KubeUnavailableError, core_path
+
+
+def test_known_namespaces_are_wired_and_certificates_renewed_while_etcd_is_away(
+    control_plane: ControlPlane, installed: Installation, admin: KubeClient, ready: str
+) -> None:
+    (replica,) = installed.start(1, SHORT)
+    document = review(KFP)
+    document["request"]["namespace"] = ready
+    body = json.dumps(document).encode()
+    assert replica.review(body)["auditAnnotations"]["decision"] == "wired"
+    renewals = replica.metric("mlflow_webhook_certificate_renewals_total")
+    control_plane.stop_etcd()
+    try:
+        time.sleep(30)
+        assert replica.ready()
+        assert replica.review(body)["auditAnnotations"]["decision"] == "wired"
+        assert replica.metric("mlflow_webhook_certificate_renewals_total") > renewals
+        assert replica.metric("mlflow_webhook_certificate_failures_total") >= 1
+        assert replica.events("certificate upkeep failed")
+    finally:
+        control_plane.start_etcd()
+        wait_until(control_plane.ready, "the API server to recover", seconds=90)
+    wait_until(lambda: wired(admin, ready), "pods to be wired again", seconds=90)
+
+
+def test_a_restarted_api_server_whose_past_is_gone_is_followed_again(
+    control_plane: ControlPlane, installed: Installation, admin: KubeClient, ready: str
+) -> None:
+    """What the watch last saw lies before what the new API server can tell: it answers 410, and is listed again."""
+    (replica,) = installed.start(1)
+    control_plane.stop_apiserver()
+    control_plane.compact()
+    control_plane.start_apiserver()
+
+    def listed_again() -> bool:
+        return len([line for line in replica.events("listed") if line["path"] == "/api/v1/namespaces"]) >= 2
+
+    wait_until(listed_again, "the namespaces to be listed again")
+    assert replica.metric("mlflow_webhook_namespace_watch_restarts_total") >= 1
+    experiment = "given-afterwards"
+    annotations = {"mlflow.kubeflow.org/experiment": experiment}
+    admin.patch(f"/api/v1/namespaces/{ready}", {"metadata": {"annotations": annotations}})
+
+    def known() -> bool:
+        try:
+            created = admin.create(core_path(ready, "pods"), pod(), params={"dryRun": "All"})
+        except KubeError:
+            return False
+        return any(entry.get("value") == experiment for entry in created["spec"]["containers"][0].get("env", []))
+
+    wait_until(known, "a change of the namespace to be known")
+
+
+def test_without_the_webhook_implied_pods_are_created_unwired_and_explicit_ones_refused(
+    installed: Installation, admin: KubeClient, ready: str
+) -> None:
+    installed.stop(*installed.start(1))
+    implied = captured(KFP)
+    implied = {
+        "metadata": {"name": "implied", "labels": implied["metadata"]["labels"]},
+        "spec": {"containers": implied["spec"]["containers"], "initContainers": implied["spec"]["initContainers"]},
+    }
+    for container in implied["spec"]["containers"] + implied["spec"]["initContainers"]:
+        container.pop("volumeMounts", None)
+    created = admin.create(core_path(ready, "pods"), implied)
+    assert not any(
+        entry["name"].startswith("MLFLOW") for container in created["spec"]["containers"] for entry in container["env"]
+    )
+    with pytest.raises(KubeUnavailableError, match=f'failed calling webhook "{EXPLICIT}"'):
+        admin.create(core_path(ready, "pods"), pod())
+
+
+@pytest.fixture
+def certificate() -> tuple[KeyPair, KeyPair]:
+    now, lifetime = datetime.now(UTC), timedelta(days=1)
+    ca = issue_ca(common_name="somebody else's", lifetime=lifetime, now=now)
+    return ca, issue_leaf(ca, dns_names=["x"], ip_addresses=["127.0.0.1"], lifetime=lifetime, now=now)
+
+
+def _write(folder: Path, leaf: KeyPair) -> None:
+    (folder / "tls.key").write_bytes(leaf.private_key_pem)
+    (folder / "tls.crt").write_bytes(leaf.certificate_pem)
+
+
+def test_a_webhook_that_cannot_look_up_has_explicit_pods_come_again_and_lets_implied_ones_pass(
+    control_plane: ControlPlane,
+    installed: Installation,
+    admin: KubeClient,
+    ready: str,
+    certificate: tuple[KeyPair, KeyPair],
+    tmp_path: Path,
+) -> None:
+    """It has its certificate from files here, and an API server that never answers."""
+    ca, leaf = certificate
+    _write(tmp_path, leaf)
+    lost = tmp_path / "kubeconfig"
+    port = control_plane.url.rpartition(":")[2]
+    lost.write_text(installed.kubeconfig.read_text().replace(f"127.0.0.1:{port}", "127.0.0.1:1"))
+    bundle = encoded(ca.certificate_pem)
+    patch = [{"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": bundle} for index in (0, 1)]
+    admin.patch(CONFIGURATION, patch, content_type="application/json-patch+json")
+    files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(tmp_path)}
+    replica = installed.launch(files, kubeconfig=lost)
+    checks = replica.get("/readyz").json()["checks"]
+    assert checks["namespaces"] == "the namespaces have not been listed yet"
+    installed.balancer.send_to(replica)
+
+    def refusal() -> KubeError | None:
+        try:
+            admin.create(core_path(ready, "pods"), pod(), params={"dryRun": "All"})
+        except KubeError as error:
+            return error
+        return None
+
+    wait_until(lambda: "try again" in str(refusal()), "the webhook's own words")
+    refused = refusal()
+    assert refused
+    assert refused.status == 429
+    assert ready in refused.message
+    created = admin.create(core_path(ready, "pods"), _implied(), params={"dryRun": "All"})
+    assert "namespace_lookup_failed" in created["metadata"]["annotations"]["mlflow.kubeflow.org/decision"]
+
+
+def _implied() -> dict[str, object]:
+    labels = {"jobset.sigs.k8s.io/jobset-name": "job"}
+    return {"metadata": {"name": "i", "labels": labels}, "spec": {"containers": [{"name": "node", "image": "i"}]}}
+
+
+def test_a_certificate_from_files_is_served_and_replaced_when_the_files_change(
+    installed: Installation, admin: KubeClient, ready: str, certificate: tuple[KeyPair, KeyPair], tmp_path: Path
+) -> None:
+    ca, leaf = certificate
+    _write(tmp_path, leaf)
+    bundle = encoded(ca.certificate_pem)
+    patch = [{"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": bundle} for index in (0, 1)]
+    admin.patch(CONFIGURATION, patch, content_type="application/json-patch+json")
+    files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(tmp_path)}
+    (replica,) = installed.start(1, files)
+    wait_until(lambda: wired(admin, ready), "pods to be wired")
+    now = datetime.now(UTC)
+    renewed = issue_leaf(ca, dns_names=["x"], ip_addresses=["127.0.0.1"], lifetime=timedelta(hours=2), now=now)
+    (tmp_path / "tls.key").write_text("rubbish, for a moment")
+    time.sleep(6)
+    assert wired(admin, ready)
+    _write(tmp_path, renewed)
+    wait_until(lambda: len(replica.events("certificate in service")) == 2, "the new certificate")
+    assert wired(admin, ready)

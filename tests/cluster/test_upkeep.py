@@ -1,0 +1,139 @@
+"""What happens over time: certificates are replaced, replicas restart, the API server goes away, things are deleted."""
+
+from __future__ import annotations
+
+import time
+from base64 import b64decode
+
+import pytest
+
+from certs.authority import split_bundle
+from tests.cluster.controlplane import wait_until
+from tests.cluster.installation import CONFIGURATION, NAME, NAMESPACE, SHORT, Installation
+from tests.cluster.stream import Stream, wired
+from webhook.kube import KubeClient, KubeForbiddenError, core_path, group_path
+
+SECRET = core_path(NAMESPACE, "secrets", f"{NAME}-ca")
+
+
+def bundles(admin: KubeClient) -> list[bytes]:
+    entries = admin.get(CONFIGURATION)["webhooks"]
+    return [b64decode(entry["clientConfig"].get("caBundle") or "") for entry in entries]
+
+
+def test_applying_twice_changes_nothing(installed: Installation, admin: KubeClient) -> None:
+    installed.start(1)
+    kinds = "deployment,service,configmap,role,rolebinding,serviceaccount,poddisruptionbudget,networkpolicy"
+
+    def versions() -> str:
+        columns = "--output=custom-columns=:kind,:metadata.name,:metadata.generation,:metadata.resourceVersion"
+        cluster = "mutatingwebhookconfiguration,clusterrole,clusterrolebinding,namespace"
+        named = [installed.plane.kubectl("get", kind, NAME, columns, "--no-headers") for kind in cluster.split(",")]
+        return "\n".join(
+            [*named, installed.plane.kubectl("get", kinds, f"--namespace={NAMESPACE}", columns, "--no-headers")]
+        )
+
+    def settled() -> bool:
+        before = versions()
+        time.sleep(1)
+        return versions() == before
+
+    # The Deployment's status changes until its controller has seen it.
+    wait_until(settled, "the controllers to be done")
+    before = versions()
+    installed.install()
+    assert versions() == before
+    assert all(bundle for bundle in bundles(admin))
+
+
+def test_the_webhook_may_read_nothing_but_namespaces_and_its_own(
+    installed: Installation, admin: KubeClient, ready: str
+) -> None:
+    installed.start(1)
+    admin.create(core_path(ready, "secrets"), {"metadata": {"name": "mlflow-token"}, "data": {}})
+    admin.create(core_path(NAMESPACE, "secrets"), {"metadata": {"name": "somebody-elses"}, "data": {}})
+    theirs = installed.client()
+    for forbidden in (
+        core_path(ready, "secrets"),
+        core_path(ready, "secrets", "mlflow-token"),
+        core_path(NAMESPACE, "secrets"),
+        core_path(NAMESPACE, "secrets", "somebody-elses"),
+        core_path(ready, "pods"),
+        "/api/v1/secrets",
+        "/api/v1/pods",
+        group_path("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations"),
+    ):
+        with pytest.raises(KubeForbiddenError):
+            theirs.get(forbidden)
+    assert theirs.get(SECRET)["data"]["ca.key"]
+
+
+def test_five_replicas_that_start_at_once_end_with_one_ca_and_all_are_ready(
+    installed: Installation, admin: KubeClient, ready: str
+) -> None:
+    replicas = installed.start(5)
+    secrets = admin.list(core_path(NAMESPACE, "secrets"))["items"]
+    assert [secret["metadata"]["name"] for secret in secrets if "ca.crt" in secret.get("data", {})] == [f"{NAME}-ca"]
+    assert all(len(split_bundle(bundle)) == 1 for bundle in bundles(admin))
+    assert all(replica.ready() for replica in replicas)
+    for _ in range(20):
+        assert wired(admin, ready)
+
+
+def test_no_call_fails_while_everything_is_renewed_and_a_replica_restarts(
+    installed: Installation, admin: KubeClient, ready: str
+) -> None:
+    installed.start(2, SHORT)
+    first = bundles(admin)
+    with Stream(admin, ready) as stream:
+        time.sleep(8)
+        assert installed.stop(installed.replicas[0]) == [0]
+        installed.start(1, SHORT)
+        wait_until(lambda: split_bundle(first[0])[0] not in bundles(admin)[0], "the first CA to be gone", seconds=90)
+    print(f"{stream.calls} calls, {len(stream.failures)} failed")  # noqa: T201 - shown by pytest -s
+    assert stream.failures == []
+    assert stream.calls > 300
+    assert all(replica.metric("mlflow_webhook_certificate_renewals_total") > 2 for replica in installed.replicas)
+
+
+def test_a_deleted_configuration_that_comes_back_is_given_its_bundle(
+    installed: Installation, admin: KubeClient, ready: str
+) -> None:
+    (replica,) = installed.start(1)
+    admin.delete(CONFIGURATION)
+    wait_until(lambda: not wired(admin, ready), "the API server to forget it")
+    assert replica.ready()
+    installed.install()
+    wait_until(lambda: wired(admin, ready), "pods to be wired again")
+
+
+def test_a_bundle_that_something_else_overwrote_is_repaired_and_counted(
+    installed: Installation, admin: KubeClient, ready: str
+) -> None:
+    (replica,) = installed.start(1)
+    repairs = replica.metric("mlflow_webhook_ca_bundle_repairs_total")
+    remove = [{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]
+    admin.patch(CONFIGURATION, remove, content_type="application/json-patch+json")
+    wait_until(lambda: all(bundles(admin)), "the repair")
+    wait_until(lambda: wired(admin, ready), "pods to be wired again")
+    assert replica.metric("mlflow_webhook_ca_bundle_repairs_total") == repairs + 1
+    assert replica.events("caBundle written")
+
+
+@pytest.mark.parametrize("loss", ["deleted", "rubbish"])
+def test_a_lost_ca_is_replaced_and_no_call_fails(
+    loss: str, installed: Installation, admin: KubeClient, ready: str
+) -> None:
+    (replica,) = installed.start(1, SHORT)
+    old = split_bundle(bundles(admin)[0])[0]
+    with Stream(admin, ready) as stream:
+        if loss == "deleted":
+            admin.delete(SECRET)
+        else:
+            admin.patch(SECRET, {"data": {"ca.crt": "cnViYmlzaA==", "ca.key": "cnViYmlzaA=="}})
+        wait_until(lambda: split_bundle(bundles(admin)[0])[0] != old, "a new CA that signs", seconds=40)
+        time.sleep(2)
+    assert stream.failures == []
+    if loss == "rubbish":
+        assert "ca.crt" in replica.events("certificate upkeep failed")[0]["problem"]
+        assert replica.metric("mlflow_webhook_certificate_failures_total") >= 1

@@ -1,0 +1,308 @@
+"""Pods on the real API server, sent to the webhook by the configuration that we ship."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonpatch
+import pytest
+
+from tests.cluster.controlplane import wait_until
+from tests.cluster.installation import Installation
+from tests.cluster.other_webhook import OtherWebhook
+from tests.cluster.trainer import Trainer
+from tests.pods import KFP, SAMPLES, TRAINJOB, pod
+from webhook.core.configuration import Namespace, Platform
+from webhook.core.decision import decide
+from webhook.core.patch import patch
+from webhook.core.reasons import Reason
+from webhook.core.review import decode_pod
+from webhook.kube import KubeClient, KubeInvalidError, core_path, group_path
+
+TRAINJOBS = "trainer.kubeflow.org/v1alpha1"
+NEVER_CALLED = [name for name in SAMPLES if any(part in name for part in ("driver", "importer", "initializer"))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def replicas(installation: Installation) -> None:
+    installation.start(1)
+
+
+@pytest.fixture(scope="module")
+def other_webhook() -> Iterator[OtherWebhook]:
+    other = OtherWebhook()
+    yield other
+    other.stop()
+
+
+def plain(sample: str, name: str = "p") -> dict[str, Any]:
+    """A captured pod as somebody could create it again: without what only the controllers' own cluster has."""
+    document = copy.deepcopy(pod(sample))
+    metadata = document["metadata"]
+    document["metadata"] = {
+        "name": name,
+        "labels": metadata.get("labels", {}),
+        "annotations": metadata.get("annotations", {}),
+    }
+    spec = document["spec"]
+    for key in ("serviceAccountName", "serviceAccount", "priority", "preemptionPolicy"):
+        spec.pop(key, None)
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": document["metadata"], "spec": spec}
+
+
+def expected(document: dict[str, Any], namespace: str, *, enabled: bool) -> dict[str, Any]:
+    seen = decode_pod(json.dumps(document).encode())
+    labels = {"mlflow-enabled": "true"} if enabled else {}
+    decision = decide(seen, namespace=Namespace(namespace, labels, {}), platform=Platform())
+    result: dict[str, Any] = jsonpatch.apply_patch(document, patch(seen, decision))
+    return result
+
+
+def environments(document: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
+    """Each container's variables, by what matters: the API server fills in the fieldRef's apiVersion."""
+    return {
+        container["name"]: [
+            (
+                entry["name"],
+                json.dumps(entry.get("value") or entry.get("valueFrom"), sort_keys=True).replace(
+                    '"apiVersion": "v1", ', ""
+                ),
+            )
+            for entry in container.get("env", [])
+        ]
+        for container in document["spec"]["containers"] + document["spec"].get("initContainers", [])
+    }
+
+
+def variables(document: dict[str, Any], container: str) -> list[str]:
+    return [name for name, _ in environments(document)[container]]
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_a_captured_pod_comes_back_as_the_core_says(
+    sample: str, admin: KubeClient, labelled: str, installation: Installation
+) -> None:
+    calls = installation.decisions()
+    document = plain(sample)
+    created = admin.create(core_path(labelled, "pods"), document)
+    assert environments(created) == environments(expected(document, labelled, enabled=True))
+    assert (installation.decisions() == calls) is (sample in NEVER_CALLED)
+
+
+@pytest.mark.parametrize("sample", [KFP, TRAINJOB, *NEVER_CALLED[:2]])
+def test_nothing_is_called_for_an_unlabelled_namespace(
+    sample: str, admin: KubeClient, namespace: str, installation: Installation
+) -> None:
+    calls = installation.decisions()
+    document = plain(sample)
+    created = admin.create(core_path(namespace, "pods"), document)
+    assert environments(created) == environments(document)
+    assert installation.decisions() == calls
+
+
+@pytest.mark.parametrize("namespace_labelled", [True, False])
+@pytest.mark.parametrize("label", ["true", "false", "yes", None])
+@pytest.mark.parametrize("kind", ["kfp", "other"])
+def test_the_table_of_who_is_wired_holds(
+    kind: str, label: str | None, namespace_labelled: bool, admin: KubeClient, labelled: str, namespace: str
+) -> None:
+    document = plain(KFP) if kind == "kfp" else _simple()
+    if label:
+        document["metadata"]["labels"]["mlflow-enabled"] = label
+    created = admin.create(core_path(labelled if namespace_labelled else namespace, "pods"), document)
+    container = "main" if kind == "kfp" else "c"
+    wired = "MLFLOW_TRACKING_URI" in variables(created, container)
+    by_namespace = namespace_labelled and kind == "kfp" and label != "false"
+    assert wired is (label == "true" or by_namespace)
+    if wired:
+        assert ("MLFLOW_WORKSPACE" in variables(created, container)) is namespace_labelled
+
+
+def _simple(**metadata: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "labels": {}, **metadata},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    }
+
+
+def test_a_pod_created_a_moment_after_its_namespace_was_labelled_is_wired(admin: KubeClient) -> None:
+    for number in range(100):
+        name = f"moment-{number}"
+        admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
+        admin.patch(f"/api/v1/namespaces/{name}", {"metadata": {"labels": {"mlflow-enabled": "true"}}})
+        wait_until(lambda name=name: _accounts(admin, name), "the service account", every=0.02)  # type: ignore[misc]
+        created = admin.create(core_path(name, "pods"), plain(KFP))
+        assert variables(created, "main")[:2] == ["MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE"]
+
+
+def test_whatever_the_api_server_sends_because_of_a_new_label_is_wired(
+    admin: KubeClient, namespace: str, installation: Installation
+) -> None:
+    """The API server itself takes some milliseconds to see a label. From its first call on the answer must be right."""
+    path = f"/api/v1/namespaces/{namespace}"
+    wait_until(lambda: _accounts(admin, namespace), "the service account")
+    for _ in range(50):
+        admin.patch(path, {"metadata": {"labels": {"mlflow-enabled": "true"}}})
+        calls = installation.decisions()
+        for _ in range(50):
+            created = admin.create(core_path(namespace, "pods"), plain(KFP), params={"dryRun": "All"})
+            if installation.decisions() > calls:
+                break
+        assert "MLFLOW_WORKSPACE" in variables(created, "main")
+        admin.patch(path, {"metadata": {"labels": {"mlflow-enabled": None}}})
+
+
+def _accounts(admin: KubeClient, namespace: str) -> bool:
+    return bool(admin.list(core_path(namespace, "serviceaccounts"))["items"])
+
+
+def test_a_dry_run_answers_the_same_and_leaves_nothing(admin: KubeClient, labelled: str) -> None:
+    wait_until(lambda: _accounts(admin, labelled), "the service account")
+    path = core_path(labelled, "pods")
+    dry = admin.create(path, plain(KFP), params={"dryRun": "All"})
+    assert admin.list(path)["items"] == []
+    assert environments(admin.create(path, plain(KFP))) == environments(dry)
+
+
+def test_annotations_decide_and_what_is_wrong_with_them_is_said(admin: KubeClient, labelled: str) -> None:
+    path = f"/api/v1/namespaces/{labelled}"
+    admin.patch(path, {"metadata": {"annotations": {"mlflow.kubeflow.org/experiment": "ours"}}})
+    document = plain(KFP)
+    document["metadata"]["annotations"]["mlflow.kubeflow.org/token-secret"] = "NOT/A/NAME"
+    said: list[str] = []
+
+    def wired() -> bool:
+        created = admin.create(core_path(labelled, "pods"), document, params={"dryRun": "All"}, on_warning=said.append)
+        return ("MLFLOW_EXPERIMENT_NAME", '"ours"') in environments(created)["main"]
+
+    wait_until(wired, "the annotation to be known")
+    assert "mlflow.kubeflow.org/token-secret" in said[-1]
+
+
+@pytest.mark.parametrize("name", ["a-first", "z-last"])
+def test_another_webhook_that_adds_variables_is_no_trouble(
+    name: str, admin: KubeClient, labelled: str, other_webhook: OtherWebhook
+) -> None:
+    wait_until(lambda: _accounts(admin, labelled), "the service account")
+    with other_webhook.registered(admin, name, labelled):
+        created = admin.create(core_path(labelled, "pods"), plain(KFP))
+    names = variables(created, "main")
+    assert len(names) == len(set(names))
+    assert {"THEIRS", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"} <= set(names)
+    experiment = dict(environments(created)["main"])["MLFLOW_EXPERIMENT_NAME"]
+    assert (experiment == '"theirs"') is (name == "a-first")  # who comes first is not overruled by who comes later
+
+
+def trainjob(name: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": TRAINJOBS,
+        "kind": "TrainJob",
+        "metadata": {"name": name},
+        "spec": {"runtimeRef": {"name": "torch-distributed"}, **spec},
+    }
+
+
+def pods_of(admin: KubeClient, namespace: str, number: int) -> list[dict[str, Any]]:
+    path = core_path(namespace, "pods")
+    wait_until(lambda: len(admin.list(path)["items"]) >= number, f"{number} pods")
+    found: list[dict[str, Any]] = admin.list(path)["items"]
+    return found
+
+
+def node_value(document: dict[str, Any], name: str) -> str:
+    container = next(container for container in document["spec"]["containers"] if container["name"] == "node")
+    return str(next(entry["value"] for entry in container["env"] if entry["name"] == name))
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_an_unmodified_trainjob_is_wired_on_every_node(
+    nodes: int, trainer: Trainer, admin: KubeClient, labelled: str
+) -> None:
+    body = trainjob("finetune", trainer={"numNodes": nodes})
+    admin.create(group_path(TRAINJOBS, "trainjobs", namespace=labelled), body)
+    for document in pods_of(admin, labelled, nodes):
+        assert node_value(document, "MLFLOW_WORKSPACE") == labelled
+        assert node_value(document, "MLFLOW_EXPERIMENT_NAME") == "finetune"
+        assert json.loads(node_value(document, "MLFLOW_RUN_CONTEXT"))["trainjob.name"] == "finetune"
+
+
+def test_initializers_are_not_wired(trainer: Trainer, admin: KubeClient, labelled: str) -> None:
+    body = trainjob("tune", runtimeRef={"name": "torchtune-llama3.2-1b"})
+    body["spec"]["initializer"] = {
+        "dataset": {"storageUri": "hf://tatsu-lab/alpaca"},
+        "model": {"storageUri": "hf://meta-llama/Llama-3.2-1B-Instruct"},
+    }
+    admin.create(group_path(TRAINJOBS, "trainjobs", namespace=labelled), body)
+    for document in pods_of(admin, labelled, 2):
+        assert not any(name.startswith("MLFLOW") for env in environments(document).values() for name, _ in env)
+
+
+def test_the_launcher_and_the_nodes_of_an_mpi_job_are_wired(trainer: Trainer, admin: KubeClient, labelled: str) -> None:
+    body = trainjob("mpi", runtimeRef={"name": "deepspeed-distributed"}, trainer={"numNodes": 2})
+    admin.create(group_path(TRAINJOBS, "trainjobs", namespace=labelled), body)
+    for document in pods_of(admin, labelled, 1):
+        # There is no kubelet to say that the nodes are ready, for which the launcher waits.
+        status = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+        admin.patch(core_path(labelled, "pods", document["metadata"]["name"]) + "/status", status)
+    documents = pods_of(admin, labelled, 2)
+    jobs = {document["metadata"]["labels"]["jobset.sigs.k8s.io/replicatedjob-name"] for document in documents}
+    assert jobs == {"launcher", "node"}
+    assert all(node_value(document, "MLFLOW_EXPERIMENT_NAME") == "mpi" for document in documents)
+
+
+def test_a_custom_runtime_whose_job_has_another_name_is_wired(
+    trainer: Trainer, admin: KubeClient, labelled: str
+) -> None:
+    runtime = admin.get(group_path(TRAINJOBS, "clustertrainingruntimes", "torch-distributed"))
+    spec = copy.deepcopy(runtime["spec"])
+    spec["template"]["spec"]["replicatedJobs"][0]["name"] = "worker"
+    admin.create(
+        group_path(TRAINJOBS, "trainingruntimes", namespace=labelled),
+        {
+            "apiVersion": TRAINJOBS,
+            "kind": "TrainingRuntime",
+            "metadata": {"name": "custom", "labels": {"trainer.kubeflow.org/framework": "torch"}},
+            "spec": spec,
+        },
+    )
+    body = trainjob("own", runtimeRef={"name": "custom", "kind": "TrainingRuntime"})
+    admin.create(group_path(TRAINJOBS, "trainjobs", namespace=labelled), body)
+    (document,) = pods_of(admin, labelled, 1)
+    assert document["metadata"]["labels"]["jobset.sigs.k8s.io/replicatedjob-name"] == "worker"
+    assert node_value(document, "MLFLOW_EXPERIMENT_NAME") == "own"
+
+
+def test_a_label_by_runtimepatches_is_enough_without_a_namespaces_label(
+    trainer: Trainer, admin: KubeClient, namespace: str
+) -> None:
+    body = trainjob("asks")
+    template = {"spec": {"template": {"metadata": {"labels": {"mlflow-enabled": "true"}}}}}
+    body["spec"]["runtimePatches"] = [
+        {
+            "manager": "example.org/us",
+            "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [{"name": "node", "template": template}]}}},
+        }
+    ]
+    admin.create(group_path(TRAINJOBS, "trainjobs", namespace=namespace), body)
+    (document,) = pods_of(admin, namespace, 1)
+    assert node_value(document, "MLFLOW_TRACKING_URI")
+    assert Reason.WIRED_BY_POD_LABEL in document["metadata"]["annotations"]["mlflow.kubeflow.org/decision"]
+
+
+def test_a_native_sidecar_is_left_alone(admin: KubeClient, labelled: str) -> None:
+    wait_until(lambda: _accounts(admin, labelled), "the service account")
+    document = plain(TRAINJOB)
+    document["spec"].setdefault("initContainers", []).append({"name": "proxy", "image": "i", "restartPolicy": "Always"})
+    created = admin.create(core_path(labelled, "pods"), document)
+    assert not any(name.startswith("MLFLOW") for name in variables(created, "proxy"))
+    assert "MLFLOW_TRACKING_URI" in variables(created, "node")
+
+
+def test_a_body_that_is_no_pod_is_still_the_api_servers_to_refuse(admin: KubeClient, labelled: str) -> None:
+    with pytest.raises(KubeInvalidError):
+        admin.create(core_path(labelled, "pods"), {"metadata": {"name": "p"}, "spec": {"containers": []}})
