@@ -1,0 +1,105 @@
+"""`make e2e`: the whole, as a user has it, in the cluster that KUBECONFIG names. Changes that cluster."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster import ROOT, TRAINING_IMAGE, apply, build, kubectl, wait_until
+from webhook import __version__
+from webhook.kube import KubeClient
+
+SERVER = """
+mkdir -p /data && exec mlflow server --host 0.0.0.0 --port 5000 --workers 1 --enable-workspaces --allowed-hosts '*' \
+  --backend-store-uri sqlite:////data/mlflow.db --artifacts-destination /data/artifacts \
+  --default-artifact-root mlflow-artifacts:/
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.fixture(scope="session")
+def admin() -> KubeClient:
+    if "KUBECONFIG" not in os.environ:
+        pytest.skip("set KUBECONFIG to a cluster that may be changed")
+    return KubeClient.from_environment()
+
+
+@pytest.fixture(scope="session")
+def installed(admin: KubeClient) -> None:
+    """The webhook: image from the Dockerfile, `kubectl apply -k`, rollout complete."""
+    paths = ["requirements/runtime.txt", "webhook", "certs", "docker"]
+    seconds = build(f"mlflow-webhook:{__version__}", *paths, dockerfile="Dockerfile")
+    print(f"\nimage built and loaded in {seconds:.0f} s")  # noqa: T201 - figures for the reader
+    kubectl("apply", "--kustomize", ROOT / "manifests/overlays/self-signed")
+    kubectl("rollout", "restart", "deployment/mlflow-webhook", "--namespace=mlflow-webhook")
+    kubectl("rollout", "status", "deployment/mlflow-webhook", "--namespace=mlflow-webhook", "--timeout=120s")
+
+
+@pytest.fixture(scope="session")
+def training_image() -> str:
+    build(TRAINING_IMAGE, "requirements/training.txt", "examples", dockerfile="tests/e2e/images/training/Dockerfile")
+    return TRAINING_IMAGE
+
+
+@pytest.fixture(scope="session")
+def mlflow(admin: KubeClient, training_image: str) -> None:
+    """An MLflow server with workspaces where the webhook's default says it is; no proxy before it."""
+    labels = {"app": "mlflow-tracking-server"}
+    container = {
+        "name": "server",
+        "image": training_image,
+        "command": ["sh", "-c", SERVER],
+        "ports": [{"containerPort": 5000}],
+        "readinessProbe": {"httpGet": {"path": "/health", "port": 5000}, "periodSeconds": 1},
+    }
+    apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kubeflow"}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "mlflow-tracking-server", "namespace": "kubeflow"},
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "strategy": {"type": "Recreate"},
+                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "mlflow-tracking-server", "namespace": "kubeflow"},
+            "spec": {"selector": labels, "ports": [{"port": 5000}]},
+        },
+    )
+    kubectl("rollout", "status", "deployment/mlflow-tracking-server", "--namespace=kubeflow", "--timeout=240s")
+
+
+@pytest.fixture(scope="session")
+def team(mlflow: None, installed: None, admin: KubeClient) -> str:
+    """The namespace team-a: made, labelled, a workspace, with a token."""
+    kubectl("delete", "namespace", "team-a", "--ignore-not-found", "--timeout=120s")
+    kubectl("create", "namespace", "team-a")
+    kubectl("label", "namespace", "team-a", "mlflow-enabled=true")
+    kubectl("create", "secret", "generic", "mlflow-token", "--namespace=team-a", "--from-literal=token=a-placeholder")
+    make = "import mlflow; mlflow.create_workspace('team-a')"
+    in_server("-c", f"import contextlib\nwith contextlib.suppress(Exception):\n    {make}")
+    path = "/api/v1/namespaces/team-a/serviceaccounts/default"
+    wait_until(lambda: bool(admin.get(path)), "the default service account")
+    return "team-a"
+
+
+def in_server(*arguments: str) -> str:
+    """Run Python beside the MLflow server, in workspace team-a; gives what it prints."""
+    return kubectl(
+        "exec", "--namespace=kubeflow", "deployment/mlflow-tracking-server", "--",
+        "env", "MLFLOW_TRACKING_URI=http://127.0.0.1:5000", "MLFLOW_WORKSPACE=team-a", "python", *arguments,
+    )  # fmt: skip
