@@ -6,10 +6,11 @@ import time
 from base64 import b64decode
 
 import pytest
+import yaml
 
 from certs.authority import split_bundle
-from tests.cluster.controlplane import wait_until
-from tests.cluster.installation import CONFIGURATION, NAME, NAMESPACE, SHORT, Installation
+from tests.cluster.controlplane import ControlPlane, wait_until
+from tests.cluster.installation import CONFIGURATION, NAME, NAMESPACE, ROOT, SHORT, Installation
 from tests.cluster.stream import Stream, wired
 from webhook.kube import KubeClient, KubeForbiddenError, core_path, group_path
 
@@ -137,3 +138,32 @@ def test_a_lost_ca_is_replaced_and_no_call_fails(
     if loss == "rubbish":
         assert "ca.crt" in replica.events("certificate upkeep failed")[0]["problem"]
         assert replica.metric("mlflow_webhook_certificate_failures_total") >= 1
+
+
+def test_every_overlay_and_component_builds_and_is_taken_by_the_api_server(
+    installed: Installation, control_plane: ControlPlane
+) -> None:
+    manifests = ROOT / "manifests"
+    for overlay in ("self-signed", "cert-manager"):
+        folder = manifests / "overlays" / f".test-{overlay}"
+        folder.mkdir()
+        try:
+            (folder / "kustomization.yaml").write_text(
+                yaml.safe_dump(
+                    {
+                        "resources": [f"../{overlay}"],
+                        "components": ["../../components/prometheus", "../../components/grafana"],
+                    }
+                )
+            )
+            built = list(yaml.safe_load_all(control_plane.kubectl("kustomize", folder)))
+        finally:
+            (folder / "kustomization.yaml").unlink()
+            folder.rmdir()
+        kinds = {document["kind"] for document in built}
+        assert {"Deployment", "MutatingWebhookConfiguration", "ServiceMonitor", "PrometheusRule"} <= kinds
+        # What other operators define is not known to this API server.
+        ours = [
+            document for document in built if "." not in document["apiVersion"] or "k8s.io" in document["apiVersion"]
+        ]
+        control_plane.kubectl("apply", "--dry-run=server", "--filename=-", stdin=yaml.safe_dump_all(ours))

@@ -1,0 +1,155 @@
+"""What is written twice, in manifests and in code, is the same; tests/cluster installs the manifests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from webhook import __version__, mutate
+from webhook.cluster import CONFIGURATIONS
+from webhook.core.configuration import Platform
+from webhook.core.names import LABEL
+from webhook.metrics import Metrics
+from webhook.settings import SETTINGS, load_settings
+
+MANIFESTS = Path(__file__).parent.parent.parent / "manifests"
+FILES = sorted(path for path in MANIFESTS.rglob("*.yaml") if path.name not in {"kustomization.yaml", "config.yaml"})
+
+
+def documents(*parts: str) -> list[dict[str, Any]]:
+    return [found for found in yaml.safe_load_all(MANIFESTS.joinpath(*parts).read_text()) if found]
+
+
+def of_kind(kind: str, *parts: str) -> dict[str, Any]:
+    return next(document for document in documents(*parts) if document["kind"] == kind)
+
+
+DEPLOYMENT = of_kind("Deployment", "base", "deployment.yaml")
+POD = DEPLOYMENT["spec"]["template"]["spec"]
+CONTAINER = POD["containers"][0]
+WEBHOOKS = {
+    entry["name"]: entry for entry in of_kind("MutatingWebhookConfiguration", "base", "webhook.yaml")["webhooks"]
+}
+EXPLICIT, IMPLIED = WEBHOOKS["labelled-pods.mlflow.kubeflow.org"], WEBHOOKS["labelled-namespaces.mlflow.kubeflow.org"]
+
+
+def setting(name: str) -> Any:
+    return load_settings(file=None, environment={})[name]
+
+
+def test_there_are_two_entries() -> None:
+    assert len(WEBHOOKS) == 2
+
+
+def test_the_port_is_the_one_that_is_listened_on() -> None:
+    (port,) = CONTAINER["ports"]
+    assert port["containerPort"] == setting("listenPort")
+    (served,) = of_kind("Service", "base", "service.yaml")["spec"]["ports"]
+    assert served["targetPort"] == port["name"]
+    assert all(entry["clientConfig"]["service"]["port"] == served["port"] for entry in WEBHOOKS.values())
+
+
+def test_names_are_those_of_the_settings() -> None:
+    for entry in WEBHOOKS.values():
+        service = entry["clientConfig"]["service"]
+        assert (service["path"], service["name"]) == (mutate.PATH, setting("serviceName"))
+        assert service["namespace"] == of_kind("Namespace", "base", "namespace.yaml")["metadata"]["name"]
+    configuration = of_kind("MutatingWebhookConfiguration", "base", "webhook.yaml")
+    assert configuration["metadata"]["name"] == setting("configurationName")
+    assert configuration["apiVersion"] == CONFIGURATIONS
+
+
+def test_probes_and_variables_and_files_are_what_serve_knows() -> None:
+    assert CONTAINER["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert CONTAINER["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    variables = {entry["name"] for entry in CONTAINER["env"]}
+    files = documents("overlays", "cert-manager", "deployment.yaml")[0]["spec"]["template"]["spec"]
+    variables |= {entry["name"] for entry in files["containers"][0]["env"]}
+    assert variables <= {found.variable for found in SETTINGS}
+    mounts = {mount["name"]: mount["mountPath"] for mount in files["containers"][0]["volumeMounts"]}
+    assert mounts["certificate"] == setting("certificateDirectory")
+
+
+def test_the_shipped_configuration_is_valid_and_says_what_the_defaults_say() -> None:
+    shipped = load_settings(file=MANIFESTS / "base" / "config.yaml", environment={}).platform
+    default = Platform()
+    assert shipped.tracking_uri.value == default.tracking_uri.value
+    assert shipped.token_secret.value == default.token_secret.value
+    assert shipped.workspaces.value == default.workspaces.value
+
+
+def test_there_is_time_to_drain() -> None:
+    assert POD["terminationGracePeriodSeconds"] > setting("shutdownDelay").total_seconds() + 10
+
+
+def test_the_two_entries_never_match_the_same_pod() -> None:
+    assert EXPLICIT["objectSelector"] == {"matchLabels": {LABEL: "true"}}
+    assert IMPLIED["objectSelector"] == {
+        "matchExpressions": [{"key": LABEL, "operator": "NotIn", "values": ["true", "false"]}]
+    }
+    assert IMPLIED["namespaceSelector"]["matchLabels"] == {LABEL: "true"}
+
+
+@pytest.mark.parametrize("entry", WEBHOOKS.values(), ids=WEBHOOKS)
+def test_an_entry_cannot_hurt_the_cluster(entry: dict[str, Any]) -> None:
+    (elsewhere,) = entry["namespaceSelector"]["matchExpressions"]
+    assert set(elsewhere["values"]) == {"kube-system", "mlflow-webhook"}
+    assert entry["sideEffects"] == "None"
+    assert entry["timeoutSeconds"] <= 5
+    assert "caBundle" not in entry["clientConfig"]
+    assert entry["rules"] == [
+        {
+            "apiGroups": [""],
+            "apiVersions": ["v1"],
+            "operations": ["CREATE"],
+            "resources": ["pods"],
+            "scope": "Namespaced",
+        }
+    ]
+
+
+def test_who_asks_fails_loudly_and_who_does_not_is_never_held_up() -> None:
+    assert (EXPLICIT["failurePolicy"], IMPLIED["failurePolicy"]) == ("Fail", "Ignore")
+
+
+def test_pod_security_restricted_is_met() -> None:
+    pod, container = POD["securityContext"], CONTAINER["securityContext"]
+    assert pod["runAsNonRoot"]
+    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["allowPrivilegeEscalation"] is False
+    assert container["readOnlyRootFilesystem"]
+    assert container["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_no_secret_but_its_own_can_be_read() -> None:
+    for file in FILES:
+        for document in (found for found in yaml.safe_load_all(file.read_text()) if found):
+            for rule in document.get("rules", []) if "Role" in document["kind"] else []:
+                if "secrets" in rule["resources"] and rule["verbs"] != ["create"]:
+                    assert document["kind"] == "Role"
+                    assert rule["resourceNames"]
+    names = [
+        rule["resourceNames"]
+        for rule in of_kind("Role", "overlays", "self-signed", "rbac.yaml")["rules"]
+        if "resourceNames" in rule
+    ]
+    assert names == [[setting("caSecretName")], [setting("leaseName")]]
+
+
+def test_the_images_tag_is_the_version() -> None:
+    (image,) = yaml.safe_load((MANIFESTS / "base" / "kustomization.yaml").read_text())["images"]
+    assert image == {"name": CONTAINER["image"], "newTag": __version__}
+
+
+@pytest.mark.parametrize("file", ["prometheus/alerts.yaml", "grafana/mlflow-webhook.json"])
+def test_alerts_and_dashboard_ask_for_metrics_that_there_are(file: str) -> None:
+    metrics = Metrics()
+    metrics.certificate_expiry.labels("leaf").set(1)
+    known = {line.split()[2] for line in metrics.render().decode().splitlines() if line.startswith("# TYPE")}
+    asked = set(re.findall(r"mlflow_webhook_[a-z_]+", (MANIFESTS / "components" / file).read_text()))
+    assert asked
+    assert {name.removesuffix("_bucket") for name in asked} <= known
