@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.dex import Dex
+
+
+@pytest.fixture
+def dex() -> Iterator[Dex]:
+    stand_in = Dex()
+    yield stand_in
+    stand_in.stop()

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from webhook.token.credentials import FIELDS, CredentialsError, find_credentials
+
+
+def fill(folder: Path, **changes: str) -> Path:
+    values = {"username": "a@b", "password": "p", "client-id": "c", "client-secret": "s", **changes}
+    for name, value in values.items():
+        (folder / name).write_text(value)
+    return folder
+
+
+def test_a_mounted_secret_is_read_without_the_newline_at_its_end(tmp_path: Path) -> None:
+    found = find_credentials(folder=fill(tmp_path, password=" p \r\n"), environment={}, ask=None)
+    assert (found.username, found.password, found.client_id, found.client_secret) == ("a@b", " p ", "c", "s")
+
+
+def test_the_environment_fills_what_no_file_gives(tmp_path: Path) -> None:
+    found = find_credentials(folder=tmp_path, environment=dict.fromkeys(FIELDS.values(), "e"), ask=None)
+    assert found.password == "e"
+
+
+def test_a_terminal_is_asked_for_the_rest_but_not_for_a_secret_that_a_public_client_lacks() -> None:
+    asked: list[str] = []
+    find_credentials(folder=None, environment={}, ask=lambda name: asked.append(name) or "x")  # type: ignore[func-returns-value]
+    assert asked == ["username", "password", "client-id"]
+
+
+def test_what_is_missing_is_named_with_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsError, match=r"no password: looked for file .*password, MLFLOW_TOKEN_PASSWORD"):
+        find_credentials(folder=fill(tmp_path, password=""), environment={}, ask=None)

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME, Answer, Dex
+from webhook.token.claims import read_claims
+from webhook.token.grant import Credentials, Endpoint, GrantError, mint
+
+GOOD = Credentials(username=USERNAME, password=PASSWORD, client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
+
+
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=2, trust_env=False) as made:
+        yield made
+
+
+def ask(dex: Dex, client: httpx.Client, credentials: Credentials = GOOD, **endpoint: Any) -> str:
+    pauses: list[float] = []
+    return mint(Endpoint(issuer=dex.issuer, **endpoint), credentials, client=client, sleep=pauses.append)
+
+
+@pytest.mark.parametrize("basic", [False, True])
+def test_a_token_is_minted_with_the_client_in_the_body_or_in_a_header(
+    basic: bool, dex: Dex, client: httpx.Client
+) -> None:
+    assert read_claims(ask(dex, client, basic=basic)).email == USERNAME
+    assert ("client_secret" in dex.requests[0]) is not basic
+
+
+def test_a_public_client_sends_no_secret(dex: Dex, client: httpx.Client) -> None:
+    dex.public = True
+    assert ask(dex, client, replace(GOOD, client_secret=""))
+    with pytest.raises(GrantError, match="public client"):
+        ask(dex, client)
+
+
+def test_what_may_pass_is_tried_again_with_growing_pauses(dex: Dex, client: httpx.Client) -> None:
+    dex.answers = [Answer(503), Answer(502), Answer(429)]
+    pauses: list[float] = []
+    assert mint(Endpoint(issuer=dex.issuer), GOOD, client=client, sleep=pauses.append)
+    assert [round(pause) for pause in pauses] == [1, 2, 4] or pauses == sorted(pauses)
+
+
+def test_what_will_not_pass_is_not_tried_again(dex: Dex, client: httpx.Client) -> None:
+    with pytest.raises(GrantError):
+        ask(dex, client, replace(GOOD, password="wrong"))
+    assert len(dex.requests) == 1
+
+
+def test_it_gives_up_after_some_attempts(dex: Dex, client: httpx.Client) -> None:
+    dex.answers = [Answer(503)] * 9
+    with pytest.raises(GrantError, match="status 503"):
+        ask(dex, client)
+    assert len(dex.answers) == 5
+
+
+JSON = {"Content-Type": "application/json"}
+HTML = {"Content-Type": "text/html"}
+CASES: dict[str, dict[str, Any]] = {
+    "access_denied": {"credentials": {"password": PASSWORD + "\n"}},
+    "invalid_client": {"credentials": {"client_secret": "wrong"}},
+    "scope_without_openid": {"endpoint": {"scope": "email"}},
+    "scope_refused": {"endpoint": {"scope": "openid nonsense"}},
+    "no_password_grant": {"password_grant": False},
+    "not_a_token_endpoint": {"path": "/nowhere"},
+    "redirect": {"answer": Answer(302, b"", {"Location": "http://elsewhere/login?secret=1"})},
+    "badly_encoded": {
+        "answer": Answer(
+            400, b'{"error":"invalid_request","error_description":"client_secret improperly encoded"}', JSON
+        )
+    },
+    "no_such_connector": {
+        "answer": Answer(
+            400, b'{"error":"invalid_request","error_description":"Requested connector does not exist."}', JSON
+        )
+    },
+    "unavailable": {"answer": Answer(500, b"oh", HTML)},
+    "no_id_token": {"answer": Answer(200, b'{"access_token":"x"}', JSON)},
+    "refused": {"answer": Answer(400, b'{"error":"new_one","error_description":"of a later Dex"}', JSON)},
+    "nothing_listens": {"port": 1},
+    "name_does_not_resolve": {"host": "no-such-host.invalid"},
+    "tls_to_a_plain_port": {"scheme": "https"},
+    "no_answer_in_time": {"silent": True},
+}
+
+
+def provoke(case: dict[str, Any], dex: Dex, client: httpx.Client) -> GrantError:
+    dex.password_grant = case.get("password_grant", True)
+    dex.answers = [case["answer"]] * 4 if "answer" in case else []
+    url = httpx.URL(dex.issuer)
+    silent = socket.socket()
+    silent.bind(("127.0.0.1", 0))
+    silent.listen(8)
+    port = silent.getsockname()[1] if case.get("silent") else case.get("port", url.port)
+    url = url.copy_with(scheme=case.get("scheme", "http"), host=case.get("host", url.host), port=port)
+    endpoint = Endpoint(issuer=str(url) + case.get("path", ""), **case.get("endpoint", {}))
+    try:
+        with pytest.raises(GrantError) as caught:
+            mint(
+                endpoint, replace(GOOD, **case.get("credentials", {})), client=client, sleep=lambda _: None, attempts=1
+            )
+    finally:
+        silent.close()
+    return caught.value
+
+
+def test_each_case_has_its_own_diagnosis_and_no_secret_is_in_any(dex: Dex, client: httpx.Client) -> None:
+    messages = set()
+    for code, case in CASES.items():
+        error = provoke(case, dex, client)
+        assert error.code == code
+        assert "\n" not in str(error)
+        chain = [error, error.__cause__]
+        assert not any(secret in repr(link) for link in chain for secret in (PASSWORD, CLIENT_SECRET, "secret=1"))
+        messages.add(str(error))
+    assert len(messages) == len(CASES)
+
+
+def test_credentials_do_not_show() -> None:
+    assert "planted" not in repr(GOOD)

@@ -1,0 +1,60 @@
+"""Why a server could not be reached, in a closed set of causes and in words."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from enum import StrEnum
+
+import httpx
+
+
+class NetworkFault(StrEnum):
+    """Why there was no answer; the codes are stable names."""
+
+    NAME = "name_does_not_resolve"
+    REFUSED = "nothing_listens"
+    PLAIN = "tls_to_a_plain_port"
+    UNTRUSTED = "certificate_not_trusted"
+    TIMEOUT = "no_answer_in_time"
+    OTHER = "connection_failed"
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether trying again later makes sense without anybody changing anything."""
+        return self in {NetworkFault.NAME, NetworkFault.REFUSED, NetworkFault.TIMEOUT, NetworkFault.OTHER}
+
+    def sentence(self, url: str) -> str:
+        """The fault in words."""
+        address = httpx.URL(url)
+        place = f"{address.host}:{address.port or (443 if address.scheme == 'https' else 80)}"
+        return {
+            NetworkFault.NAME: f"The name {address.host} does not resolve.",
+            NetworkFault.REFUSED: f"Nothing listens at {place}.",
+            NetworkFault.PLAIN: f"{place} does not speak TLS: use http:// for this port, or the TLS port.",
+            NetworkFault.UNTRUSTED: f"The certificate of {place} cannot be verified: name its CA, or the right host.",
+            NetworkFault.TIMEOUT: f"{place} did not answer in time.",
+            NetworkFault.OTHER: f"The connection to {place} failed.",
+        }[self]
+
+
+def fault_of(error: httpx.TransportError) -> NetworkFault:
+    """Tell the cause from an exception of httpx."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    for link in chain:
+        match link:
+            case ssl.SSLCertVerificationError():
+                return NetworkFault.UNTRUSTED
+            case ssl.SSLError() if "WRONG_VERSION_NUMBER" in str(link) or "RECORD_LAYER" in str(link):
+                return NetworkFault.PLAIN
+            case socket.gaierror():
+                return NetworkFault.NAME
+            case ConnectionRefusedError():
+                return NetworkFault.REFUSED
+            case httpx.TimeoutException():
+                return NetworkFault.TIMEOUT
+    return NetworkFault.OTHER

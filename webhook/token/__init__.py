@@ -1,0 +1,1 @@
+"""Tokens for MLflow: reading what one says, minting one by the password grant, keeping one fresh in a Secret."""

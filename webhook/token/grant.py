@@ -1,0 +1,186 @@
+"""Mints a token by the password grant (RFC 6749, 4.3) at Dex's token endpoint.
+
+What Dex answers in each case was observed with Dex 2.45.0. Every failure is a GrantError with one sentence; nothing of
+a request is ever part of it.
+"""
+
+from __future__ import annotations
+
+import random
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from webhook.network import fault_of
+
+SCOPE = "openid email groups"
+ATTEMPTS = 4
+FIRST_PAUSE = 1.0
+"""Seconds before the second attempt; doubled for each one after it."""
+
+
+class GrantError(Exception):
+    """No token was minted. `code` is a stable name of the cause; `may_pass` says whether later may be better."""
+
+    def __init__(self, code: str, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.code, self.may_pass = code, may_pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """Who asks. Only the names show in its repr."""
+
+    username: str
+    password: str = field(repr=False)
+    client_id: str
+    client_secret: str = field(default="", repr=False)
+    """Empty for a public client, which must not send one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where to ask. `token_url` is Dex's ``{issuer}/token`` unless told otherwise."""
+
+    issuer: str
+    token_url: str = ""
+    scope: str = SCOPE
+    basic: bool = False
+    """Send the client's id and secret in a Basic header in place of the body."""
+
+    @property
+    def url(self) -> str:
+        """The token endpoint."""
+        return self.token_url or f"{self.issuer.rstrip('/')}/token"
+
+
+def mint(
+    endpoint: Endpoint,
+    credentials: Credentials,
+    *,
+    client: httpx.Client,
+    sleep: Callable[[float], None],
+    attempts: int = ATTEMPTS,
+) -> str:
+    """Get an id token. Tries again what may pass, `attempts` times in all. Raises GrantError."""
+    pause = FIRST_PAUSE
+    for attempt in range(1, attempts + 1):
+        try:
+            return _ask(endpoint, credentials, client)
+        except GrantError as error:
+            if not error.may_pass or attempt == attempts:
+                raise
+        sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that many jobs do not come at once
+        pause *= 2
+    raise AssertionError("not reached: the last attempt returns or raises")
+
+
+def _ask(endpoint: Endpoint, credentials: Credentials, client: httpx.Client) -> str:
+    form = {
+        "grant_type": "password",
+        "scope": endpoint.scope,
+        "username": credentials.username,
+        "password": credentials.password,
+    }
+    headers = {"Accept": "application/json"}
+    if endpoint.basic:
+        # RFC 6749, 2.3.1: both halves are percent-encoded first; Dex decodes them.
+        pair = f"{quote(credentials.client_id, safe='')}:{quote(credentials.client_secret, safe='')}"
+        headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+    else:
+        form["client_id"] = credentials.client_id
+        if credentials.client_secret:
+            form["client_secret"] = credentials.client_secret
+    try:
+        answer = client.post(endpoint.url, data=form, headers=headers, follow_redirects=False)
+    except httpx.TransportError as error:
+        fault = fault_of(error)
+        # `from None`: the exception holds the request, and the request the password
+        raise GrantError(fault.value, fault.sentence(endpoint.url), may_pass=fault.may_pass) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise GrantError("invalid_url", f"{endpoint.url} cannot be asked: {type(error).__name__}.") from None
+    content = _json(answer)
+    if answer.status_code == 200 and content is not None:
+        token = content.get("id_token")
+        if not isinstance(token, str) or not token:
+            raise GrantError("no_id_token", f"{endpoint.url} gave no id_token: the scope must hold openid.")
+        return token
+    raise _refusal(endpoint, answer.status_code, content, answer, client)
+
+
+def _refusal(
+    endpoint: Endpoint, status: int, content: dict[str, Any] | None, answer: httpx.Response, client: httpx.Client
+) -> GrantError:
+    url = endpoint.url
+    if status == 429 or status >= 500:
+        return GrantError("unavailable", f"{url} answered with status {status}; it may be better later.", may_pass=True)
+    if 300 <= status < 400:
+        target = urlsplit(answer.headers.get("location", ""))._replace(query="", fragment="").geturl()
+        return GrantError("redirect", f"{url} redirects to {target[:200]}: that is not a token endpoint.")
+    if content is None or "error" not in content:
+        return GrantError(
+            "not_a_token_endpoint",
+            f"{url} (status {status}) is not a token endpoint: Dex's is ISSUER/token, and the issuer ends in /dex.",
+        )
+    said = _printable(content.get("error_description"))
+    match content.get("error"):
+        case "access_denied":
+            return GrantError(
+                "access_denied",
+                "Dex refused the user name or the password (it does not say which). The user name must be the e-mail "
+                "address; look for a newline at the end of either.",
+            )
+        case "invalid_client":
+            return GrantError(
+                "invalid_client",
+                "Dex does not know this client id with this secret; the password was not looked at. A public client "
+                "must send no secret.",
+            )
+        case "unsupported_grant_type" if not _offers_password(endpoint, client):
+            return GrantError(
+                "no_password_grant",
+                "This Dex does not offer the password grant: its oauth2.passwordConnector is not set.",
+            )
+        case "invalid_request" if "Missing required scope" in said:
+            return GrantError("scope_without_openid", "The scope must hold openid, its words parted by spaces.")
+        case "invalid_request" if "Unrecognized scope" in said or "request scope" in said:
+            return GrantError("scope_refused", f"Dex does not give this scope: {said}.")
+        case "invalid_request" if "improperly encoded" in said:
+            return GrantError(
+                "badly_encoded", "Dex could not decode the client's id or secret in the Basic header; send the body."
+            )
+        case "invalid_request" if "connector does not exist" in said:
+            return GrantError(
+                "no_such_connector",
+                "Dex's oauth2.passwordConnector names a connector that does not exist; only its admin can mend that.",
+            )
+        case error:
+            return GrantError("refused", f"{url} refused with status {status}: {_printable(error)} {said}".rstrip())
+
+
+def _offers_password(endpoint: Endpoint, client: httpx.Client) -> bool:
+    try:
+        answer = client.get(f"{endpoint.issuer.rstrip('/')}/.well-known/openid-configuration")
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return True
+    document = _json(answer)
+    grants = document.get("grant_types_supported") if document else None
+    return not isinstance(grants, list) or "password" in grants
+
+
+def _json(answer: httpx.Response) -> dict[str, Any] | None:
+    if answer.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        return None
+    try:
+        content = answer.json()
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _printable(value: object) -> str:
+    return "".join(c for c in value[:200] if c.isprintable()).rstrip(".") if isinstance(value, str) else ""

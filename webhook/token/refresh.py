@@ -1,0 +1,173 @@
+"""Keeps the token in a Secret fresh: reads it, mints a new one when it is time, checks that, and then replaces it."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from webhook.core.configuration import SecretKey
+from webhook.core.names import ANNOTATION_GROUP
+from webhook.kube import KubeClient, KubeError, KubeNotFoundError, core_path
+from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
+
+MINTED, EXPIRES, OWNER = (f"{ANNOTATION_GROUP}/token-{name}" for name in ("minted", "expires", "owner"))
+"""Annotations on the Secret, for people and for alerts. None of them holds the token."""
+NEAR_ITS_END = 0.75
+"""The share of a token's life after which a failed refresh is worth an event."""
+
+
+class RefreshError(Exception):
+    """The token was not replaced, and the old one is still in place."""
+
+
+class Outcome(StrEnum):
+    """What a refresh did."""
+
+    KEPT = "kept"
+    CREATED = "created"
+    RENEWED = "renewed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refreshed:
+    """The outcome, the claims of the token that is in the Secret now, and why."""
+
+    outcome: Outcome
+    claims: Claims
+    why: str
+
+
+class TokenSecret:
+    """One key of a Secret. Nothing else in the Secret is touched."""
+
+    def __init__(self, client: KubeClient, *, namespace: str, secret: SecretKey) -> None:
+        self._client, self.namespace, self.secret = client, namespace, secret
+        self.place = f"Secret {namespace}/{secret.name}, key {secret.key}"
+
+    def read(self) -> str | None:
+        """Give the token; None when there is no such Secret or key. Raises KubeError."""
+        try:
+            found = self._client.get(self._path(self.secret.name))
+        except KubeNotFoundError:
+            return None
+        encoded = (found.get("data") or {}).get(self.secret.key)
+        if encoded is None:
+            return None
+        try:
+            return b64decode(encoded).decode()
+        except (Base64Error, UnicodeDecodeError):
+            return ""
+
+    def write(self, token: str, claims: Claims, *, now: datetime) -> None:
+        """Put a token in, with annotations that say when it ends. Raises KubeError."""
+        body: dict[str, Any] = {
+            "metadata": {
+                "annotations": {
+                    MINTED: _stamp(now),
+                    EXPIRES: _stamp(claims.expires) if claims.expires else "",
+                    OWNER: claims.owner,
+                }
+            },
+            "data": {self.secret.key: b64encode(token.encode()).decode()},
+        }
+        try:
+            self._client.patch(self._path(self.secret.name), body)
+        except KubeNotFoundError:
+            named = {**body["metadata"], "name": self.secret.name}
+            self._client.create(self._path(), {**body, "metadata": named})
+
+    def warn(self, message: str, *, now: datetime) -> None:
+        """Write a Warning event about the Secret, which alerts can see. Raises KubeError."""
+        reference = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "namespace": self.namespace,
+            "name": self.secret.name,
+        }
+        event = {
+            "metadata": {"generateName": f"{self.secret.name}-"},
+            "involvedObject": reference,
+            "type": "Warning",
+            "reason": "TokenNearItsEnd",
+            "message": message[:1000],
+            "source": {"component": "mlflow-webhook"},
+            "firstTimestamp": _stamp(now),
+            "lastTimestamp": _stamp(now),
+            "count": 1,
+        }
+        self._client.create(core_path(self.namespace, "events"), event)
+
+    def _path(self, name: str = "") -> str:
+        return core_path(self.namespace, "secrets", name)
+
+
+def refresh(
+    secret: TokenSecret,
+    mint: Callable[[], str],
+    *,
+    now: datetime,
+    audience: str | None = None,
+    after: float = 0.5,
+    force: bool = False,
+) -> Refreshed:
+    """Replace the token if it is time: when the share `after` of its life is gone, or something is wrong with it.
+
+    Raises GrantError (from `mint`), RefreshError for a token that is not good, KubeError; the old one is then in place.
+    """
+    present = secret.read()
+    why = "asked for" if force else _why(present, now=now, audience=audience, after=after)
+    if why is None:
+        return Refreshed(outcome=Outcome.KEPT, claims=read_claims(present or ""), why="it is fresh enough")
+    token = mint()
+    if problem := problem_of(token, now=now, audience=audience):
+        raise RefreshError(f"the token that was minted is not used: {problem.sentence}")
+    claims = read_claims(token)
+    if claims.expires is None:
+        raise RefreshError("the token that was minted is not used: it does not say when it ends")
+    secret.write(token, claims, now=now)
+    return Refreshed(outcome=Outcome.CREATED if present is None else Outcome.RENEWED, claims=claims, why=why)
+
+
+def near_its_end(secret: TokenSecret, *, now: datetime) -> str | None:
+    """Say in words that the token in a Secret ends soon or has ended; None when it is good for a while."""
+    try:
+        present = secret.read()
+        claims = read_claims(present or "")
+    except KubeError:
+        return None
+    except NotATokenError as error:
+        return f"There is no usable token: {error}"
+    age, left = claims.age(now), claims.left(now)
+    if age is None or left is None or age < NEAR_ITS_END:
+        return None
+    return f"The token ends in {words(left)}." if left > timedelta(0) else f"The token ended {words(-left)} ago."
+
+
+def words(span: timedelta) -> str:
+    """Say a time span as people do: ``2 h 5 min``."""
+    minutes, seconds = divmod(int(span.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    shown = [f"{number} {unit}" for number, unit in parts if number][:2]
+    return " ".join(shown) or "0 s"
+
+
+def _why(present: str | None, *, now: datetime, audience: str | None, after: float) -> str | None:
+    if present is None:
+        return "there is no token yet"
+    if problem := problem_of(present, now=now, audience=audience):
+        return "the present one is not good: " + problem.sentence
+    age = read_claims(present).age(now)
+    if age is None:
+        return "the present one does not say how long it is good"
+    return f"{age:.0%} of its life is gone" if age >= after else None
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
