@@ -15,6 +15,7 @@ What `kubernetes` does for us is finding the cluster: kubeconfig files, contexts
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ import urllib3
 import yaml
 from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
 TIMEOUT = 10.0
@@ -229,6 +231,24 @@ class KubeClient:
             if response.status != 200:
                 raise _error(response.status, _status_of(response.data))
         return Watch(response)
+
+    def forward(self, namespace: str, pod: str, port: int) -> socket.socket:
+        """Connect to a port of a pod, through the API server. Raises KubeError."""
+        headers: dict[str, str] = {}
+        path = core_path(namespace, "pods", pod) + "/portforward"
+        self._api.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
+        from kubernetes.stream.ws_client import portforward_call
+
+        query = [("ports", str(port))]
+        try:
+            forwarded = portforward_call(
+                self._api.configuration, "GET", self.server + path, query_params=query, headers=headers
+            )
+        except ApiException as error:
+            kind = KubeForbiddenError if "403" in str(error.reason) else KubeUnavailableError
+            raise kind(f"no connection to pod {namespace}/{pod} port {port}: {error.reason}") from error
+        connection: socket.socket = forwarded.socket(port)
+        return connection
 
     def _call(
         self,

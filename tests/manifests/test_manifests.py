@@ -13,6 +13,7 @@ from webhook import __version__, mutate
 from webhook.cluster import CONFIGURATIONS
 from webhook.core.configuration import Platform
 from webhook.core.names import LABEL
+from webhook.doctor.installation import shipped_entries
 from webhook.metrics import Metrics
 from webhook.settings import SETTINGS, load_settings
 
@@ -153,3 +154,8 @@ def test_alerts_and_dashboard_ask_for_metrics_that_there_are(file: str) -> None:
     asked = set(re.findall(r"mlflow_webhook_[a-z_]+", (MANIFESTS / "components" / file).read_text()))
     assert asked
     assert {name.removesuffix("_bucket") for name in asked} <= known
+
+
+def test_the_doctor_compares_with_the_entries_that_are_shipped() -> None:
+    shipped = documents("base", "webhook.yaml")[0]["webhooks"]
+    assert shipped_entries() == shipped

@@ -14,6 +14,7 @@ _COMMANDS = {
     "serve": "Serve admission reviews over HTTPS.",
     "inject": "Show pods as the webhook would wire them.",
     "explain": "Say whether pods are wired, why, and with what.",
+    "check": "Find out what is wrong: installation, namespace, tracking server, a pod's wiring.",
     "token": "Mint the token for MLflow, keep it fresh, show what it says.",
     "demo": "Run an unmodified pipeline's code into a real MLflow server, with no cluster.",
 }

@@ -1,0 +1,290 @@
+"""The doctor on a real API server: nothing is found where nothing is wrong, and each planted fault is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certs.issue import KeyPair, issue_ca, issue_leaf
+from tests.cluster.controlplane import ControlPlane, encoded, wait_until
+from tests.cluster.installation import CONFIGURATION, NAME, NAMESPACE, ROOT, Installation
+from tests.cluster.stream import pod, wired
+from tests.dex import jwt
+from tests.proxy import Server
+from webhook.kube import core_path, group_path
+
+NOW = datetime.now(UTC)
+CA = issue_ca(common_name="the tests'", lifetime=timedelta(days=30), now=NOW)
+DEPLOYMENT = group_path("apps/v1", "deployments", NAME, namespace=NAMESPACE)
+READY = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+JSON_PATCH = "application/json-patch+json"
+
+
+class Ward:
+    """One healthy installation and namespace, and ways to spoil them."""
+
+    def __init__(self, installation: Installation, server: Server, folder: Path) -> None:
+        self.installation, self.admin, self.server = installation, installation.admin, server
+        self.folder, self.namespace = folder, f"ward-{time.monotonic_ns()}"
+        self.serve(timedelta(days=20))
+
+    def leaf(self, lifetime: timedelta) -> KeyPair:
+        return issue_leaf(CA, dns_names=["x"], ip_addresses=["127.0.0.1"], lifetime=lifetime, now=datetime.now(UTC))
+
+    def serve(self, lifetime: timedelta) -> None:
+        leaf = self.leaf(lifetime)
+        (self.folder / "tls.key").write_bytes(leaf.private_key_pem)
+        (self.folder / "tls.crt").write_bytes(leaf.certificate_pem)
+
+    def bundle(self, ca: KeyPair | None) -> None:
+        value = encoded(ca.certificate_pem) if ca else None
+        operation = {"op": "add", "value": value} if value else {"op": "remove"}
+        patch = [{**operation, "path": f"/webhooks/{index}/clientConfig/caBundle"} for index in (0, 1)]
+        self.admin.patch(CONFIGURATION, patch, content_type=JSON_PATCH)
+
+    def spoil(self, path: str, value: Any = None) -> None:
+        operation = {"op": "remove", "path": path} if value is None else {"op": "replace", "path": path, "value": value}
+        self.admin.patch(CONFIGURATION, [operation], content_type=JSON_PATCH)
+
+    def token(self, token: str, key: str = "token") -> None:
+        path = core_path(self.namespace, "secrets", "mlflow-token")
+        self.admin.patch(path, {"data": {"token": None, key: b64encode(token.encode()).decode()}})
+
+    def label(self, value: str | None) -> None:
+        self.admin.patch(f"/api/v1/namespaces/{self.namespace}", {"metadata": {"labels": {"mlflow-enabled": value}}})
+
+    def annotate(self, value: str | None) -> None:
+        annotation = {"mlflow.kubeflow.org/tracking-uri": value}
+        self.admin.patch(f"/api/v1/namespaces/{self.namespace}", {"metadata": {"annotations": annotation}})
+
+    def ready(self, number: int) -> None:
+        path = core_path(NAMESPACE, "pods")
+
+        def pods() -> list[dict[str, Any]]:
+            params = {"labelSelector": f"app.kubernetes.io/name={NAME}"}
+            items: list[dict[str, Any]] = self.admin.list(path, params=params)["items"]
+            return items
+
+        wait_until(lambda: len(pods()) == 2, "the replicas' pods")
+        for index, found in enumerate(pods()):
+            status = READY if index < number else {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+            self.admin.patch(f"{path}/{found['metadata']['name']}/status", status)
+        wait_until(
+            lambda: self.admin.get(DEPLOYMENT).get("status", {}).get("readyReplicas", 0) == number,
+            f"{number} ready replicas",
+        )
+
+    def cure(self) -> None:
+        """Make everything as it should be again."""
+        self.installation.install()
+        self.bundle(CA)
+        self.label("true")
+        self.annotate(None)
+        self.token(jwt())
+
+    def check(self, *arguments: str, kubeconfig: Path | None = None) -> tuple[int, dict[str, list[dict[str, str]]]]:
+        code, output = self.run(*arguments, "-o", "json", kubeconfig=kubeconfig)
+        return code, json.loads(output)
+
+    def run(self, *arguments: str, kubeconfig: Path | None = None) -> tuple[int, str]:
+        file = kubeconfig or self.installation.plane.kubeconfig
+        command = [sys.executable, "-m", "webhook.cli", "check", *arguments, "--kubeconfig", str(file)]
+        if len(arguments) == 0 or arguments[0] not in {"pod", "trainjob", "run"}:
+            command += [f"--url={self.server.url}", "--timeout=2"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env={"PATH": os.environ["PATH"]}
+        )
+        assert "Traceback" not in done.stderr
+        assert "eyJ" not in done.stdout + done.stderr
+        return done.returncode, done.stdout or done.stderr
+
+
+@pytest.fixture(scope="module")
+def ward(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
+    installation, server = Installation(control_plane), Server()
+    try:
+        installation.install()
+        folder = tmp_path_factory.mktemp("certificate")
+        made = Ward(installation, server, folder)
+        admin = installation.admin
+        admin.create("/api/v1/namespaces", {"metadata": {"name": made.namespace}})
+        admin.create(core_path(made.namespace, "secrets"), {"metadata": {"name": "mlflow-token"}})
+        server.workspaces.add(made.namespace)
+        made.cure()
+        files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(folder)}
+        installation.start(1, files)
+        made.ready(2)
+        accounts = core_path(made.namespace, "serviceaccounts")
+        wait_until(lambda: bool(admin.list(accounts)["items"]), "the service account")
+        wait_until(lambda: wired(admin, made.namespace), "pods to be wired")
+        yield made
+    finally:
+        server.stop()
+        installation.remove()
+
+
+def test_nothing_is_found_on_a_healthy_installation(ward: Ward) -> None:
+    code, found = ward.check(ward.namespace)
+    every = [finding for findings in found.values() for finding in findings]
+    assert code == 0
+    assert [finding for finding in every if finding["status"] not in {"passed", "skipped"}] == []
+    assert [finding["check"] for finding in every if finding["status"] == "skipped"] == ["run-written"]
+
+
+def replace_service(server: Server, **switches: Any) -> None:
+    for name, value in switches.items():
+        setattr(server, name, value)
+
+
+FAULTS: dict[str, Callable[[Ward], Any]] = {
+    "configuration_missing": lambda ward: ward.admin.delete(CONFIGURATION),
+    "entry_missing": lambda ward: ward.spoil("/webhooks/1"),
+    "entry_changed/failurePolicy": lambda ward: ward.spoil("/webhooks/0/failurePolicy", "Ignore"),
+    "entry_changed/objectSelector": lambda ward: ward.spoil("/webhooks/0/objectSelector", {}),
+    "entry_changed/namespaceSelector": lambda ward: ward.spoil(
+        "/webhooks/1/namespaceSelector", {"matchLabels": {"mlflow-enabled": "true"}}
+    ),
+    "entry_changed/matchConditions": lambda ward: ward.spoil("/webhooks/1/matchConditions"),
+    "entry_changed/rules": lambda ward: ward.spoil("/webhooks/0/rules/0/operations", ["CREATE", "UPDATE"]),
+    "ca_bundle_missing": lambda ward: ward.bundle(None),
+    "ca_bundle_wrong": lambda ward: ward.bundle(issue_ca(common_name="x", lifetime=timedelta(days=1), now=NOW)),
+    "replica_not_ready": lambda ward: ward.ready(1),
+    "no_replica_ready": lambda ward: ward.ready(0),
+    "deployment_missing": lambda ward: ward.admin.delete(DEPLOYMENT),
+    "namespace_not_labelled": lambda ward: ward.label(None),
+    "label_not_true": lambda ward: ward.label("yes"),
+    "annotation_ignored": lambda ward: ward.annotate("not a url"),
+    "secret_missing": lambda ward: ward.admin.delete(core_path(ward.namespace, "secrets", "mlflow-token")),
+    "key_missing": lambda ward: ward.token(jwt(), key="jwt"),
+    "token_empty": lambda ward: ward.token(""),
+    "token_white_space": lambda ward: ward.token(jwt() + "\n"),
+    "token_not_a_jwt": lambda ward: ward.token("abc"),
+    "token_expired": lambda ward: ward.token(jwt(exp=int(time.time()) - 9)),
+    "token_ends_soon": lambda ward: ward.token(jwt(exp=int(time.time()) + 999)),
+    "token_other_audience": lambda ward: ward.token(jwt(aud="other")),
+    "mlflow_down": lambda ward: replace_service(ward.server, mlflow_up=False),
+    "workspace_unknown": lambda ward: replace_service(ward.server, workspaces={"default"}),
+    "workspaces_disabled": lambda ward: replace_service(ward.server, workspaces_enabled=False),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_named_with_what_mends_it(fault: str, ward: Ward) -> None:
+    switches = dict(vars(ward.server))
+    FAULTS[fault](ward)
+    try:
+        code, found = ward.check(ward.namespace)
+    finally:
+        vars(ward.server).update(switches)
+        if fault == "secret_missing":
+            ward.admin.create(core_path(ward.namespace, "secrets"), {"metadata": {"name": "mlflow-token"}})
+        ward.cure()
+        if fault in {"replica_not_ready", "no_replica_ready", "deployment_missing"}:
+            ward.ready(2)
+    bad = {finding["code"]: finding for findings in found.values() for finding in findings if "code" in finding}
+    expected = fault.partition("/")[0]
+    assert expected in bad
+    assert bad[expected]["remedy"]
+    assert code == any(finding["status"] == "failed" for finding in bad.values())
+    if "/" in fault:
+        assert fault.partition("/")[2] in bad[expected]["message"]
+
+
+def test_a_certificate_that_ends_soon_and_a_webhook_that_is_away_are_named(ward: Ward) -> None:
+    replica = ward.installation.replicas[0]
+    before = len(replica.events("certificate in service"))
+    ward.serve(timedelta(hours=20))
+    wait_until(lambda: len(replica.events("certificate in service")) > before, "the new certificate")
+    _, found = ward.check(ward.namespace)
+    assert "certificate_ends_soon" in [finding.get("code") for finding in found["installation"]]
+    ward.serve(timedelta(days=20))
+    ward.installation.stop(replica)
+    code, found = ward.check(ward.namespace)
+    codes = [finding.get("code") for finding in found["installation"]]
+    files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(ward.folder)}
+    ward.installation.start(1, files)
+    assert code == 1
+    assert {"webhook_unreachable", "webhook_not_called"} <= set(codes)
+
+
+def test_what_may_not_be_read_is_skipped_and_said_to_be(control_plane: ControlPlane, ward: Ward) -> None:
+    code, found = ward.check(ward.namespace, kubeconfig=control_plane.service_account("default", "default"))
+    assert code == 0
+    every = [finding for findings in found.values() for finding in findings]
+    assert all(finding["status"] == "skipped" for finding in every)
+    assert "you may not read" in every[0]["message"]
+
+
+def test_a_pods_wiring_is_explained_and_compared_with_now(ward: Ward) -> None:
+    body = pod("explained")
+    ward.admin.create(core_path(ward.namespace, "pods"), body)
+    code, found = ward.check("pod", "explained", "-n", ward.namespace)
+    ((finding,),) = found.values()
+    assert (code, finding["status"]) == (0, "passed")
+    assert "wired (wired_by_pod_label)" in finding["message"]
+    annotation = {"mlflow.kubeflow.org/experiment": "another"}
+    ward.admin.patch(f"/api/v1/namespaces/{ward.namespace}", {"metadata": {"annotations": annotation}})
+    _, found = ward.check("pod", "explained", "-n", ward.namespace)
+    removed = dict.fromkeys(annotation)
+    ward.admin.patch(f"/api/v1/namespaces/{ward.namespace}", {"metadata": {"annotations": removed}})
+    ((finding,),) = found.values()
+    assert finding["code"] == "values_changed"
+    assert "c: MLFLOW_EXPERIMENT_NAME=another" in finding["message"]
+
+
+def test_all_pods_of_a_trainjob_are_explained_even_those_that_were_missed(ward: Ward) -> None:
+    for name, label in (("missed", "false"), ("wired", None)):
+        body: dict[str, Any] = {
+            "metadata": {"name": name, "labels": {"jobset.sigs.k8s.io/jobset-name": "job"}},
+            "spec": {"containers": [{"name": "node", "image": "i"}]},
+        }
+        if label:
+            body["metadata"]["labels"]["mlflow-enabled"] = label
+        ward.admin.create(core_path(ward.namespace, "pods"), body)
+    ward.admin.patch(core_path(ward.namespace, "pods", "missed"), {"metadata": {"labels": {"mlflow-enabled": None}}})
+    code, found = ward.check("trainjob", "job", "-n", ward.namespace)
+    (findings,) = found.values()
+    assert code == 1
+    assert {finding.get("code", "") for finding in findings} == {"", "not_wired_but_would_be"}
+    code, output = ward.run("run", "no-such-run", "-n", ward.namespace)
+    assert (code, output) == (
+        1,
+        f"Error: there are no pods of run no-such-run in the namespace {ward.namespace}\n",
+    )
+
+
+PAGE = ROOT / "docs" / "checks.md"
+
+
+def test_the_transcripts_in_the_docs_are_true(ward: Ward) -> None:
+    """Run with UPDATE_TRANSCRIPTS=1 to write them anew."""
+    _, healthy = ward.run(ward.namespace)
+    ward.token(jwt(exp=int(time.time()) - 7300))
+    ward.spoil("/webhooks/1/matchConditions")
+    try:
+        _, broken = ward.run(ward.namespace)
+    finally:
+        ward.cure()
+    page = PAGE.read_text()
+    for title, said in (("healthy", healthy), ("broken", broken)):
+        said = said.replace(ward.namespace, "team-a").replace(ward.server.url, "http://127.0.0.1:8080")
+        said = re.sub(r"good for 1?\d\.\d days", "good for 20.0 days", said)
+        said = re.sub(r"good for 23 h \d+ min", "good for 23 h 59 min", said)
+        wanted = f"<!-- {title} -->\n```\n{said.rstrip()}\n```\n"
+        present = re.search(rf"<!-- {title} -->\n```\n.*?\n```\n", page, re.DOTALL)
+        assert present, title
+        if os.environ.get("UPDATE_TRANSCRIPTS"):
+            page = page.replace(present[0], wanted)
+            PAGE.write_text(page)
+        assert present[0] == wanted or os.environ.get("UPDATE_TRANSCRIPTS")

@@ -1,0 +1,146 @@
+"""A stand-in for MLflow behind an oauth2-proxy: answers as oauth2-proxy 7.15.3 and mlflow 3.17.2 were observed to."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from webhook.token.claims import NotATokenError, problem_of, read_claims
+
+SIGN_IN = (
+    "<!DOCTYPE html><html><head><title>Sign In</title></head><body><form action='/oauth2/start'></form></body></html>"
+)
+NOT_ALLOWED = "<!DOCTYPE html><html><head><title>403 Forbidden</title></head></html>"
+BAD_GATEWAY = "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head></html>"
+PLUGIN_403 = {"error": {"code": "PERMISSION_DENIED", "message": "Permission denied for requested operation."}}
+PLUGIN_401 = {"error": {"code": "UNAUTHENTICATED", "message": "Missing Authorization header."}}
+
+
+@dataclass
+class Reply:
+    """One answer."""
+
+    status: int
+    body: str | dict[str, Any] = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def bytes(self) -> bytes:
+        """Give the body."""
+        return (self.body if isinstance(self.body, str) else json.dumps(self.body)).encode()
+
+
+def html(status: int, body: str) -> Reply:
+    return Reply(status, body, {"Content-Type": "text/html; charset=utf-8"})
+
+
+def of_json(status: int, body: dict[str, Any]) -> Reply:
+    return Reply(status, body, {"Content-Type": "application/json"})
+
+
+class Server:
+    """The proxy and the server behind it, with switches for what can be wrong."""
+
+    def __init__(self) -> None:
+        self.proxied = True
+        self.client_id = "mlflow"
+        self.issuer = "http://dex/dex"
+        self.takes_bearer = True
+        self.redirects = False
+        self.allowed = True
+        self.identity: str | None = None
+        self.mlflow_up = True
+        self.workspaces_enabled = True
+        self.workspaces = {"team-a", "default"}
+        self.replies: dict[str, Reply] = {}
+        """What a path is answered with, in place of all that."""
+        self.authorizations: list[str] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    def answer(self, path: str, headers: dict[str, str]) -> Reply:
+        """Answer a request as the proxy, or behind it as MLflow."""
+        path = path.partition("?")[0]
+        if path in self.replies:
+            return self.replies[path]
+        if not self.proxied:
+            return self._mlflow(path, headers)
+        if path == "/ping":
+            return Reply(200, "OK", {"Content-Type": "text/plain; charset=utf-8"})
+        if path == "/oauth2/start":
+            location = f"{self.issuer}/auth?client_id={self.client_id}&response_type=code&state=x"
+            return Reply(302, "", {"Location": location})
+        identity = self._identity(headers.get("authorization", ""))
+        if path == "/oauth2/auth":
+            if identity is None or not self.allowed:
+                return Reply(401, "Unauthorized\n", {"Content-Type": "text/plain; charset=utf-8"})
+            return Reply(202, "", {"GAP-Auth": identity})
+        if identity is None:
+            return self._refusal(headers.get("accept", ""))
+        if not self.allowed:
+            return html(403, NOT_ALLOWED)
+        reply = self._mlflow(path, headers) if self.mlflow_up else html(502, BAD_GATEWAY)
+        return Reply(reply.status, reply.body, {**reply.headers, "GAP-Auth": identity})
+
+    def _identity(self, authorization: str) -> str | None:
+        token = authorization.removeprefix("Bearer ")
+        if not self.takes_bearer or token == authorization:
+            return None
+        if problem_of(token, now=datetime.now(UTC), audience=self.client_id):
+            return None
+        try:
+            claims = read_claims(token)
+        except NotATokenError:
+            return None
+        return (self.identity or claims.owner) if self.issuer == claims.issuer else None
+
+    def _refusal(self, accept: str) -> Reply:
+        if accept == "application/json":
+            return of_json(401, {})
+        if self.redirects:
+            return Reply(302, "", {"Location": f"{self.issuer}/auth?client_id={self.client_id}"})
+        return html(403, SIGN_IN)
+
+    def _mlflow(self, path: str, headers: dict[str, str]) -> Reply:
+        workspace = headers.get("x-mlflow-workspace")
+        if path == "/api/3.0/mlflow/server-info":
+            return of_json(200, {"workspaces_enabled": self.workspaces_enabled})
+        if path == "/api/2.0/mlflow/experiments/search":
+            if workspace and not self.workspaces_enabled:
+                return of_json(500, {"error_code": "FEATURE_DISABLED", "message": "Workspace APIs are not available"})
+            if workspace and workspace not in self.workspaces:
+                return of_json(404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": f"'{workspace}' not found"})
+            return of_json(200, {})
+        return html(404, "<!doctype html><title>404 Not Found</title>")
+
+
+def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def _serve(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            given = {name.lower(): value for name, value in self.headers.items()}
+            server.authorizations.append(given.get("authorization", ""))
+            reply = server.answer(self.path, given)
+            self.send_response(reply.status)
+            for name, value in {**reply.headers, "Content-Length": str(len(reply.bytes()))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(reply.bytes())
+
+        do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - the names that http.server calls
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - as its base class
+            pass
+
+    return Handler

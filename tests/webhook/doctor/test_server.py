@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.dex import jwt
+from tests.proxy import PLUGIN_401, PLUGIN_403, Reply, Server, html, of_json
+from webhook.doctor.findings import Finding, Status
+from webhook.doctor.server import Target, check_server
+
+INFO, SEARCH = "/api/3.0/mlflow/server-info", "/api/2.0/mlflow/experiments/search"
+TEXT = {"Content-Type": "text/plain; charset=utf-8"}
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.stop()
+
+
+def ask(server: Server, **changes: Any) -> dict[str, Finding]:
+    target = replace(Target(uri=server.url, workspace="team-a", token=jwt()), **changes)
+    with httpx.Client(timeout=2, trust_env=False) as client:
+        return {finding.check: finding for finding in check_server(client, target, now=datetime.now(UTC))}
+
+
+def test_nothing_is_found_where_nothing_is_wrong(server: Server) -> None:
+    found = ask(server)
+    assert {finding.status for finding in found.values()} == {Status.PASSED, Status.SKIPPED}
+    assert "alice@example.com" in found["proxy-accepts-token"].message
+
+
+def test_a_server_without_a_proxy_is_no_fault(server: Server) -> None:
+    server.proxied = False
+    found = ask(server, token="any")
+    assert found["proxy-accepts-token"].status is Status.SKIPPED
+    assert found["workspace-access"].status is Status.PASSED
+
+
+def switch(**switches: Any) -> Callable[[Server], None]:
+    def prepare(server: Server) -> None:
+        for name, value in switches.items():
+            setattr(server, name, value)
+
+    return prepare
+
+
+def reply(path: str, answer: Reply, **switches: Any) -> Callable[[Server], None]:
+    def prepare(server: Server) -> None:
+        switch(**switches)(server)
+        server.replies[path] = answer
+
+    return prepare
+
+
+CASES: dict[str, tuple[Callable[[Server], Any], dict[str, Any]]] = {
+    "token_missing": (switch(), {"token": None}),
+    "token_empty": (switch(), {"token": ""}),
+    "token_expired": (switch(), {"token": jwt(exp=int(time.time()) - 60)}),
+    "token_not_a_jwt": (switch(), {"token": "abcdef"}),
+    "token_quotes": (switch(), {"token": f'"{jwt()}"'}),
+    "token_bearer_prefix": (switch(), {"token": f"Bearer {jwt()}"}),
+    "token_white_space": (switch(), {"token": jwt() + "\n"}),
+    "token_email_not_verified": (switch(), {"token": jwt(email_verified=False)}),
+    "token_other_audience": (switch(), {"token": jwt(aud="other")}),
+    "token_other_issuer": (switch(), {"token": jwt(iss="http://another/dex")}),
+    "identity_not_allowed": (switch(allowed=False), {}),
+    "bearer_not_accepted": (switch(takes_bearer=False), {}),
+    "another_identity": (switch(identity="CiQwOGE4"), {}),
+    "mlflow_down": (switch(mlflow_up=False), {}),
+    "host_not_allowed": (
+        reply(INFO, Reply(403, "Invalid Host header - possible DNS rebinding attack detected", TEXT)),
+        {},
+    ),
+    "sign_in_redirect": (
+        reply(INFO, Reply(302, "", {"Location": "http://dex/dex/auth?client_id=x"}), proxied=False),
+        {},
+    ),
+    "sign_in_page": (reply(INFO, html(403, "<title>Sign In</title>"), proxied=False), {}),
+    "unauthorized": (reply(INFO, of_json(401, {}), proxied=False), {}),
+    "wrong_path": (reply(INFO, html(404, "<title>404</title>")), {}),
+    "unexpected_answer": (reply(INFO, html(418, "<b>teapot</b>")), {}),
+    "workspaces_disabled": (switch(workspaces_enabled=False), {}),
+    "workspace_unset": (switch(), {"workspace": None}),
+    "workspace_unknown": (switch(), {"workspace": "team-c"}),
+    "workspace_name_invalid": (
+        reply(SEARCH, of_json(400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "must match"})),
+        {},
+    ),
+    "no_access_to_workspace": (reply(SEARCH, of_json(403, PLUGIN_403)), {}),
+    "mlflow_does_not_know_you": (reply(SEARCH, of_json(401, PLUGIN_401)), {}),
+    "workspace_apis_disabled": (reply(SEARCH, of_json(500, {"error_code": "FEATURE_DISABLED"})), {}),
+    "nothing_listens": (switch(), {"uri": "http://127.0.0.1:1"}),
+    "name_does_not_resolve": (switch(), {"uri": "http://no-such-host.invalid"}),
+    "tls_to_a_plain_port": (lambda server: setattr(server, "url", server.url.replace("http:", "https:")), {}),
+}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_each_cause_has_its_own_diagnosis(code: str, server: Server) -> None:
+    prepare, changes = CASES[code]
+    prepare(server)
+    bad = [finding for finding in ask(server, **changes).values() if finding.code]
+    assert [finding.code for finding in bad] == [code]
+    assert bad[0].remedy
+
+
+def test_no_two_causes_have_the_same_words_and_no_token_is_in_them(server: Server) -> None:
+    said = []
+    for prepare, changes in CASES.values():
+        fresh = Server()
+        try:
+            prepare(fresh)
+            said += [finding.message for finding in ask(fresh, **changes).values() if finding.code]
+        finally:
+            fresh.stop()
+    assert len(set(said)) == len(said) == len(CASES)
+    assert not any("eyJ" in message for message in said)
+
+
+def test_a_server_that_says_nothing_is_not_waited_for_long() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(4)
+        target = Target(uri=f"http://127.0.0.1:{silent.getsockname()[1]}", workspace=None, token=None)
+        with httpx.Client(timeout=0.3, trust_env=False) as client:
+            first = next(check_server(client, target, now=datetime.now(UTC)))
+    assert first.code == "no_answer_in_time"
+
+
+def test_an_unknown_answer_is_shown_as_it_is(server: Server) -> None:
+    server.replies[INFO] = html(418, "<b>I am   a teapot</b>")
+    assert "418 text/html: '<b>I am a teapot</b>'" in ask(server)["mlflow-answers"].message

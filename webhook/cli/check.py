@@ -1,0 +1,200 @@
+"""`check`: the doctor, with the user's own kubeconfig."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import chain
+
+import click
+import httpx
+from rich.console import Console
+from rich.markup import escape
+
+from webhook.core.configuration import Namespace, Platform
+from webhook.doctor.findings import Finding, Status, skipped
+from webhook.doctor.forward import Endpoint, UnreachableError, inside_a_cluster, reach, service_of
+from webhook.doctor.installation import check_installation, sample_pod
+from webhook.doctor.namespace import (
+    GOOD,
+    LABELLED,
+    SECRET,
+    Wiring,
+    check_namespace,
+    check_token,
+    expected_wiring,
+    read_token,
+    wiring_of,
+)
+from webhook.doctor.pod import Subject, check_pod, find_pods, platform_of
+from webhook.doctor.server import REACHABLE, Target, check_server
+from webhook.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError
+
+FAILED = 1
+_MARKS = {Status.PASSED: "[green]√[/]", Status.WARNED: "[yellow]‼[/]", Status.FAILED: "[red]×[/]", Status.SKIPPED: "-"}
+_KINDS = ("pod", "trainjob", "run")
+
+Section = tuple[str, list[Finding]]
+
+
+@click.command(
+    epilog="Exit codes: 0 nothing failed, 1 a check failed, 2 a wrong call. Each check has a section in docs/checks.md."
+)
+@click.argument("what", nargs=-1, metavar="[NAMESPACE | pod NAME | trainjob NAME | run ID]")
+@click.option("-n", "--namespace", metavar="NAME", help="The namespace of the pod, TrainJob or run.")
+@click.option("--url", metavar="URL", help="Reach the tracking server here, in place of a port-forward.")
+@click.option("--write", is_flag=True, help="Also write a run and a small artifact, and delete them.")
+@click.option("--wait", type=click.FloatRange(0, 3600), metavar="SECONDS", help="Try again until nothing fails.")
+@click.option("--timeout", type=click.FloatRange(0.1, 60), default=5, show_default=True, help="For each request.")
+@click.option("--kubeconfig", metavar="FILE", help="The kubeconfig, if not the usual one.")
+@click.option("--context", metavar="NAME", help="The context of the kubeconfig.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def check(
+    what: tuple[str, ...],
+    namespace: str | None,
+    url: str | None,
+    write: bool,
+    wait: float | None,
+    timeout: float,
+    kubeconfig: str | None,
+    context: str | None,
+    output: str,
+) -> None:
+    """Find out what is wrong with the installation, a namespace, its tracking server, or a pod's wiring.
+
+    Without an argument the namespace is the context's. What you may not read is skipped, and said to be.
+    """
+    try:
+        client = KubeClient.from_environment(kubeconfig=kubeconfig, context=context)
+        run = _subject(what)
+        where = namespace or (what[0] if len(what) == 1 else client.namespace)
+        deadline = time.monotonic() + (wait or 0)
+        while True:
+            found = _pods(client, where, run) if run else _all(client, where, url=url, write=write, timeout=timeout)
+            bad = any(finding.status is Status.FAILED for _, findings in found for finding in findings)
+            if not bad or time.monotonic() >= deadline:
+                break
+            time.sleep(2)
+    except KubeError as error:
+        raise click.ClickException(error.message) from error
+    if output == "json":
+        click.echo(
+            json.dumps({name: [finding.to_dict() for finding in findings] for name, findings in found}, indent=2)
+        )
+    else:
+        _print(found)
+    if bad:
+        sys.exit(FAILED)
+
+
+def _subject(what: tuple[str, ...]) -> Subject | None:
+    if len(what) < 2:
+        return None
+    if len(what) > 2 or what[0] not in _KINDS:
+        raise click.UsageError(f"expected a namespace, or one of {', '.join(_KINDS)} with a name")
+    return Subject(*what)
+
+
+def _all(client: KubeClient, name: str, *, url: str | None, write: bool, timeout: float) -> list[Section]:
+    now = datetime.now(UTC)
+    installation = list(check_installation(client, now=now, namespace=name))
+    namespace, findings = _namespace(client, name)
+    if namespace is None:
+        return [("installation", installation), (f"namespace {name}", findings)]
+    findings += check_namespace(namespace)
+    wiring = _wiring(client, namespace)
+    found, token = read_token(client, name, wiring.secret)
+    findings.append(found)
+    findings.append(
+        check_token(token, namespace=name, now=now) if token is not None else skipped(GOOD, f"{SECRET} gives no token")
+    )
+    target = Target(uri=url or wiring.tracking_uri, workspace=wiring.workspace, token=token, namespace=name)
+    server = list(_server(client, target, direct=url is not None, write=write, now=now, timeout=timeout))
+    return [
+        ("installation", installation),
+        (f"namespace {name}", findings),
+        (f"tracking server {wiring.tracking_uri}", server),
+    ]
+
+
+def _namespace(client: KubeClient, name: str) -> tuple[Namespace | None, list[Finding]]:
+    try:
+        metadata = client.get(f"/api/v1/namespaces/{name}", metadata_only=True)["metadata"]
+    except KubeNotFoundError:
+        raise click.ClickException(f"there is no namespace {name}") from None
+    except KubeForbiddenError:
+        return None, [skipped(LABELLED, f"you may not read the namespace {name}")]
+    return Namespace(name, metadata.get("labels") or {}, metadata.get("annotations") or {}), []
+
+
+def _wiring(client: KubeClient, namespace: Namespace) -> Wiring:
+    """Ask the webhook itself what a pod there gets; where that cannot be, go by defaults and annotations."""
+    try:
+        given = wiring_of(sample_pod(client, namespace.name))
+    except KubeError:
+        given = None
+    return given or expected_wiring(namespace)
+
+
+def _server(
+    client: KubeClient, target: Target, *, direct: bool, write: bool, now: datetime, timeout: float
+) -> Iterator[Finding]:
+    service = None if direct or inside_a_cluster() else service_of(target.uri)
+    if service is None:
+        with httpx.Client(timeout=timeout) as http:
+            yield from check_server(http, target, now=now, write=write)
+        return
+    try:
+        with reach(client, service) as endpoint:
+            transport = _Forwarded(endpoint)
+            with httpx.Client(timeout=timeout, transport=transport) as http:
+                yield from check_server(http, target, now=now, write=write)
+    except UnreachableError as error:
+        yield skipped(REACHABLE, f"no way there from here: {error}. Give --url, or run the check in the cluster")
+
+
+class _Forwarded(httpx.HTTPTransport):
+    """Connects somewhere else than a URL says, and tells the server the URL's own host."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.extensions["sni_hostname"] = request.url.host
+        request.url = request.url.copy_with(host=self._endpoint.host, port=self._endpoint.port)
+        return super().handle_request(request)
+
+
+def _pods(client: KubeClient, namespace: str, subject: Subject) -> list[Section]:
+    pods = find_pods(client, namespace, subject)
+    if not pods:
+        raise click.ClickException(f"there are no pods of {subject.kind} {subject.name} in the namespace {namespace}")
+    found, findings = _namespace(client, namespace)
+    if found is None:
+        return [(f"{subject.kind} {subject.name}", findings)]
+    platform = platform_of(client)
+    title = f"{subject.kind} {subject.name}"
+    if platform is None:
+        title += " (by the built-in settings: the webhook's own may not be read)"
+    return [(title, [check_pod(pod, found, platform or Platform()) for pod in pods])]
+
+
+def _print(sections: list[Section]) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200, soft_wrap=True)
+    for title, findings in sections:
+        console.print(f"[bold]{escape(title)}[/]")
+        for finding in findings:
+            note = f" ({finding.status})" if finding.status is Status.SKIPPED else ""
+            console.print(f"{_MARKS[finding.status]} {finding.check}{note}: {escape(finding.message)}")
+            if finding.code:
+                console.print(f"    {finding.code}; see docs/checks.md#{finding.check}")
+            if finding.remedy:
+                console.print(f"    do: {escape(finding.remedy)}")
+        console.print()
+    every = list(chain.from_iterable(findings for _, findings in sections))
+    counts = {status: sum(finding.status is status for finding in every) for status in Status}
+    console.print(", ".join(f"{number} {status}" for status, number in counts.items() if number))

@@ -1,0 +1,120 @@
+"""Reaches a Service from wherever the doctor runs: by its name inside the cluster, else through the API server."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from webhook.kube import KubeClient, KubeError, KubeNotFoundError, core_path
+
+
+class Endpoint(NamedTuple):
+    """Where to connect to: a host and a port."""
+
+    host: str
+    port: int
+
+
+class Service(NamedTuple):
+    """A Service by its name."""
+
+    namespace: str
+    name: str
+    port: int
+
+
+class UnreachableError(Exception):
+    """The Service cannot be reached from here; the message says why."""
+
+
+def inside_a_cluster() -> bool:
+    """Whether this runs in a pod, where Services have names that resolve."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ
+
+
+def service_of(uri: str) -> Service | None:
+    """Say which Service a URL names, by the cluster's naming scheme: ``name.namespace[.svc[.cluster.local]]``."""
+    parts = urlsplit(uri)
+    match = re.fullmatch(r"([a-z0-9-]+)\.([a-z0-9-]+)(\.svc(\.cluster\.local)?)?", parts.hostname or "")
+    if not match:
+        return None
+    return Service(match[2], match[1], parts.port or (443 if parts.scheme == "https" else 80))
+
+
+@contextmanager
+def reach(client: KubeClient, service: Service) -> Iterator[Endpoint]:
+    """Give an address at which the Service can be reached while the context lasts. Raises UnreachableError."""
+    if inside_a_cluster():
+        yield Endpoint(f"{service.name}.{service.namespace}.svc", service.port)
+        return
+    try:
+        pod, port = _backend(client, service)
+        client.forward(service.namespace, pod, port).close()  # whether it may be done at all
+    except KubeNotFoundError as error:
+        raise UnreachableError(f"there is no Service {service.namespace}/{service.name}") from error
+    except KubeError as error:
+        raise UnreachableError(error.message) from error
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=_accept, args=(listener, client, service.namespace, pod, port), daemon=True)
+    thread.start()
+    try:
+        yield Endpoint("127.0.0.1", listener.getsockname()[1])
+    finally:
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(2)
+
+
+def _backend(client: KubeClient, service: Service) -> tuple[str, int]:
+    """Find a ready pod of the Service, and the port of that pod."""
+    found = client.get(core_path(service.namespace, "services", service.name))
+    ports = found["spec"].get("ports") or []
+    wanted = next((port for port in ports if port["port"] == service.port), None)
+    if wanted is None:
+        raise UnreachableError(f"Service {service.namespace}/{service.name} has no port {service.port}")
+    selector = ",".join(f"{name}={value}" for name, value in (found["spec"].get("selector") or {}).items())
+    pods = client.list(core_path(service.namespace, "pods"), params={"labelSelector": selector})["items"]
+    ready = next((pod for pod in pods if _ready(pod)), None)
+    if not selector or ready is None:
+        raise UnreachableError(f"Service {service.namespace}/{service.name} has no ready pod")
+    target = wanted.get("targetPort", service.port)
+    if isinstance(target, str):
+        named = [port for c in ready["spec"]["containers"] for port in c.get("ports", []) if port.get("name") == target]
+        target = named[0]["containerPort"] if named else service.port
+    return ready["metadata"]["name"], int(target)
+
+
+def _ready(pod: dict[str, Any]) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or []
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def _accept(listener: socket.socket, client: KubeClient, namespace: str, pod: str, port: int) -> None:
+    while True:
+        try:
+            near, _ = listener.accept()
+        except OSError:
+            return
+        try:
+            far = client.forward(namespace, pod, port)
+        except KubeError:
+            near.close()
+            continue
+        for source, sink in ((near, far), (far, near)):
+            threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+    for end in (source, sink):
+        with suppress(OSError):
+            end.close()

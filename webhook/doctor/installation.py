@@ -1,0 +1,237 @@
+"""Is the webhook installed as shipped, trusted by the API server, and does a pod come back wired?"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from importlib import resources
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+from cryptography import x509
+
+from certs.authority import split_bundle
+from webhook.cluster import CONFIGURATIONS
+from webhook.core.names import DECISION_ANNOTATION, LABEL
+from webhook.doctor.findings import Finding, failed, passed, skipped, warned
+from webhook.doctor.forward import Endpoint, Service, UnreachableError, reach
+from webhook.kube import (
+    KubeClient,
+    KubeError,
+    KubeForbiddenError,
+    KubeNotFoundError,
+    KubeUnavailableError,
+    core_path,
+    group_path,
+)
+
+CONFIGURATION, ENTRIES, BUNDLE = "webhook-configuration", "webhook-entries", "ca-bundle"
+CERTIFICATE, REPLICAS, DRY_RUN = "served-certificate", "webhook-replicas", "pod-comes-back-wired"
+NAME = NAMESPACE = "mlflow-webhook"
+ENDS_SOON = timedelta(days=2)
+_APPLY = "kubectl apply -k manifests/overlays/self-signed"
+_LOGS = f"kubectl logs --namespace {NAMESPACE} deployment/{NAME}"
+
+
+def check_installation(client: KubeClient, *, now: datetime, namespace: str) -> Iterator[Finding]:
+    """Check everything that is the platform's. `namespace` is where the sample pod would be created (a dry run)."""
+    path = group_path(CONFIGURATIONS, "mutatingwebhookconfigurations", NAME)
+    try:
+        configuration = client.get(path)
+    except KubeNotFoundError:
+        yield failed(
+            CONFIGURATION, "configuration_missing", f"There is no MutatingWebhookConfiguration {NAME}.", _APPLY
+        )
+        for check in (ENTRIES, BUNDLE, CERTIFICATE):
+            yield skipped(check, f"{CONFIGURATION} failed")
+    except KubeForbiddenError:
+        yield skipped(CONFIGURATION, "you may not read the MutatingWebhookConfiguration")
+        for check in (ENTRIES, BUNDLE, CERTIFICATE):
+            yield skipped(check, "it needs the MutatingWebhookConfiguration")
+    else:
+        yield passed(CONFIGURATION, f"MutatingWebhookConfiguration {NAME} is there")
+        entries = configuration.get("webhooks") or []
+        yield check_entries(entries)
+        yield from _served(client, entries, now=now)
+    yield _guarded(REPLICAS, "the Deployment", lambda: _replicas(client))
+    yield _guarded(DRY_RUN, "pods by a dry run", lambda: check_dry_run(client, namespace))
+
+
+def shipped_entries() -> list[dict[str, Any]]:
+    """Give the entries of the MutatingWebhookConfiguration as the manifests have them."""
+    text = resources.files("webhook.doctor").joinpath("webhook.yaml").read_text()
+    entries: list[dict[str, Any]] = yaml.safe_load(text)["webhooks"]
+    return entries
+
+
+def check_entries(entries: list[dict[str, Any]]) -> Finding:
+    """Compare the entries with the shipped ones. Where the webhook is reached, and the timeout, may differ."""
+    present = {entry["name"]: entry for entry in entries}
+    for shipped in shipped_entries():
+        name = shipped["name"]
+        if name not in present:
+            return failed(ENTRIES, "entry_missing", f"The entry {name} is missing.", _APPLY)
+        for field, wanted in shipped.items():
+            if field in {"clientConfig", "timeoutSeconds"} or _covers(present[name].get(field), wanted):
+                continue
+            return failed(ENTRIES, "entry_changed", f"{field} of the entry {name} is not as shipped.", _APPLY)
+    more = sorted(set(present) - {shipped["name"] for shipped in shipped_entries()})
+    if more:
+        return warned(ENTRIES, "entry_unknown", f"There are further entries: {', '.join(more)}.", _APPLY)
+    return passed(ENTRIES, "both entries are as shipped")
+
+
+def _covers(found: Any, wanted: Any) -> bool:
+    """Whether what is found says what is wanted. Lists must be the same; the API server may have added defaults."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(_covers(found.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(found, list) and len(found) == len(wanted) and all(map(_covers, found, wanted))
+    if isinstance(wanted, str) and isinstance(found, str):
+        return found.split() == wanted.split()  # a long expression may have been folded in another way
+    return bool(found == wanted)
+
+
+def _served(client: KubeClient, entries: list[dict[str, Any]], *, now: datetime) -> Iterator[Finding]:
+    bundles = [b64decode(entry["clientConfig"].get("caBundle") or "") for entry in entries]
+    if not entries or not all(split_bundle(bundle) for bundle in bundles):
+        yield failed(BUNDLE, "ca_bundle_missing", "An entry has no caBundle, or what is no certificate.", _LOGS)
+        yield skipped(CERTIFICATE, f"{BUNDLE} failed")
+        return
+    config = entries[0]["clientConfig"]
+    try:
+        with _reached(client, config) as (endpoint, name):
+            certificate = _handshake(endpoint, name, None)
+            untrusted = [bundle for bundle in bundles if not _verifies(endpoint, name, bundle)]
+    except UnreachableError as error:
+        yield skipped(BUNDLE, f"the webhook cannot be reached from here: {error}")
+        yield skipped(CERTIFICATE, "the webhook cannot be reached from here")
+        return
+    except OSError as error:
+        yield failed(BUNDLE, "webhook_unreachable", f"The webhook does not answer: {error}.", _LOGS)
+        yield skipped(CERTIFICATE, f"{BUNDLE} failed")
+        return
+    if untrusted:
+        yield failed(
+            BUNDLE, "ca_bundle_wrong", f"The caBundle does not verify the certificate that is served for {name}.", _LOGS
+        )
+    else:
+        yield passed(BUNDLE, "the caBundle verifies the certificate that is served")
+    yield _days_left(certificate, now=now)
+
+
+def _days_left(certificate: x509.Certificate, *, now: datetime) -> Finding:
+    left = certificate.not_valid_after_utc - now
+    days = f"{left / timedelta(days=1):.1f} days"
+    if left <= timedelta(0):
+        return failed(CERTIFICATE, "certificate_expired", "The served certificate has expired.", _LOGS)
+    if left < ENDS_SOON:
+        return warned(CERTIFICATE, "certificate_ends_soon", f"The served certificate is good for {days} only.", _LOGS)
+    return passed(CERTIFICATE, f"the served certificate is good for {days}")
+
+
+@contextmanager
+def _reached(client: KubeClient, config: Mapping[str, Any]) -> Iterator[tuple[Endpoint, str]]:
+    """Give where the webhook is, and the name that its certificate must have."""
+    if url := config.get("url"):
+        parts = urlsplit(url)
+        yield Endpoint(parts.hostname or "", parts.port or 443), parts.hostname or ""
+        return
+    service = config["service"]
+    name = f"{service['name']}.{service['namespace']}.svc"
+    with reach(client, Service(service["namespace"], service["name"], service.get("port", 443))) as endpoint:
+        yield endpoint, name
+
+
+def _handshake(endpoint: Endpoint, name: str, bundle: bytes | None) -> x509.Certificate:
+    """Shake hands, verifying with a bundle if one is given. Raises OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if bundle is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context.load_verify_locations(cadata=bundle.decode())
+    with (
+        socket.create_connection(endpoint, timeout=5) as connection,
+        context.wrap_socket(connection, server_hostname=name) as secured,
+    ):
+        der = secured.getpeercert(binary_form=True)
+    return x509.load_der_x509_certificate(der or b"")
+
+
+def _verifies(endpoint: Endpoint, name: str, bundle: bytes) -> bool:
+    try:
+        _handshake(endpoint, name, bundle)
+    except ssl.SSLCertVerificationError:
+        return False
+    return True
+
+
+def _replicas(client: KubeClient) -> Finding:
+    try:
+        deployment = client.get(group_path("apps/v1", "deployments", NAME, namespace=NAMESPACE))
+    except KubeNotFoundError:
+        return failed(REPLICAS, "deployment_missing", f"There is no Deployment {NAMESPACE}/{NAME}.", _APPLY)
+    wanted, ready = deployment["spec"].get("replicas", 1), deployment.get("status", {}).get("readyReplicas", 0)
+    if ready == 0:
+        return failed(REPLICAS, "no_replica_ready", f"None of {wanted} replicas is ready.", _LOGS)
+    if ready < wanted:
+        return warned(REPLICAS, "replica_not_ready", f"Only {ready} of {wanted} replicas are ready.", _LOGS)
+    return passed(REPLICAS, f"{ready} of {wanted} replicas are ready")
+
+
+def check_dry_run(client: KubeClient, namespace: str) -> Finding:
+    """Have the API server create a sample pod without creating it: the true test from end to end."""
+    try:
+        created = sample_pod(client, namespace)
+    except KubeForbiddenError as error:
+        if "cannot create resource" in error.message:
+            raise
+        return failed(DRY_RUN, "pod_refused", f"A sample pod is refused: {error.message[:300]}", _LOGS)
+    except KubeNotFoundError:
+        return skipped(DRY_RUN, f"there is no namespace {namespace}")
+    except KubeUnavailableError as error:
+        return failed(
+            DRY_RUN, "webhook_not_called", f"The API server could not call the webhook: {error.message[:300]}", _LOGS
+        )
+    except KubeError as error:
+        return failed(DRY_RUN, "pod_refused", f"A sample pod is refused: {error.message[:300]}", _LOGS)
+    if DECISION_ANNOTATION not in (created["metadata"].get("annotations") or {}):
+        return failed(
+            DRY_RUN,
+            "pod_not_wired",
+            "A sample pod that asks to be wired comes back as it was; nothing was called.",
+            _APPLY,
+        )
+    return passed(DRY_RUN, f"a sample pod in {namespace} comes back wired (a dry run)")
+
+
+def sample_pod(client: KubeClient, namespace: str) -> dict[str, Any]:
+    """Create a pod that asks to be wired, as a dry run; gives what it would be. Raises KubeError."""
+    security = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    resources_ = {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "1m", "memory": "1Mi"}}
+    container = {"name": "sample", "image": "sample", "securityContext": security, "resources": resources_}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"generateName": "mlflow-webhook-check-", "labels": {LABEL: "true"}},
+        "spec": {"containers": [container], "automountServiceAccountToken": False},
+    }
+    return client.create(core_path(namespace, "pods"), pod, params={"dryRun": "All"})
+
+
+def _guarded(check: str, what: str, run: Callable[[], Finding]) -> Finding:
+    try:
+        return run()
+    except KubeForbiddenError:
+        return skipped(check, f"you may not use {what}")
