@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 import httpx
 
@@ -57,6 +57,22 @@ class Endpoint:
         """The token endpoint."""
         return self.token_url or f"{self.issuer.rstrip('/')}/token"
 
+    def check(self) -> None:
+        """Raise GrantError unless both addresses can be asked. They are printed later, so they may hold no password."""
+        for name, text in (("issuer", self.issuer), ("token URL", self.token_url or self.issuer)):
+            try:
+                parts = urlsplit(text)
+                good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+            except ValueError:
+                parts, good = None, False
+            if parts is None or not good:
+                raise GrantError("invalid_url", f"The {name} is no address: http:// or https://, a host, a path.")
+            if parts.username is not None or parts.query or parts.fragment:
+                raise GrantError(
+                    "not_a_plain_url",
+                    f"The {name} may hold no user name, password, query or fragment.",
+                )
+
 
 def mint(
     endpoint: Endpoint,
@@ -67,6 +83,7 @@ def mint(
     attempts: int = ATTEMPTS,
 ) -> str:
     """Get an id token. Tries again what may pass, `attempts` times in all. Raises GrantError."""
+    endpoint.check()
     pause = FIRST_PAUSE
     for attempt in range(1, attempts + 1):
         try:
@@ -95,38 +112,60 @@ def _ask(endpoint: Endpoint, credentials: Credentials, client: httpx.Client) -> 
         form["client_id"] = credentials.client_id
         if credentials.client_secret:
             form["client_secret"] = credentials.client_secret
-    try:
-        answer = client.post(endpoint.url, data=form, headers=headers, follow_redirects=False)
-    except httpx.TransportError as error:
-        fault = fault_of(error)
-        # `from None`: the exception holds the request, and the request the password
-        raise GrantError(fault.value, fault.sentence(endpoint.url), may_pass=fault.may_pass) from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise GrantError("invalid_url", f"{endpoint.url} cannot be asked: {type(error).__name__}.") from None
+    answer = _post(client, endpoint.url, form, headers)
+    if isinstance(answer, GrantError):
+        raise answer
     content = _json(answer)
     if answer.status_code == 200 and content is not None:
         token = content.get("id_token")
         if not isinstance(token, str) or not token:
             raise GrantError("no_id_token", f"{endpoint.url} gave no id_token: the scope must hold openid.")
         return token
-    raise _refusal(endpoint, answer.status_code, content, answer, client)
+    raise _refusal(endpoint, credentials, content, answer, client)
+
+
+def _post(client: httpx.Client, url: str, form: dict[str, str], headers: dict[str, str]) -> httpx.Response | GrantError:
+    """Ask. A failure is returned, not raised: the exception holds the request, and the request the password, and
+    raising here would keep it as the context of ours."""
+    try:
+        return client.post(url, data=form, headers=headers, follow_redirects=False)
+    except httpx.TransportError as error:
+        fault = fault_of(error)
+        return GrantError(fault.value, fault.sentence(url), may_pass=fault.may_pass)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return GrantError("invalid_url", f"{url} cannot be asked: {type(error).__name__}.")
+
+
+def _hide(text: str, credentials: Credentials) -> str:
+    """Take our secrets out of what a server said: it may repeat what it was sent, as it was sent."""
+    for secret in (credentials.password, credentials.client_secret):
+        for form in {secret, quote(secret), quote_plus(secret)} - {""}:
+            text = text.replace(form, "[hidden]")
+    return text
 
 
 def _refusal(
-    endpoint: Endpoint, status: int, content: dict[str, Any] | None, answer: httpx.Response, client: httpx.Client
+    endpoint: Endpoint,
+    credentials: Credentials,
+    content: dict[str, Any] | None,
+    answer: httpx.Response,
+    client: httpx.Client,
 ) -> GrantError:
+    status = answer.status_code
     url = endpoint.url
     if status == 429 or status >= 500:
         return GrantError("unavailable", f"{url} answered with status {status}; it may be better later.", may_pass=True)
     if 300 <= status < 400:
-        target = urlsplit(answer.headers.get("location", ""))._replace(query="", fragment="").geturl()
-        return GrantError("redirect", f"{url} redirects to {target[:200]}: that is not a token endpoint.")
+        return GrantError("redirect", f"{url} redirects to {_place(answer)}: that is not a token endpoint.")
+    if "HTTP request to an HTTPS server" in answer.text[:200]:  # what servers written in Go say, Dex among them
+        return GrantError("plain_to_a_tls_port", f"{url} wants TLS: the address begins with https://.")
     if content is None or "error" not in content:
         return GrantError(
             "not_a_token_endpoint",
             f"{url} (status {status}) is not a token endpoint: Dex's is ISSUER/token, and the issuer ends in /dex.",
         )
     said = _printable(content.get("error_description"))
+    shown = _hide(said, credentials)
     match content.get("error"):
         case "access_denied":
             return GrantError(
@@ -147,8 +186,13 @@ def _refusal(
             )
         case "invalid_request" if "Missing required scope" in said:
             return GrantError("scope_without_openid", "The scope must hold openid, its words parted by spaces.")
-        case "invalid_request" if "Unrecognized scope" in said or "request scope" in said:
-            return GrantError("scope_refused", f"Dex does not give this scope: {said}.")
+        case "invalid_request" if "can't request scope" in said:
+            return GrantError(
+                "client_not_trusted",
+                f"Dex: {shown}. The client named there must list this one in its trustedPeers.",
+            )
+        case "invalid_request" if "Unrecognized scope" in said:
+            return GrantError("scope_refused", f"Dex does not give this scope: {shown}.")
         case "invalid_request" if "improperly encoded" in said:
             return GrantError(
                 "badly_encoded", "Dex could not decode the client's id or secret in the Basic header; send the body."
@@ -159,7 +203,8 @@ def _refusal(
                 "Dex's oauth2.passwordConnector names a connector that does not exist; only its admin can mend that.",
             )
         case error:
-            return GrantError("refused", f"{url} refused with status {status}: {_printable(error)} {said}".rstrip())
+            unknown = _hide(_printable(error), credentials)
+            return GrantError("refused", f"{url} refused with status {status}: {unknown} {shown}".rstrip())
 
 
 def _offers_password(endpoint: Endpoint, client: httpx.Client) -> bool:
@@ -172,8 +217,18 @@ def _offers_password(endpoint: Endpoint, client: httpx.Client) -> bool:
     return not isinstance(grants, list) or "password" in grants
 
 
+def _place(answer: httpx.Response) -> str:
+    """Where a redirect leads, without anything that may be a secret."""
+    try:
+        target = urlsplit(answer.headers.get("location", ""))
+        host = target.hostname
+    except ValueError:
+        return "an address that is none"
+    return _printable(f"{target.scheme}://{host}{target.path}" if host else target.path)
+
+
 def _json(answer: httpx.Response) -> dict[str, Any] | None:
-    if answer.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+    if answer.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return None
     try:
         content = answer.json()

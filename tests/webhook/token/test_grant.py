@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import httpx
 import pytest
@@ -70,7 +72,15 @@ CASES: dict[str, dict[str, Any]] = {
     "scope_refused": {"endpoint": {"scope": "openid nonsense"}},
     "no_password_grant": {"password_grant": False},
     "not_a_token_endpoint": {"path": "/nowhere"},
-    "redirect": {"answer": Answer(302, b"", {"Location": "http://elsewhere/login?secret=1"})},
+    "redirect": {"answer": Answer(302, b"", {"Location": "http://u:secret=1@elsewhere/login?secret=1"})},
+    "client_not_trusted": {
+        "answer": Answer(
+            400, b'{"error":"invalid_request","error_description":"Client can\'t request scope(s) [\\"other\\"]"}', JSON
+        )
+    },
+    "plain_to_a_tls_port": {
+        "answer": Answer(400, b"Client sent an HTTP request to an HTTPS server.\n", {"Content-Type": "text/plain"})
+    },
     "badly_encoded": {
         "answer": Answer(
             400, b'{"error":"invalid_request","error_description":"client_secret improperly encoded"}', JSON
@@ -117,10 +127,41 @@ def test_each_case_has_its_own_diagnosis_and_no_secret_is_in_any(dex: Dex, clien
         error = provoke(case, dex, client)
         assert error.code == code
         assert "\n" not in str(error)
-        chain = [error, error.__cause__]
-        assert not any(secret in repr(link) for link in chain for secret in (PASSWORD, CLIENT_SECRET, "secret=1"))
+        assert error.__cause__ is None
+        assert error.__context__ is None, "httpx's exceptions hold the request, and that the password"
+        assert not any(secret in repr(error) for secret in (PASSWORD, CLIENT_SECRET, "secret=1"))
         messages.add(str(error))
     assert len(messages) == len(CASES)
+
+
+@pytest.mark.parametrize(
+    ("issuer", "code"),
+    [
+        ("", "invalid_url"),
+        ("dex.example.com/dex", "invalid_url"),
+        ("localhost:5556/dex", "invalid_url"),
+        ("http://127.0.0.1:99999/dex", "invalid_url"),
+        ("http://[::1/dex", "invalid_url"),
+        ("http://bob:planted@127.0.0.1/dex", "not_a_plain_url"),
+        ("http://127.0.0.1/dex?key=planted", "not_a_plain_url"),
+    ],
+)
+def test_an_issuer_that_cannot_be_asked_is_refused_at_once(issuer: str, code: str, client: httpx.Client) -> None:
+    with pytest.raises(GrantError) as caught:
+        mint(Endpoint(issuer=issuer), GOOD, client=client, sleep=lambda _: pytest.fail("it was tried again"))
+    assert caught.value.code == code
+    assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sent", [PASSWORD, quote(PASSWORD), quote_plus(CLIENT_SECRET)])
+def test_a_server_that_repeats_what_it_was_sent_does_not_make_us_print_it(
+    sent: str, dex: Dex, client: httpx.Client
+) -> None:
+    answer = {"error": f"bad {sent}", "error_description": f"cannot read {sent}"}
+    dex.answers = [Answer(400, json.dumps(answer).encode(), JSON)]
+    with pytest.raises(GrantError, match="cannot read") as caught:
+        ask(dex, client)
+    assert sent not in str(caught.value)
 
 
 def test_credentials_do_not_show() -> None:
