@@ -19,7 +19,7 @@ import httpx
 from webhook.core.configuration import SecretKey, parse_secret
 from webhook.kube import KubeClient, KubeError
 from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
-from webhook.token.credentials import FIELDS, CredentialsError, find_credentials
+from webhook.token.credentials import FIELDS, OPTIONAL, CredentialsError, find_credentials
 from webhook.token.grant import SCOPE, Endpoint, GrantError, mint
 from webhook.token.refresh import Outcome, RefreshError, TokenSecret, near_its_end, words
 from webhook.token.refresh import refresh as refresh_secret
@@ -58,7 +58,9 @@ def _secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @token.command(epilog="Exit codes: 0 the token is good, 3 it will be refused, 1 an error, 2 a wrong call.")
 @_secret_options
-@click.option("-f", "--file", type=click.File(), help="Read the token from a file (- for standard input) instead.")
+@click.option(
+    "-f", "--file", type=click.File(errors="replace"), help="Read the token from a file (- for standard input) instead."
+)
 @click.option("--audience", metavar="NAME", help="What the token must have been issued for.")
 def show(
     namespace: str | None,
@@ -72,7 +74,7 @@ def show(
     """Show whose token it is, for which audience, and how long it is good."""
     now = datetime.now(UTC)
     if file is not None:
-        text, place = file.read(), getattr(file, "name", "standard input")
+        text, place = file.read(), getattr(file, "name", "standard input")  # bytes that are no text: no token
     else:
         found = _open(namespace, secret, kubeconfig, context)
         place = found.place
@@ -185,7 +187,13 @@ def refresh(
             context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
         except ssl.SSLError as error:
             raise click.ClickException(f"{ca_file} holds no certificate in PEM") from error
-        with httpx.Client(verify=context, timeout=timeout) as client:
+        try:
+            client = httpx.Client(verify=context, timeout=timeout)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise click.ClickException(
+                "cannot use the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY: only http:// and https:// proxies"
+            ) from error
+        with client:
             return mint(endpoint, given, client=client, sleep=time.sleep, attempts=attempts)
 
     try:
@@ -202,13 +210,24 @@ def refresh(
     else:
         verb = {Outcome.KEPT: "kept", Outcome.CREATED: "created", Outcome.RENEWED: "renewed"}[done.outcome]
         left = done.claims.left(now)
-        click.echo(
-            f"{found.place}: {verb} ({done.why}); it is {done.claims.owner}'s and good for {words(left or timedelta())}"
-        )
+        owner, span = _plain(done.claims.owner), words(left or timedelta())
+        click.echo(f"{found.place}: {verb} ({done.why}); it is {owner}'s and good for {span}")
+
+
+def _plain(claim: str) -> str:
+    """Leave out what a terminal would obey: a token's claims are whatever its author wrote."""
+    return "".join(character for character in claim if character.isprintable())
 
 
 def _ask(name: str) -> str:
-    value: str = click.prompt(name, hide_input=name == "password", err=True)
+    hidden, optional = name in {"password", "client-secret"}, name in OPTIONAL
+    value: str = click.prompt(
+        f"{name} (empty for a public client)" if optional else name,
+        hide_input=hidden,
+        default="" if optional else None,
+        show_default=False,
+        err=True,
+    )
     return value
 
 
@@ -253,4 +272,4 @@ def _print(place: str, claims: Claims, now: datetime) -> None:
     }
     click.echo(place)
     for name, value in rows.items():
-        click.echo(f"  {name:<9} {value}")
+        click.echo(f"  {name:<9} {_plain(value)}")

@@ -7,6 +7,7 @@ only with the scopes of those names, and `exp` counts to the second, with no lee
 from __future__ import annotations
 
 import binascii
+import re
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -47,6 +48,10 @@ _SENTENCES = {
     TokenProblem.OTHER_AUDIENCE: "The token was issued for another audience than the one expected.",
     TokenProblem.EMAIL_NOT_VERIFIED: "The token says email_verified: false, which oauth2-proxy refuses by default.",
 }
+
+
+_PART = re.compile(r"[A-Za-z0-9_-]+")
+"""Base64url without padding (RFC 7515, 2). Python's decoder skips what does not belong, so it cannot tell."""
 
 
 class NotATokenError(Exception):
@@ -105,7 +110,8 @@ def read_claims(text: str) -> Claims:
     if form in {TokenProblem.EMPTY, TokenProblem.BEARER_PREFIX, TokenProblem.QUOTES}:
         raise NotATokenError(form)
     parts = text.strip().split(".")
-    claims = _decode(parts[1]) if len(parts) == 3 and _decode(parts[0]) is not None else None
+    formed = len(parts) == 3 and all(_PART.fullmatch(part) for part in parts)
+    claims = _decode(parts[1]) if formed and _decode(parts[0]) is not None else None
     if claims is None:
         raise NotATokenError(form or TokenProblem.NOT_A_JWT)
     return Claims(

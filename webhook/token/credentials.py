@@ -15,7 +15,7 @@ FIELDS = {
 }
 """Each field's file in a mounted Secret, and its environment variable."""
 OPTIONAL = frozenset({"client-secret"})
-"""A public client has none."""
+"""A public client has none; an empty answer at the prompt says so."""
 
 
 class CredentialsError(Exception):
@@ -35,8 +35,10 @@ def find_credentials(
         value = _from_file(folder / name) if folder else None
         if value is None:
             value = environment.get(variable)
-        if value is None and ask is not None and name not in OPTIONAL:
+        if value is None and ask is not None:
             value = ask(name)
+        if value and not _is_text(value):
+            raise CredentialsError(f"{name}: {variable} is not UTF-8")
         if value:
             found[name] = value
     missing = [name for name in FIELDS if name not in found and name not in OPTIONAL]
@@ -50,6 +52,11 @@ def find_credentials(
         client_id=found["client-id"],
         client_secret=found.get("client-secret", ""),
     )
+
+
+def _is_text(value: str) -> bool:
+    """Python reads bytes of the environment that are not UTF-8 as lone surrogates, which cannot be sent."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _from_file(file: Path) -> str | None:

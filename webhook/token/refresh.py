@@ -59,8 +59,9 @@ class TokenSecret:
         if encoded is None:
             return None
         try:
-            return b64decode(encoded).decode()
-        except (Base64Error, UnicodeDecodeError):
+            # bytes that are no text give a text that is no token: another fault than an empty one
+            return b64decode(encoded).decode(errors="replace")
+        except Base64Error:
             return ""
 
     def write(self, token: str, claims: Claims, *, now: datetime) -> None:
@@ -143,7 +144,8 @@ def near_its_end(secret: TokenSecret, *, now: datetime) -> str | None:
     except NotATokenError as error:
         return f"There is no usable token: {error}"
     age, left = claims.age(now), claims.left(now)
-    if age is None or left is None or age < NEAR_ITS_END:
+    ended = left is not None and left <= timedelta(0)
+    if left is None or not (ended or (age is not None and age >= NEAR_ITS_END)):
         return None
     return f"The token ends in {words(left)}." if left > timedelta(0) else f"The token ended {words(-left)} ago."
 

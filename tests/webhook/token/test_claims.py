@@ -38,6 +38,10 @@ def test_without_an_email_the_subject_is_the_owner() -> None:
         (f"Bearer {jwt()}", TokenProblem.BEARER_PREFIX),
         ("sha256~opaque", TokenProblem.NOT_A_JWT),
         ("a.b.c", TokenProblem.NOT_A_JWT),
+        (jwt().rpartition(".")[0] + ".", TokenProblem.NOT_A_JWT),  # as with `alg: none`
+        (jwt() + "!", TokenProblem.NOT_A_JWT),
+        (jwt().replace(".", "*.", 1), TokenProblem.NOT_A_JWT),
+        (jwt() + "=", TokenProblem.NOT_A_JWT),
         (jwt(exp=int(time.time()) - 5), TokenProblem.EXPIRED),
         (jwt(aud="other"), TokenProblem.OTHER_AUDIENCE),
         (jwt(email_verified=False), TokenProblem.EMAIL_NOT_VERIFIED),

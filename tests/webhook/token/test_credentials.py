@@ -24,10 +24,22 @@ def test_the_environment_fills_what_no_file_gives(tmp_path: Path) -> None:
     assert found.password == "e"
 
 
-def test_a_terminal_is_asked_for_the_rest_but_not_for_a_secret_that_a_public_client_lacks() -> None:
+def test_a_terminal_is_asked_for_the_rest_and_an_empty_client_secret_means_a_public_client() -> None:
     asked: list[str] = []
-    find_credentials(folder=None, environment={}, ask=lambda name: asked.append(name) or "x")  # type: ignore[func-returns-value]
-    assert asked == ["username", "password", "client-id"]
+
+    def ask(name: str) -> str:
+        asked.append(name)
+        return "" if name == "client-secret" else "x"
+
+    assert find_credentials(folder=None, environment={}, ask=ask).client_secret == ""
+    assert asked == list(FIELDS)
+
+
+def test_a_variable_that_is_not_utf_8_is_named_and_not_shown() -> None:
+    environment = dict.fromkeys(FIELDS.values(), "planted\udcff")
+    with pytest.raises(CredentialsError, match="MLFLOW_TOKEN_USERNAME is not UTF-8") as caught:
+        find_credentials(folder=None, environment=environment, ask=None)
+    assert "planted" not in str(caught.value)
 
 
 def test_what_is_missing_is_named_with_where_it_was_looked_for(tmp_path: Path) -> None:
