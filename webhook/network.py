@@ -16,6 +16,8 @@ class NetworkFault(StrEnum):
     REFUSED = "nothing_listens"
     PLAIN = "tls_to_a_plain_port"
     UNTRUSTED = "certificate_not_trusted"
+    OTHER_HOST = "certificate_of_another_host"
+    OUT_OF_DATE = "certificate_out_of_date"
     TIMEOUT = "no_answer_in_time"
     OTHER = "connection_failed"
 
@@ -32,10 +34,21 @@ class NetworkFault(StrEnum):
             NetworkFault.NAME: f"The name {address.host} does not resolve.",
             NetworkFault.REFUSED: f"Nothing listens at {place}.",
             NetworkFault.PLAIN: f"{place} does not speak TLS: use http:// for this port, or the TLS port.",
-            NetworkFault.UNTRUSTED: f"The certificate of {place} cannot be verified: name its CA, or the right host.",
+            NetworkFault.UNTRUSTED: f"The certificate of {place} is from a CA that is not trusted here: name the CA.",
+            NetworkFault.OTHER_HOST: f"The certificate of {place} is for another host name: use a name that is in it.",
+            NetworkFault.OUT_OF_DATE: f"The certificate of {place} has expired, or is not valid yet by this clock.",
             NetworkFault.TIMEOUT: f"{place} did not answer in time.",
             NetworkFault.OTHER: f"The connection to {place} failed.",
         }[self]
+
+
+_CERTIFICATE = {
+    9: NetworkFault.OUT_OF_DATE,
+    10: NetworkFault.OUT_OF_DATE,
+    62: NetworkFault.OTHER_HOST,
+    64: NetworkFault.OTHER_HOST,
+}
+"""OpenSSL's verification codes (x509_vfy.h): not yet valid, expired, host name mismatch, IP address mismatch."""
 
 
 def fault_of(error: httpx.TransportError) -> NetworkFault:
@@ -48,7 +61,7 @@ def fault_of(error: httpx.TransportError) -> NetworkFault:
     for link in chain:
         match link:
             case ssl.SSLCertVerificationError():
-                return NetworkFault.UNTRUSTED
+                return _CERTIFICATE.get(link.verify_code, NetworkFault.UNTRUSTED)
             case ssl.SSLError() if "WRONG_VERSION_NUMBER" in str(link) or "RECORD_LAYER" in str(link):
                 return NetworkFault.PLAIN
             case socket.gaierror():
