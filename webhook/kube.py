@@ -146,7 +146,12 @@ class KubeClient:
                     "and this is not a pod with a service account"
                 ) from error
             raise KubeConfigError(f"cannot use the kubeconfig {file}: {str(error).splitlines()[0]}") from error
-        return cls(ApiClient(configuration), namespace=namespace)
+        try:
+            return cls(ApiClient(configuration), namespace=namespace)
+        except (ImportError, urllib3.exceptions.HTTPError) as error:
+            raise KubeConfigError(
+                "cannot use the proxy of HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or the kubeconfig: only http:// and https://"
+            ) from error
 
     def get(self, path: str, *, metadata_only: bool = False, timeout: float = TIMEOUT) -> dict[str, Any]:
         """Read an object."""

@@ -175,3 +175,10 @@ def test_claims_cannot_steer_the_terminal(cluster: Cluster) -> None:
     done = run(cluster, "show", "--file=-", given=jwt(email="a\x1b[2J\nissuer forged").encode())
     assert "\x1b" not in done.stdout
     assert not any(line.startswith("issuer forged") for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("proxy", ["socks5h://127.0.0.1:1080", "nonsense://x"])
+def test_a_proxy_that_cannot_be_used_is_named(proxy: str, cluster: Cluster) -> None:
+    done = run(cluster, "show", ALL_PROXY=proxy)
+    assert done.returncode == 1
+    assert "ALL_PROXY" in done.stderr
