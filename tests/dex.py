@@ -53,9 +53,9 @@ class Answer:
 
 
 class Dex:
-    """The server, on a free port of the loopback address."""
+    """The server, on a free port of the loopback address unless told otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.claims: dict[str, Any] = {}
         self.token: str | None = None
         """A token to give in place of a good one."""
@@ -63,7 +63,7 @@ class Dex:
         self.password_grant = True
         self.public = False
         self.requests: list[dict[str, str]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer(address, _handler(self))
         self.issuer = f"http://127.0.0.1:{self._server.server_port}/dex"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
@@ -132,3 +132,7 @@ def _handler(dex: Dex) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
+
+
+if __name__ == "__main__":  # in a pod of tests/e2e
+    Dex(("0.0.0.0", 5556))

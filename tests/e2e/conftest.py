@@ -46,7 +46,13 @@ def installed(admin: KubeClient) -> None:
 
 @pytest.fixture(scope="session")
 def training_image() -> str:
-    build(TRAINING_IMAGE, "requirements/training.txt", "examples", dockerfile="tests/e2e/images/training/Dockerfile")
+    build(
+        TRAINING_IMAGE,
+        "requirements/training.txt",
+        "examples",
+        "tests/dex.py",
+        dockerfile="tests/e2e/images/training/Dockerfile",
+    )
     return TRAINING_IMAGE
 
 
@@ -80,6 +86,8 @@ def mlflow(admin: KubeClient, training_image: str) -> None:
             "spec": {"selector": labels, "ports": [{"port": 5000}]},
         },
     )
+    # Its store goes with its pod: each run of the tests begins with an empty one.
+    kubectl("rollout", "restart", "deployment/mlflow-tracking-server", "--namespace=kubeflow")
     kubectl("rollout", "status", "deployment/mlflow-tracking-server", "--namespace=kubeflow", "--timeout=240s")
 
 
