@@ -6,7 +6,7 @@ TRAINING := .venv-training
 # Go's binaries for tests/cluster, and other things that are made once.
 CACHE := .cache
 
-.PHONY: help install check test lint e2e format lock demo clean
+.PHONY: help install check test lint e2e bench format lock demo clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ test: install lint ## All tests but e2e, with a coverage report (the control pla
 
 e2e: install ## The whole in the cluster of KUBECONFIG, with real pods; E2E_BUILD='… {image} {folder}' loads an image
 	$(BIN)/pytest -m e2e -s tests/e2e
+
+bench: $(BIN)/.installed ## What a review costs, in ratios; writes benchmarks/results.json (docs/performance.md)
+	$(BIN)/python -m benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks.plot
 
 format: $(BIN)/.installed ## Format and sort imports
 	$(BIN)/ruff check --fix .

@@ -9,7 +9,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from webhook.kube import KubeClient, KubeError, KubeGoneError, Params, Watch
@@ -109,16 +109,25 @@ class Informer:
                 wait = min(wait * 2, LONGEST_WAIT)
 
     def _list(self) -> str:
-        objects: list[dict[str, Any]] = []
-        params = {**self._params, "limit": PAGE}
-        while True:
-            page = self._client.list(self._path, params=params, metadata_only=self._metadata_only)
-            objects += page.get("items") or []
-            token = page["metadata"].get("continue")
-            if not token:
-                break
-            params["continue"] = token
+        version = ""
+
+        def pages() -> Iterator[dict[str, Any]]:
+            # One page at a time: ten thousand objects at once would cost more memory than the webhook itself.
+            nonlocal version
+            params = {**self._params, "limit": PAGE}
+            while True:
+                page = self._client.list(self._path, params=params, metadata_only=self._metadata_only)
+                yield from page.get("items") or []
+                version = str(page["metadata"]["resourceVersion"])
+                token = page["metadata"].get("continue")
+                if not token:
+                    return
+                params["continue"] = token
+
+        objects = pages()
         self._follower.replaced(objects)
+        for _ in objects:  # what the follower did not care to look at
+            pass
         self._heard = time.monotonic()
         self._synced = True
-        return str(page["metadata"]["resourceVersion"])
+        return version

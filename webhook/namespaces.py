@@ -123,7 +123,9 @@ def _namespace(found: Mapping[str, Any]) -> Namespace:
     annotations = {
         name: value for name, value in (metadata.get("annotations") or {}).items() if name.startswith(prefix)
     }
-    return Namespace(metadata["name"], labels or _NONE, annotations or _NONE)
+    return Namespace(metadata["name"], _LABELLED if labels == _LABELLED else labels or _NONE, annotations or _NONE)
 
 
+# One object for all that are alike.
 _NONE: Mapping[str, str] = {}
+_LABELLED: Mapping[str, str] = {LABEL: "true"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.binaries import prepare
 from tests.cluster.controlplane import ControlPlane, wait_until
 from tests.cluster.installation import Installation
 from tests.cluster.trainer import Trainer
@@ -21,6 +22,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.cluster)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build before the first test: a build takes longer than a test may, and its clock runs in the fixtures too."""
+    here = Path(__file__).parent
+    chosen = [item for item in session.items if isinstance(item, pytest.Function) and item.path.is_relative_to(here)]
+    wanted = {name for item in chosen for name in item.fixturenames}
+    capture = session.config.pluginmanager.get_plugin("capturemanager")
+    if session.config.option.collectonly or capture is None:
+        return
+    with capture.global_and_fixture_disabled():  # so that who waits sees what for
+        for fixture, module in (("control_plane", "kubernetes"), ("trainer", "trainer")):
+            if fixture in wanted:
+                prepare(module)
 
 
 @pytest.fixture(scope="session")

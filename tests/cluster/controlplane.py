@@ -196,7 +196,7 @@ class ControlPlane:
         return self.write_kubeconfig(f"{namespace}-{name}", token)
 
     def write_kubeconfig(self, user: str, token: str) -> Path:
-        """Write a kubeconfig for a bearer token; the API server's certificate, made by itself, is not verified."""
+        """Write a kubeconfig for a bearer token; it trusts this API server's own CA."""
         document: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Config",

@@ -51,6 +51,11 @@ class Replica:
             },
         )
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._program.process.pid
+
     def get(self, path: str) -> httpx.Response:
         """Ask it something, as a probe does: the certificate is not verified."""
         with httpx.Client(verify=False, trust_env=False, timeout=5) as client:

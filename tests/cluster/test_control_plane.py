@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.binaries import KUBERNETES
-from tests.cluster.controlplane import ControlPlane
+from tests.cluster.controlplane import ControlPlane, wait_until
 from webhook.kube import (
     KubeClient,
     KubeConfigError,
@@ -34,6 +34,33 @@ def test_a_service_account_may_do_nothing_that_it_was_not_given(control_plane: C
     client = control_plane.client(control_plane.service_account("default", "default"))
     with pytest.raises(KubeForbiddenError, match="cannot list resource"):
         client.list(core_path(namespace, "secrets"))
+
+
+def test_a_restarted_api_server_has_its_data_and_still_knows_who_it_gave_tokens(
+    control_plane: ControlPlane, admin: KubeClient, namespace: str
+) -> None:
+    admin.create(core_path(namespace, "configmaps"), config_map("kept", color="blue"))
+    kubeconfig = control_plane.service_account("default", "default")
+    control_plane.stop_apiserver()
+    with pytest.raises(KubeUnavailableError):
+        admin.get(core_path(namespace, "configmaps", "kept"))
+    control_plane.start_apiserver()
+    assert admin.get(core_path(namespace, "configmaps", "kept"))["data"] == {"color": "blue"}
+    with pytest.raises(KubeForbiddenError, match="system:serviceaccount:default:default"):
+        control_plane.client(kubeconfig).list(core_path(namespace, "secrets"))
+
+
+def test_an_api_server_without_etcd_is_not_ready_and_recovers_with_its_data(
+    control_plane: ControlPlane, admin: KubeClient, namespace: str
+) -> None:
+    admin.create(core_path(namespace, "configmaps"), config_map("kept", color="blue"))
+    control_plane.stop_etcd()
+    try:
+        wait_until(lambda: not control_plane.ready(), "the API server to miss etcd")
+    finally:
+        control_plane.start_etcd()
+        wait_until(control_plane.ready, "the API server to recover", seconds=90)
+    assert admin.get(core_path(namespace, "configmaps", "kept"))["data"] == {"color": "blue"}
 
 
 def test_errors_have_types_and_the_servers_words(admin: KubeClient, namespace: str) -> None:

@@ -1,0 +1,88 @@
+"""Where a program is taken from, and what is said when it is nowhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import binaries
+from tests.cluster.binaries import find, module_folder, prepare
+
+
+@pytest.fixture(autouse=True)
+def nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [name for name in os.environ if name.startswith("TEST_ASSET_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setattr(binaries, "CACHE", tmp_path / "cache")
+
+
+def program(file: Path, script: str = "") -> Path:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    return file
+
+
+def test_a_file_that_is_named_comes_before_a_folder_and_that_before_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_path = program(tmp_path / "path" / "kube-apiserver")
+    assert find("kube-apiserver") == on_path
+    in_folder = program(tmp_path / "assets" / "kube-apiserver")
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path / "assets"))
+    assert find("kube-apiserver") == in_folder
+    named = program(tmp_path / "mine")
+    monkeypatch.setenv("TEST_ASSET_KUBE_APISERVER", str(named))
+    assert find("kube-apiserver") == named
+
+
+def test_what_envtest_does_not_ship_is_looked_for_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path / "assets"))
+    manager = program(tmp_path / "path" / "kube-controller-manager")
+    assert find("kube-controller-manager") == manager
+    with pytest.raises(pytest.fail.Exception, match=r"KUBEBUILDER_ASSETS names .*/assets/etcd, which does not exist"):
+        find("etcd")
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [("etcd", "KUBEBUILDER_ASSETS"), ("kube-controller-manager", "in TEST_ASSET_KUBE_CONTROLLER_MANAGER$")],
+)
+def test_a_program_that_is_nowhere_skips_with_the_ways_to_get_it(name: str, way: str) -> None:
+    with pytest.raises(pytest.skip.Exception, match=rf"^{name} is missing: install Go .* on the PATH, .*{way}"):
+        find(name)
+
+
+def test_the_controllers_manifests_need_go_and_nothing_else_gives_them() -> None:
+    with pytest.raises(pytest.skip.Exception, match=r"manifests of sigs\.k8s\.io/jobset are missing: .* install Go"):
+        module_folder("sigs.k8s.io/jobset")
+
+
+def test_it_is_built_once_and_again_when_it_is_gone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    calls = tmp_path / "calls"
+    # Go's command line is `go -C … build … -o FILE PACKAGE`: the file is the last but one.
+    program(
+        tmp_path / "path" / "go",
+        f'echo "$@" >> {calls}; while [ $# -gt 2 ]; do shift; done; : > "$1"',
+    )
+    built = find("kube-apiserver")
+    assert built == find("kube-apiserver") == tmp_path / "cache" / "kube-apiserver"
+    (call,) = calls.read_text().splitlines()
+    assert call.endswith(f"-o {built} k8s.io/kubernetes/cmd/kube-apiserver")
+    assert f"gitVersion={binaries.KUBERNETES}" in call
+    built.unlink()
+    find("kube-apiserver")
+    assert len(calls.read_text().splitlines()) == 2
+    assert capfd.readouterr().err.count("building kube-apiserver") == 2
+
+
+def test_a_build_that_fails_says_why_and_is_tried_again(tmp_path: Path) -> None:
+    program(tmp_path / "path" / "go", "echo no space left >&2; exit 1")
+    prepare("trainer")  # only gets things ready: the test that needs the program says that it is not there
+    for _ in range(2):
+        with pytest.raises(pytest.fail.Exception, match="no space left"):
+            find("jobset")
