@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from webhook.network import NetworkFault
+from webhook.settings import ENV_HELP, SETTINGS
 from webhook.token.claims import TokenProblem
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +27,28 @@ CODES = sorted(
 def test_there_are_checks_and_codes() -> None:
     assert len(CHECKS) > 15
     assert len(CODES) > 50
+
+
+def settings_table() -> str:
+    rows = "".join(
+        f"| `{setting.name}` | `{setting.variable}` | {f'`{setting.default}`' if setting.default else 'none'} "
+        f"| {setting.help} |\n"
+        for setting in SETTINGS
+    )
+    head = "| in the file | in the environment | default | what it is |\n|---|---|---|---|\n"
+    return f"{head}{rows}| `env` | | none | {ENV_HELP} |\n"
+
+
+def test_the_reference_of_the_settings_is_what_serve_knows() -> None:
+    """Run with UPDATE_REFERENCE=1 to write it anew."""
+    file = ROOT / "docs" / "configuration.md"
+    page = file.read_text()
+    before, _, rest = page.partition("<!-- settings -->\n")
+    after = rest.partition("\n\n")[2]
+    wanted = f"{before}<!-- settings -->\n{settings_table()}\n{after}"
+    if os.environ.get("UPDATE_REFERENCE"):
+        file.write_text(wanted)
+    assert page == wanted or os.environ.get("UPDATE_REFERENCE")
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -42,9 +42,11 @@ def test_a_restarted_api_server_has_its_data_and_still_knows_who_it_gave_tokens(
     admin.create(core_path(namespace, "configmaps"), config_map("kept", color="blue"))
     kubeconfig = control_plane.service_account("default", "default")
     control_plane.stop_apiserver()
-    with pytest.raises(KubeUnavailableError):
-        admin.get(core_path(namespace, "configmaps", "kept"))
-    control_plane.start_apiserver()
+    try:
+        with pytest.raises(KubeUnavailableError):
+            admin.get(core_path(namespace, "configmaps", "kept"))
+    finally:
+        control_plane.start_apiserver()
     assert admin.get(core_path(namespace, "configmaps", "kept"))["data"] == {"color": "blue"}
     with pytest.raises(KubeForbiddenError, match="system:serviceaccount:default:default"):
         control_plane.client(kubeconfig).list(core_path(namespace, "secrets"))
