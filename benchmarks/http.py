@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import subprocess
@@ -15,10 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.decision import unmanaged
 from benchmarks.measuring import Spread, cpu_seconds, percentile, rss_mib
 from benchmarks.servers import KINDS
-from tests.pods import FOLDER, KFP
+from tests.pods import FOLDER, KFP, TRAINJOB
 
 ROUNDS = 7
 REQUESTS = {"floor": 3_000, "webhook": 3_000, "plain": 300}
@@ -36,7 +34,7 @@ class Server:
         command = [sys.executable, "-m", "benchmarks.servers", kind, port, ca]
         if kind == "webhook":
             command = [sys.executable, "-m", "webhook.cli", "serve", "--standalone", "--port", port, "--ca-file", ca]
-            command += ["--namespace", "kfp-team-b"]
+            command += ["--namespace", "kfp-team-b", "--namespace", "trainer-a"]
         started = time.perf_counter()
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603 - our own servers
         self._wait()
@@ -66,16 +64,8 @@ class Server:
 
 
 def small() -> bytes:
-    """Give a small review of about 14 kB: the captured one with its template shortened."""
-    document = unmanaged()
-    for container in [
-        *document["request"]["object"]["spec"]["containers"],
-        *document["request"]["object"]["spec"].get("initContainers", []),
-    ]:
-        for entry in container.get("env", []):
-            if len(entry.get("value", "")) > 300:
-                entry["value"] = entry["value"][:300]
-    return json.dumps(document).encode()
+    """Give the captured review of a TrainJob's node, of 10 kB."""
+    return (FOLDER / TRAINJOB).read_bytes()
 
 
 def request(body: bytes) -> bytes:
