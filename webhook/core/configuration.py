@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
+
+import msgspec
+from msgspec.structs import replace
 
 from webhook.core.names import ANNOTATION_GROUP, DECISION_ANNOTATION, LABEL
 
@@ -65,8 +67,7 @@ class Namespace(NamedTuple):
         return self.labels.get(LABEL) == "true"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Platform:
+class Platform(msgspec.Struct, frozen=True, kw_only=True):
     """What the platform configures for every pod. `experiment` None: the workload's own name."""
 
     tracking_uri: Sourced[str] = Sourced("http://mlflow-tracking-server.kubeflow:5000")
@@ -75,11 +76,10 @@ class Platform:
     workspaces: Sourced[bool] = Sourced(True)
     experiment: Sourced[str | None] = Sourced(None)
     lineage: Sourced[bool] = Sourced(True)
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Configuration:
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """What applies to one pod.
 
     `workspace` None: no workspace. `experiment` None: the workload's own name; empty: none. `token_secret` None: no
@@ -105,7 +105,7 @@ def configure(platform: Platform, namespace: Namespace, pod_annotations: Mapping
     if not _concerned(pod_annotations):
         return configuration
     values, warnings = _parse(pod_annotations, of="pod", source=Source.POD_ANNOTATION)
-    merged: Configuration = replace(configuration, **values, warnings=(*configuration.warnings, *warnings))
+    merged = replace(configuration, **values, warnings=(*configuration.warnings, *warnings))
     if "token_secret" not in values and origin(merged.tracking_uri.value) != origin(configuration.tracking_uri.value):
         return replace(
             merged,

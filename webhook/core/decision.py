@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -15,8 +14,7 @@ from webhook.core.wiring import Variable, wire
 from webhook.core.workload import Recogniser, WorkloadKind, is_sidecar, recognise
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ContainerDecision:
+class ContainerDecision(msgspec.Struct, frozen=True, kw_only=True):
     """What one container that runs the user's code gets; `skipped` says why it gets nothing."""
 
     index: int
@@ -25,8 +23,7 @@ class ContainerDecision:
     skipped: Reason | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What happens to a pod, and why. `configuration` None: it was not needed to decide."""
 
     reason: Reason

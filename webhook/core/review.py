@@ -137,13 +137,27 @@ class _Request(_Wire, frozen=True):
     sub_resource: str | None = None
     namespace: str | None = None
     dry_run: bool | None = None
-    object: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def creates_pod(self) -> bool:
+        resource = self.resource
+        return (
+            self.operation == "CREATE" and resource.resource == "pods" and not resource.group and not self.sub_resource
+        )
+
+
+class _PodRequest(_Request, frozen=True):
+    object: Pod | None = None
 
 
 class _Review(_Wire, frozen=True):
     api_version: str | None = None
     kind: str | None = None
     request: _Request | None = None
+
+
+class _PodReview(_Review, frozen=True):
+    request: _PodRequest | None = None
 
 
 class Review(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,8 +169,7 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     pod: Pod | None
 
 
-_ABSENT = (msgspec.Raw(), msgspec.Raw(b"null"))
-
+_pod_review_decoder = msgspec.json.Decoder(_PodReview)
 _review_decoder = msgspec.json.Decoder(_Review)
 _pod_decoder = msgspec.json.Decoder(Pod)
 _args_decoder = msgspec.json.Decoder(list[str] | None)
@@ -169,34 +182,31 @@ def decode_review(body: bytes) -> Review:
     Raises MalformedReviewError with a sentence that says what is wrong and where.
     """
     _check_utf8(body)
-    review = _decode(_review_decoder, body, what="the body")
+    try:
+        request = _request(_decode(_pod_review_decoder, body, what="the body"))
+    except MalformedReviewError:
+        request = _request(_decode(_review_decoder, body, what="the body"))
+        if request.creates_pod:
+            raise
+        # what is not a pod need not look like one
+    pod = None
+    if request.creates_pod:
+        pod = request.object if isinstance(request, _PodRequest) else None
+        if pod is None:
+            raise MalformedReviewError("the review of a pod's creation has no object")
+        if not request.namespace:
+            raise MalformedReviewError("the review of a pod's creation has no namespace")
+    return Review(uid=request.uid, namespace=request.namespace or "", dry_run=bool(request.dry_run), pod=pod)
+
+
+def _request(review: _Review) -> _Request:
     if review.kind != "AdmissionReview":
         raise MalformedReviewError("the body is not an AdmissionReview: its kind is missing or another")
     if review.api_version != API_VERSION:
         raise MalformedReviewError(f"the AdmissionReview is not of {API_VERSION}, the only version spoken here")
-    request = review.request
-    if request is None:
+    if review.request is None:
         raise MalformedReviewError("the AdmissionReview has no request")
-    resource = request.resource
-    creates_pod = (
-        request.operation == "CREATE"
-        and resource.resource == "pods"
-        and not resource.group
-        and not request.sub_resource
-    )
-    pod = None
-    if creates_pod:
-        if request.object in _ABSENT:
-            raise MalformedReviewError("the review of a pod's creation has no object")
-        if not request.namespace:
-            raise MalformedReviewError("the review of a pod's creation has no namespace")
-        pod = _decode(_pod_decoder, request.object, what="request.object")
-    return Review(
-        uid=request.uid,
-        namespace=request.namespace or "",
-        dry_run=bool(request.dry_run),
-        pod=pod,
-    )
+    return review.request
 
 
 def decode_pod(document: bytes) -> Pod:
@@ -252,7 +262,7 @@ def _check_utf8(body: bytes) -> None:
             raise MalformedReviewError(f"the body is not UTF-8 (at byte {error.start})") from None
 
 
-def _decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, *, what: str) -> T:
+def _decode(decoder: msgspec.json.Decoder[T], data: bytes, *, what: str) -> T:
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:

@@ -36,11 +36,20 @@ class SecretRef(NamedTuple):
     secret: SecretKey
     optional: bool
 
+    def source(self) -> dict[str, Any]:
+        """Give the entry's ``valueFrom``."""
+        name, key = self.secret
+        return {"secretKeyRef": {"name": name, "key": key, "optional": self.optional}}
+
 
 class FieldRef(NamedTuple):
     """A value that the kubelet takes from the pod itself (the downward API)."""
 
     path: str
+
+    def source(self) -> dict[str, Any]:
+        """Give the entry's ``valueFrom``."""
+        return {"fieldRef": {"apiVersion": "v1", "fieldPath": self.path}}
 
 
 class Variable(NamedTuple):
@@ -53,15 +62,10 @@ class Variable(NamedTuple):
 
     def entry(self) -> dict[str, Any]:
         """Give the entry of the container's ``env``."""
-        match self.value:
-            case str(text):
-                return {"name": self.name, "value": text}
-            case SecretRef((name, key), optional):
-                reference = {"name": name, "key": key, "optional": optional}
-                return {"name": self.name, "valueFrom": {"secretKeyRef": reference}}
-            case FieldRef(path):
-                field = {"apiVersion": "v1", "fieldPath": path}
-                return {"name": self.name, "valueFrom": {"fieldRef": field}}
+        value = self.value
+        if isinstance(value, str):
+            return {"name": self.name, "value": value}
+        return {"name": self.name, "valueFrom": value.source()}
 
 
 class Wiring(NamedTuple):

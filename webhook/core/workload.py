@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
+
+import msgspec
 
 from webhook.core.names import KFP_PLUGIN_CONFIG, RUN_ID, TRACKING_URI
 from webhook.core.reasons import Reason
@@ -67,17 +68,15 @@ class WorkloadKind(StrEnum):
     NOT_A_POD = "not_a_pod"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lineage:
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """Where a run comes from: the experiment it belongs to, a name for it, and tags (strings only)."""
 
     experiment: str | None = None
     run_name: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recogniser:
+class Recogniser(msgspec.Struct, frozen=True, kw_only=True):
     """How one kind of workload is told from others, and what follows.
 
     `container` names the one app container that runs the user's code; None means all but sidecars.
