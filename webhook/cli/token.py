@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import httpx
 from webhook.core.configuration import SecretKey, parse_secret
 from webhook.kube import KubeClient, KubeError
 from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
-from webhook.token.credentials import FIELDS, OPTIONAL, CredentialsError, find_credentials
+from webhook.token.credentials import CA_FILE, FIELDS, OPTIONAL, CredentialsError, find_ca, find_credentials
 from webhook.token.grant import SCOPE, Endpoint, GrantError, mint
 from webhook.token.refresh import Outcome, RefreshError, TokenSecret, near_its_end, words
 from webhook.token.refresh import refresh as refresh_secret
@@ -56,12 +57,23 @@ def _secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_allow_unverified_email = click.option(
+    "--allow-unverified-email",
+    is_flag=True,
+    envvar="MLFLOW_TOKEN_ALLOW_UNVERIFIED_EMAIL",
+    show_envvar=True,
+    help="Take a token that says email_verified: false, as oauth2-proxy does with its option "
+    "--insecure-oidc-allow-unverified-email.",
+)
+
+
 @token.command(epilog="Exit codes: 0 the token is good, 3 it will be refused, 1 an error, 2 a wrong call.")
 @_secret_options
 @click.option(
     "-f", "--file", type=click.File(errors="replace"), help="Read the token from a file (- for standard input) instead."
 )
 @click.option("--audience", metavar="NAME", help="What the token must have been issued for.")
+@_allow_unverified_email
 def show(
     namespace: str | None,
     secret: SecretKey,
@@ -70,6 +82,7 @@ def show(
     output: str,
     file: Any,
     audience: str | None,
+    allow_unverified_email: bool,
 ) -> None:
     """Show whose token it is, for which audience, and how long it is good."""
     now = datetime.now(UTC)
@@ -84,15 +97,17 @@ def show(
             raise click.ClickException(f"{place}: {error.message}") from error
         if text is None:
             raise click.ClickException(f"{place}: there is none")
-    problem = problem_of(text, now=now, audience=audience)
+    problem = problem_of(text, now=now, audience=audience, allow_unverified_email=allow_unverified_email)
     try:
         claims = read_claims(text)
-    except NotATokenError as error:
-        raise click.ClickException(f"{place}: {error}") from error
+    except NotATokenError:
+        claims = None
     if output == "json":
-        click.echo(json.dumps({**_facts(claims, now), "problem": problem}, indent=2))
+        click.echo(json.dumps({**_facts(claims or Claims(), now), "problem": problem}, indent=2))
     else:
-        _print(place, claims, now)
+        click.echo(place)
+        if claims:
+            _print(claims, now)
         if problem:
             click.echo(f"  problem   {problem.sentence}")
     if problem:
@@ -124,18 +139,20 @@ _ENV = ", ".join(FIELDS.values())
     show_envvar=True,
     help="What the token must be issued for; another one is not used.",
 )
+@_allow_unverified_email
 @click.option(
     "--credentials",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help=f"A mounted Secret with the files {', '.join(FIELDS)}. Else {_ENV}; else a prompt on a terminal.",
+    help=f"A mounted Secret with the files {', '.join(FIELDS)}, and {CA_FILE} if Dex's certificate needs one. "
+    f"Else {_ENV}; else a prompt on a terminal.",
 )
 @click.option("--basic", is_flag=True, help="Send the client's id and secret in a Basic header, not in the body.")
 @click.option(
     "--ca-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The CA that verifies Dex's certificate.",
+    help=f"The CA that verifies Dex's certificate.  [default: {CA_FILE} of the credentials' folder, else the system's]",
 )
 @click.option(
     "--after",
@@ -152,7 +169,7 @@ _ENV = ", ".join(FIELDS.values())
     default=10,
     show_default=True,
     metavar="SECONDS",
-    help="For each attempt.",
+    help="How long each attempt waits for a connection, and then for each part of the answer.",
 )
 @click.option("--attempts", type=click.IntRange(1, 10), default=4, show_default=True, help="Where it may pass.")
 @click.option("--event", is_flag=True, help="On failure, write a Warning event when the present token ends soon.")
@@ -166,6 +183,7 @@ def refresh(
     token_url: str,
     scope: str,
     audience: str | None,
+    allow_unverified_email: bool,
     credentials: Path | None,
     basic: bool,
     ca_file: Path | None,
@@ -176,17 +194,18 @@ def refresh(
     event: bool,
 ) -> None:
     """Put a fresh token into a Secret, if it is time: by the password grant, checked before it replaces the old one."""
-    now = datetime.now(UTC)
     found = _open(namespace, secret, kubeconfig, context)
+    clock = partial(datetime.now, UTC)
     endpoint = Endpoint(issuer=issuer, token_url=token_url, scope=scope, basic=basic)
 
     def minted() -> str:
         ask = _ask if sys.stdin.isatty() else None
         given = find_credentials(folder=credentials, environment=os.environ, ask=ask)
+        ca = ca_file or (credentials and find_ca(credentials))
         try:
-            context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+            context = ssl.create_default_context(cafile=str(ca) if ca else None)
         except ssl.SSLError as error:
-            raise click.ClickException(f"{ca_file} holds no certificate in PEM") from error
+            raise click.ClickException(f"{ca} holds no certificate in PEM") from error
         try:
             client = httpx.Client(verify=context, timeout=timeout)
         except (ImportError, ValueError, httpx.InvalidURL) as error:
@@ -197,19 +216,27 @@ def refresh(
             return mint(endpoint, given, client=client, sleep=time.sleep, attempts=attempts)
 
     try:
-        done = refresh_secret(found, minted, now=now, audience=audience, after=after, force=force)
+        done = refresh_secret(
+            found,
+            minted,
+            clock=clock,
+            audience=audience,
+            allow_unverified_email=allow_unverified_email,
+            after=after,
+            force=force,
+        )
     except (GrantError, RefreshError, CredentialsError, KubeError) as error:
-        ending = near_its_end(found, now=now)
+        ending = near_its_end(found, now=clock())
         if event and ending:
             with suppress(KubeError):
-                found.warn(f"{ending} It could not be renewed: {error}", now=now)
+                found.warn(f"{ending} It could not be renewed: {error}", now=clock())
         raise click.ClickException(f"{found.place}: {error}" + (f" {ending}" if ending else "")) from error
     if output == "json":
-        facts = {"outcome": done.outcome, "why": done.why, **_facts(done.claims, now)}
+        facts = {"outcome": done.outcome, "why": done.why, **_facts(done.claims, clock())}
         click.echo(json.dumps(facts, indent=2))
     else:
         verb = {Outcome.KEPT: "kept", Outcome.CREATED: "created", Outcome.RENEWED: "renewed"}[done.outcome]
-        left = done.claims.left(now)
+        left = done.claims.left(clock())
         owner, span = _plain(done.claims.owner), words(left or timedelta())
         click.echo(f"{found.place}: {verb} ({done.why}); it is {owner}'s and good for {span}")
 
@@ -253,7 +280,7 @@ def _facts(claims: Claims, now: datetime) -> dict[str, Any]:
     }
 
 
-def _print(place: str, claims: Claims, now: datetime) -> None:
+def _print(claims: Claims, now: datetime) -> None:
     left = claims.left(now)
     if left is None:
         ends = "it does not say"
@@ -270,6 +297,5 @@ def _print(place: str, claims: Claims, now: datetime) -> None:
         "issued": f"{claims.issued:%Y-%m-%d %H:%M} UTC" if claims.issued else "it does not say",
         "ends": ends,
     }
-    click.echo(place)
     for name, value in rows.items():
         click.echo(f"  {name:<9} {_plain(value)}")

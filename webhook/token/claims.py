@@ -126,7 +126,9 @@ def read_claims(text: str) -> Claims:
     )
 
 
-def problem_of(text: str, *, now: datetime, audience: str | None = None) -> TokenProblem | None:
+def problem_of(
+    text: str, *, now: datetime, audience: str | None = None, allow_unverified_email: bool = False
+) -> TokenProblem | None:
     """Say the first thing that is wrong with a token, or None; `audience` is what it must be issued for, if given."""
     try:
         claims = read_claims(text)
@@ -138,7 +140,7 @@ def problem_of(text: str, *, now: datetime, audience: str | None = None) -> Toke
         return TokenProblem.EXPIRED
     if audience and audience not in claims.audience:
         return TokenProblem.OTHER_AUDIENCE
-    if claims.email_verified is False:
+    if claims.email_verified is False and not allow_unverified_email:
         return TokenProblem.EMAIL_NOT_VERIFIED
     return None
 

@@ -16,6 +16,8 @@ FIELDS = {
 """Each field's file in a mounted Secret, and its environment variable."""
 OPTIONAL = frozenset({"client-secret"})
 """A public client has none; an empty answer at the prompt says so."""
+CA_FILE = "ca.crt"
+"""The file beside them that verifies Dex's certificate, named as in Secrets of type kubernetes.io/tls."""
 
 
 class CredentialsError(Exception):
@@ -52,6 +54,12 @@ def find_credentials(
         client_id=found["client-id"],
         client_secret=found.get("client-secret", ""),
     )
+
+
+def find_ca(folder: Path) -> Path | None:
+    """Give the CA's file in the folder, or None."""
+    file = folder / CA_FILE
+    return file if file.is_file() else None
 
 
 def _is_text(value: str) -> bool:

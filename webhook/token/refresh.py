@@ -13,7 +13,7 @@ from typing import Any
 from webhook.core.configuration import SecretKey
 from webhook.core.names import ANNOTATION_GROUP
 from webhook.kube import KubeClient, KubeError, KubeNotFoundError, core_path
-from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
+from webhook.token.claims import Claims, NotATokenError, TokenProblem, problem_of, read_claims
 
 MINTED, EXPIRES, OWNER = (f"{ANNOTATION_GROUP}/token-{name}" for name in ("minted", "expires", "owner"))
 """Annotations on the Secret, for people and for alerts. None of them holds the token."""
@@ -111,8 +111,9 @@ def refresh(
     secret: TokenSecret,
     mint: Callable[[], str],
     *,
-    now: datetime,
+    clock: Callable[[], datetime],
     audience: str | None = None,
+    allow_unverified_email: bool = False,
     after: float = 0.5,
     force: bool = False,
 ) -> Refreshed:
@@ -120,17 +121,21 @@ def refresh(
 
     Raises GrantError (from `mint`), RefreshError for a token that is not good, KubeError; the old one is then in place.
     """
+
+    def problem_now(token: str) -> TokenProblem | None:
+        return problem_of(token, now=clock(), audience=audience, allow_unverified_email=allow_unverified_email)
+
     present = secret.read()
-    why = "asked for" if force else _why(present, now=now, audience=audience, after=after)
+    why = "asked for" if force else _why(present, problem_now, now=clock(), after=after)
     if why is None:
         return Refreshed(outcome=Outcome.KEPT, claims=read_claims(present or ""), why="it is fresh enough")
     token = mint()
-    if problem := problem_of(token, now=now, audience=audience):
+    if problem := problem_now(token):
         raise RefreshError(f"the token that was minted is not used: {problem.sentence}")
     claims = read_claims(token)
     if claims.expires is None:
         raise RefreshError("the token that was minted is not used: it does not say when it ends")
-    secret.write(token, claims, now=now)
+    secret.write(token, claims, now=clock())
     return Refreshed(outcome=Outcome.CREATED if present is None else Outcome.RENEWED, claims=claims, why=why)
 
 
@@ -160,10 +165,12 @@ def words(span: timedelta) -> str:
     return " ".join(shown) or "0 s"
 
 
-def _why(present: str | None, *, now: datetime, audience: str | None, after: float) -> str | None:
+def _why(
+    present: str | None, problem_now: Callable[[str], TokenProblem | None], *, now: datetime, after: float
+) -> str | None:
     if present is None:
         return "there is no token yet"
-    if problem := problem_of(present, now=now, audience=audience):
+    if problem := problem_now(present):
         return "the present one is not good: " + problem.sentence
     age = read_claims(present).age(now)
     if age is None:

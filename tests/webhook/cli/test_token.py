@@ -167,8 +167,31 @@ def test_a_token_that_has_ended_and_does_not_say_when_it_began_is_an_event(clust
 
 def test_bytes_that_are_no_text_are_no_token(cluster: Cluster) -> None:
     cluster.put(b"\xff\xfe")
-    assert "not a JSON web token" in run(cluster, "show").stderr
-    assert "not a JSON web token" in run(cluster, "show", "--file=-", given=b"\xff\xfe").stderr
+    for done in (run(cluster, "show"), run(cluster, "show", "--file=-", given=b"\xff\xfe")):
+        assert done.returncode == 3
+        assert "not a JSON web token" in done.stdout
+
+
+def test_a_script_reads_what_is_wrong_with_a_token(cluster: Cluster) -> None:
+    done = run(cluster, "show", "-o", "json", "--file=-", given=b"rubbish")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["problem"] == "not_a_jwt"
+
+
+def test_an_unverified_email_is_refused_unless_the_proxy_takes_it(cluster: Cluster, dex: Dex) -> None:
+    dex.token = jwt(email_verified=False)
+    refused = refresh(cluster, dex)
+    assert refused.returncode == 1
+    assert "email_verified: false" in refused.stderr
+    assert refresh(cluster, dex, MLFLOW_TOKEN_ALLOW_UNVERIFIED_EMAIL="true").returncode == 0
+    assert run(cluster, "show").returncode == 3
+    assert run(cluster, "show", "--allow-unverified-email").returncode == 0
+
+
+def test_the_ca_beside_the_credentials_is_used(cluster: Cluster, dex: Dex, tmp_path: Path) -> None:
+    Path(tmp_path, "ca.crt").write_text("rubbish")
+    done = refresh(cluster, dex, f"--credentials={tmp_path}")
+    assert f"{tmp_path / 'ca.crt'} holds no certificate in PEM" in done.stderr
 
 
 def test_claims_cannot_steer_the_terminal(cluster: Cluster) -> None:
