@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.dex import jwt
+from webhook.doctor.findings import Status
+from webhook.doctor.namespace import check_token
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+SOON, LATER = int(NOW.timestamp()) + 600, int(NOW.timestamp()) + 80_000
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "code"),
+    [
+        (jwt(exp=LATER), Status.PASSED, None),
+        (jwt(exp=SOON), Status.WARNED, "token_ends_soon"),
+        (jwt(exp=LATER, email_verified=False), Status.WARNED, "token_email_not_verified"),
+        (jwt(exp=1), Status.FAILED, "token_expired"),
+        ("rubbish", Status.FAILED, "token_not_a_jwt"),
+    ],
+)
+def test_a_token_is_judged_as_it_stands(token: str, status: Status, code: str | None) -> None:
+    finding = check_token(token, namespace="team-a", now=NOW)
+    assert (finding.status, finding.code or None) == (status, code)
