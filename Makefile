@@ -25,7 +25,7 @@ $(TRAINING)/.installed: requirements/training.txt
 	@touch $@
 
 check: $(BIN)/.installed lint ## Lint, types, import rules, unit tests (under a minute)
-	$(BIN)/pytest -q -n 2 -m "not mlflow and not cluster and not e2e"
+	$(BIN)/pytest -q -n 4 --dist worksteal -m "not mlflow and not cluster and not e2e"
 
 lint: $(BIN)/.installed
 	$(BIN)/ruff check .
