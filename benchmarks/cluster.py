@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import copy
+import sys
 import tempfile
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import Spread, percentile, rss_mib
-from tests.cluster.controlplane import ControlPlane, wait_until
+from benchmarks.measuring import Spread, cpu_seconds, percentile, rss_mib
+from tests.cluster.controlplane import ControlPlane, Program, free_port, wait_until
 from tests.cluster.installation import CONFIGURATION, Installation, Replica
 from tests.pods import KFP, TRAINJOB, pod
-from webhook.kube import KubeClient, KubeError, core_path
+from webhook.kube import KubeError, core_path, group_path
 
-PODS, BURST, CLIENTS, NAMESPACES, ROUNDS = 500, 2_000, 50, 10_000, 3
+PODS, BURST, CLIENTS, ROUNDS, MANY = 500, 2_000, 50, 3, 10_000
+NAMESPACES = ("untouched", "touched", "wired")
 
 
 @contextmanager
@@ -43,29 +46,59 @@ def measure() -> dict[str, Any]:
     with installed() as installation:
         installation.start(2)
         admin = installation.admin
-        for name, labels in (("labelled", {"mlflow-enabled": "true"}), ("unlabelled", {})):
+        for name in NAMESPACES:
+            labels = {"wired": {"mlflow-enabled": "true"}, "touched": {"touch": "true"}}.get(name, {})
             admin.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
             accounts = core_path(name, "serviceaccounts")
             wait_until(lambda path=accounts: bool(admin.list(path)["items"]), "a service account")  # type: ignore[misc]
-        # A Service costs the API server nothing; the tests' balancer is in this process, and would cost its share.
-        _call(installation, installation.replicas[0].port)
-        found = {
-            name: _creation(admin, sample, installation.replicas[0])
-            for name, sample in (("creation_of_a_trainjob_node", TRAINJOB), ("creation_of_a_kfp_component", KFP))
-        }
-        _call(installation, installation.balancer.port)
-        found["burst"] = _burst(installation)
+        with _touching(installation.plane), _balanced(installation):
+            found = {
+                name: _creation(installation, sample)
+                for name, sample in (("creation_of_a_trainjob_node", TRAINJOB), ("creation_of_a_kfp_component", KFP))
+            }
+            found["burst"] = _burst(installation)
         installation.stop(*installation.replicas)
         found["growth"] = _growth(installation)
         return found
 
 
-def _call(installation: Installation, port: int) -> None:
-    """Have the API server call here, and wait until it does."""
-    url = f"https://127.0.0.1:{port}/mutate"
-    patch = [{"op": "replace", "path": f"/webhooks/{index}/clientConfig/url", "value": url} for index in (0, 1)]
-    installation.admin.patch(CONFIGURATION, patch, content_type="application/json-patch+json")
-    time.sleep(2)
+@contextmanager
+def _touching(plane: ControlPlane) -> Iterator[None]:
+    """Run the least that a patching webhook can be, for one namespace."""
+    port, ca = free_port(), plane.folder / "touch.pem"
+    server = Program([sys.executable, "-m", "benchmarks.servers", "touch", str(port), ca], plane.folder / "touch.log")
+    try:
+        wait_until(ca.exists, "the touching webhook")
+        bundle = b64encode(ca.read_bytes()).decode()
+        webhook = {
+            "name": "touch.example.com",
+            "clientConfig": {"url": f"https://127.0.0.1:{port}/mutate", "caBundle": bundle},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+            "namespaceSelector": {"matchLabels": {"touch": "true"}},
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+        }
+        configurations = group_path("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations")
+        plane.client().create(configurations, {"metadata": {"name": "touch"}, "webhooks": [webhook]})
+        yield
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _balanced(installation: Installation) -> Iterator[None]:
+    """Have the API server call the replicas through a balancer that is not in this process."""
+    port, ports = free_port(), [str(replica.port) for replica in installation.replicas]
+    log = installation.plane.folder / "balancer.log"
+    balancer = Program([sys.executable, "-m", "benchmarks.balancer", str(port), *ports], log)
+    try:
+        url = f"https://127.0.0.1:{port}/mutate"
+        patch = [{"op": "replace", "path": f"/webhooks/{index}/clientConfig/url", "value": url} for index in (0, 1)]
+        installation.admin.patch(CONFIGURATION, patch, content_type="application/json-patch+json")
+        time.sleep(2)  # the API server notices
+        yield
+    finally:
+        balancer.stop()
 
 
 def _body(name: str, sample: str = KFP) -> dict[str, Any]:
@@ -80,34 +113,35 @@ def _body(name: str, sample: str = KFP) -> dict[str, Any]:
     }
 
 
-def _creation(admin: KubeClient, sample: str, replica: Replica) -> dict[str, Any]:
-    """Create the same pod in a labelled and in an unlabelled namespace by turns: called, and not called (ms)."""
-    before = _own(replica)
-    times: dict[str, list[float]] = {"labelled": [], "unlabelled": []}
+def _creation(installation: Installation, sample: str) -> dict[str, Any]:
+    """Create the same pod in each namespace by turns (ms)."""
+    before = _own(installation)
+    times: dict[str, list[float]] = {name: [] for name in NAMESPACES}
     for number in range(PODS):
         for namespace, found in times.items():
             body = _body(f"{'kfp' if sample == KFP else 'job'}-{number}", sample)
             started = time.perf_counter()
-            admin.create(core_path(namespace, "pods"), body)
+            installation.admin.create(core_path(namespace, "pods"), body)
             found.append((time.perf_counter() - started) * 1e3)
     p50 = {name: percentile(values, 0.5) for name, values in times.items()}
     p99 = {name: percentile(values, 0.99) for name, values in times.items()}
     return {
         "p50": p50,
         "p99": p99,
-        "median_difference": p50["labelled"] - p50["unlabelled"],
-        "p99_ratio": p99["labelled"] / p99["unlabelled"],
-        "of_which_the_webhooks_own": (_own(replica) - before) / PODS * 1e3,
+        "median_difference": {name: p50[name] - p50["untouched"] for name in ("touched", "wired")},
+        "p99_ratio": {name: p99[name] / p99["untouched"] for name in ("touched", "wired")},
+        "of_which_the_webhooks_own": (_own(installation) - before) / PODS * 1e3,
     }
 
 
-def _own(replica: Replica) -> float:
-    """Seconds that a replica has spent between a review's last byte and its answer."""
-    return replica.metric("mlflow_webhook_review_duration_seconds_sum")
+def _own(installation: Installation) -> float:
+    """Seconds that the replicas have spent between a review's last byte and its answer."""
+    return sum(replica.metric("mlflow_webhook_review_duration_seconds_sum") for replica in installation.replicas)
 
 
 def _burst(installation: Installation) -> dict[str, Any]:
-    seconds: dict[str, list[float]] = {"labelled": [], "unlabelled": []}
+    seconds: dict[str, list[float]] = {name: [] for name in NAMESPACES}
+    webhook_seconds: list[float] = []
     errors: list[str] = []
     unwired = 0
     clients = threading.local()
@@ -129,12 +163,15 @@ def _burst(installation: Installation) -> dict[str, Any]:
     for number in range(ROUNDS):
         for namespace, found in seconds.items():
             names = [f"burst-{number}-{index}" for index in range(BURST)]
+            before = sum(cpu_seconds(replica.pid) for replica in installation.replicas)
             started = time.perf_counter()
             with ThreadPoolExecutor(CLIENTS) as pool:
                 wired = list(pool.map(lambda name, namespace=namespace: create(namespace, name), names))  # type: ignore[misc]
             found.append(time.perf_counter() - started)
-            if namespace == "labelled":
+            if namespace == "wired":
                 unwired += wired.count(False)
+                spent = sum(cpu_seconds(replica.pid) for replica in installation.replicas) - before
+                webhook_seconds.append(spent / BURST * 1e3)
             installation.admin.delete(core_path(namespace, "pods"), params={"gracePeriodSeconds": 0}, timeout=120)
     return {
         "pods": BURST * ROUNDS,
@@ -142,7 +179,11 @@ def _burst(installation: Installation) -> dict[str, Any]:
         "unwired": unwired,
         "errors": len(errors),
         "seconds": {name: Spread.of(values) for name, values in seconds.items()},
-        "ratio": Spread.of([a / b for a, b in zip(seconds["labelled"], seconds["unlabelled"], strict=True)]),
+        "ratio": {
+            name: Spread.of([a / b for a, b in zip(seconds[name], seconds["untouched"], strict=True)])
+            for name in ("touched", "wired")
+        },
+        "webhook_cpu_milliseconds_per_pod": Spread.of(webhook_seconds),
     }
 
 
@@ -154,7 +195,7 @@ def _growth(installation: Installation) -> dict[str, Any]:
         installation.admin.create("/api/v1/namespaces", {"metadata": metadata}, timeout=120)
 
     found: dict[str, Any] = {}
-    for number in (0, NAMESPACES):
+    for number in (0, MANY):
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(make, range(number)))
         started = time.perf_counter()

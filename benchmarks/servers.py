@@ -1,10 +1,13 @@
-"""The servers that ours is compared with, each a process: the floor, and the plain way to write the webhook."""
+"""The servers that ours is compared with, each a process: two floors, and the plain way to write the webhook."""
 
 from __future__ import annotations
 
 import base64
 import copy
+import json
+import re
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,25 @@ async def floor(_scope: Scope, receive: Receive, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"{}"})
+
+
+_UID = re.compile(rb'"uid":"([^"]*)"')
+_TOUCH = base64.b64encode(b'[{"op":"add","path":"/metadata/annotations/touched","value":"yes"}]').decode()
+
+
+async def touch(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer every review with one annotation: what the API server itself spends on any webhook that patches."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    found = _UID.search(body)  # the review's own uid comes first
+    response = {"uid": found[1].decode() if found else "", "allowed": True, "patchType": "JSONPatch", "patch": _TOUCH}
+    review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+    answer = json.dumps(review).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
 
 
 class _Request(BaseModel):
@@ -77,13 +99,14 @@ def plain() -> FastAPI:
 
 
 def main() -> None:
-    """Serve one of the two on a port, and write the CA to a file: KIND PORT FILE."""
+    """Serve one of them on a port, and write the CA to a file: KIND PORT FILE."""
     kind, port, ca_file = sys.argv[1:]
     now, lifetime = datetime.now(UTC), timedelta(days=1)
     ca = issue_ca(common_name="benchmark", lifetime=lifetime, now=now)
     leaf = issue_leaf(ca, dns_names=["x"], ip_addresses=["127.0.0.1"], lifetime=lifetime, now=now)
     Path(ca_file).write_bytes(ca.certificate_pem)
-    app: ASGIApp = floor if kind == "floor" else plain()
+    apps: dict[str, Callable[[], ASGIApp]] = {"floor": lambda: floor, "touch": lambda: touch, "plain": plain}
+    app = apps[kind]()
     server = create_server(app, certificate=leaf, host="127.0.0.1", port=int(port), shutdown_delay=timedelta(0))
     server.run()
 
