@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import sys
 from collections.abc import Iterator
+from typing import cast
 
 import uvloop
 
@@ -22,9 +23,8 @@ class _Pipe(asyncio.Protocol):
         self._waiting: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP gives no other
-        self.transport = transport
-        transport.writelines(self._waiting)
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self.transport.writelines(self._waiting)
 
     def data_received(self, data: bytes) -> None:
         if self.other:
