@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import yaml
+from msgspec.structs import replace
 
-from webhook.core.configuration import Namespace, Platform
+from webhook.core.configuration import Namespace, Platform, Source, Sourced
 from webhook.core.decision import Decision, decide
 from webhook.core.patch import Operation, patch
+from webhook.core.reasons import Verdict
 from webhook.core.review import MalformedReviewError, Pod, decode_pod
 
 _TEMPLATES = {
@@ -29,7 +31,14 @@ _JOBSETS = {
     "TrainingRuntime": "/spec/template/spec/replicatedJobs",
     "ClusterTrainingRuntime": "/spec/template/spec/replicatedJobs",
 }
+_RUNTIMES = frozenset({"TrainingRuntime", "ClusterTrainingRuntime"})
 _JOBSET_LABELS = "jobset.sigs.k8s.io/"
+
+
+_LEFT_TO_THE_WEBHOOK = (
+    "this is the template of a runtime: experiment and lineage come from each TrainJob's name, "
+    "and are added to its pods by the webhook"
+)
 
 
 class DocumentError(Exception):
@@ -37,12 +46,16 @@ class DocumentError(Exception):
 
 
 class PodInDocument(NamedTuple):
-    """A pod or pod template, where it stands in its document, and the namespace it says it is in."""
+    """A pod or pod template, where it stands in its document, and the namespace it says it is in.
+
+    `for_any_job`: the template is a runtime's, for pods of TrainJobs whose names are not known here.
+    """
 
     document: dict[str, Any]
     at: str
     pod: Pod
     namespace: str | None
+    for_any_job: bool = False
 
 
 class _Loader(yaml.SafeLoader):
@@ -109,7 +122,8 @@ def find_pods(document: dict[str, Any], *, at: str = "") -> list[PodInDocument]:
         template = _resolve(here, pointer)
         if isinstance(template, dict) and template.get("metadata") is None:
             template["metadata"] = {}  # the patch has to have somewhere to put the annotation
-        pods.append(PodInDocument(document, at + pointer, _decode(template, assumed), _text(metadata.get("namespace"))))
+        pod, namespace = _decode(template, assumed), _text(metadata.get("namespace"))
+        pods.append(PodInDocument(document, at + pointer, pod, namespace, for_any_job=kind in _RUNTIMES))
     if not pods:
         known = ", ".join(["Pod", "AdmissionReview", "List", *_TEMPLATES, *_JOBSETS])
         raise DocumentError(f"{kind} {metadata.get('name', '')} has no pod template; kinds that have one: {known}")
@@ -117,8 +131,17 @@ def find_pods(document: dict[str, Any], *, at: str = "") -> list[PodInDocument]:
 
 
 def inject(place: PodInDocument, *, namespace: Namespace, platform: Platform) -> tuple[Decision, list[Operation]]:
-    """Decide about a pod in a document; the operations' paths are those of the document."""
+    """Decide about a pod in a document; the operations' paths are those of the document.
+
+    A runtime's template gets nothing that comes from the TrainJob's name: the webhook adds that to its pods.
+    """
+    if place.for_any_job:
+        platform = replace(platform, lineage=Sourced(False, Source.WORKLOAD))
+        if platform.experiment.value is None:
+            platform = replace(platform, experiment=Sourced("", Source.WORKLOAD))
     decision = decide(place.pod, namespace=namespace, platform=platform)
+    if place.for_any_job and decision.verdict is Verdict.WIRED:
+        decision = replace(decision, warnings=(*decision.warnings, _LEFT_TO_THE_WEBHOOK))
     return decision, patch(place.pod, decision, at=place.at)
 
 

@@ -111,6 +111,16 @@ def test_pod_templates_are_wired_where_they_stand(document: dict[str, Any], path
     assert on("inject", document, *LABELLED).exit_code == 0
 
 
+def test_a_runtime_does_not_give_its_own_name_to_the_runs_of_its_trainjobs() -> None:
+    replicated = {"replicatedJobs": [{"name": "node", "template": NODE}]}
+    document = {"kind": "TrainingRuntime", "metadata": {"name": "torch"}, "spec": {"template": {"spec": replicated}}}
+    result = on("explain", document, *LABELLED, "-o", "json")
+    explained = json.loads(result.stdout)
+    names = [variable["name"] for variable in explained["containers"][0]["variables"]]
+    assert names == ["MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE", "MLFLOW_TRACKING_TOKEN"]
+    assert "added to its pods by the webhook" in explained["warnings"][0]
+
+
 def test_several_documents_give_several() -> None:
     text = "\n---\n".join(yaml.safe_dump({"kind": "Pod", **TEMPLATE}) for _ in range(2))
     assert len(list(yaml.safe_load_all(call("inject", "-f", "-", text=text).stdout))) == 2
