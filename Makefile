@@ -39,9 +39,9 @@ test: install lint ## All tests but e2e, with a coverage report (the control pla
 e2e: install ## The whole in the cluster of KUBECONFIG, with real pods; E2E_BUILD='… {image} {folder}' loads an image
 	$(BIN)/pytest -m e2e -s tests/e2e
 
-bench: $(BIN)/.installed ## What a review costs, in ratios; writes benchmarks/results.json (docs/performance.md)
+bench: $(BIN)/.installed ## What a review costs, in ratios (docs/performance.md); BENCH="--only decision" measures a part
 	$(BIN)/python -m benchmarks $(BENCH)
-	$(BIN)/python -m benchmarks.plot
+	$(BIN)/python -m benchmarks.report
 
 format: $(BIN)/.installed ## Format and sort imports
 	$(BIN)/ruff check --fix .

@@ -8,10 +8,15 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cluster, decision, http
+from benchmarks import cluster, decision, http, stages
 from benchmarks.measuring import Spread
 
-PARTS = {"decision": decision.measure, "server": http.measure, "cluster": cluster.measure}
+PARTS = {
+    "decision": decision.measure,
+    "server": http.measure,
+    "stages": stages.measure,
+    "cluster": cluster.measure,
+}
 
 
 def main() -> None:

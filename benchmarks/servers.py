@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from certs.issue import issue_ca, issue_leaf
 from webhook.server import create_server
 
-KINDS = ("floor", "webhook", "plain")
+OTHERS = ("floor", "touch", "plain")
 
 
 async def floor(_scope: Scope, receive: Receive, send: Send) -> None:

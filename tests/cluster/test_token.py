@@ -69,16 +69,11 @@ class Command:
 @pytest.fixture
 def token(control_plane: ControlPlane, dex: Dex, namespace: str, tmp_path: Path) -> Command:
     """The component, installed in the test's namespace."""
-    overlay = ROOT / "manifests" / "overlays" / f".test-{namespace}-{os.getpid()}"
-    overlay.mkdir()
-    try:
-        document = {"namespace": namespace, "components": ["../../components/token-refresh"]}
-        (overlay / "kustomization.yaml").write_text(yaml.safe_dump(document))
-        control_plane.kubectl("apply", "--kustomize", overlay)
-        control_plane.kubectl("apply", "--kustomize", overlay)
-    finally:
-        (overlay / "kustomization.yaml").unlink()
-        overlay.rmdir()
+    component = os.path.relpath(ROOT / "manifests" / "components" / "token-refresh", tmp_path.resolve())
+    document = {"namespace": namespace, "components": [component]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(document))
+    for _ in range(2):
+        control_plane.kubectl("apply", "--kustomize", tmp_path)
     kubeconfig = control_plane.service_account(namespace, "mlflow-token-refresh")
     return Command(dex, kubeconfig, namespace, tmp_path)
 

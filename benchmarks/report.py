@@ -1,0 +1,187 @@
+"""Write the tables of docs/performance.md and draw its plot: ``python -m benchmarks.report [JSON_FILE]``."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.sax.saxutils import escape
+
+PAGE, PLOT = Path("docs/performance.md"), Path("docs/performance.svg")
+WIDTH, LEFT, BAR, GAP = 720, 150, 20, 8
+OURS, OTHERS = "#2b6cb0", "#a0aec0"
+
+
+class Target(NamedTuple):
+    """A line of the first table; `met` compares the medians."""
+
+    what: str
+    target: str
+    measured: str
+    met: bool
+
+
+def main() -> None:
+    """Write both."""
+    file = Path(sys.argv[1] if len(sys.argv) > 1 else "benchmarks/results.json")
+    results = json.loads(file.read_text())
+    if missing := {"decision", "server", "stages", "cluster", "soak"} - results.keys():
+        sys.exit(f"{file} lacks {', '.join(sorted(missing))}: run `make bench` once without BENCH")
+    page = PAGE.read_text()
+    tables = {"targets": _target_table, "stages": _stage_table, "decision": _decision_table}
+    for name, table in tables.items():
+        page = replace_part(page, name, "\n".join(table(results)))
+    PAGE.write_text(page)
+    PLOT.write_text("\n".join(_plot(results)) + "\n")
+
+
+def replace_part(page: str, name: str, text: str) -> str:
+    """Put a text between the page's two markers of that name."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(f"{PAGE} has no part {name!r}")
+    return f"{before}{begin}{text}\n{end}{after}"
+
+
+def targets(results: dict[str, Any]) -> Iterator[Target]:
+    """Give what was aimed at, and what came out."""
+    server, cluster = results["server"], results["cluster"]
+    for name, size in server["bytes"].items():
+        cpu = server["cpu_microseconds"][name]
+        least, median, most = cpu["webhook/floor"]
+        shown = f"{median:.2f} × ({least:.2f} to {most:.2f})"
+        yield Target(f"CPU of a review of {size / 1e3:.0f} kB, against the floor", "≤ 2 ×", shown, median <= 2)
+    for name, size in server["bytes"].items():
+        least, median, most = server["cpu_microseconds"][name]["plain/webhook"]
+        shown = f"{median:.1f} × ({least:.1f} to {most:.1f})"
+        yield Target(f"the plain way's CPU for {size / 1e3:.0f} kB, against ours", "≥ 15 ×", shown, median >= 15)
+    median = results["decision"]["variables"]["10000"][1] / 1e3
+    yield Target("decision with 10,000 variables", "≤ 10 ms", f"{median:.1f} ms", median <= 10)
+    for part, what in (("creation_of_a_trainjob_node", "TrainJob node"), ("creation_of_a_kfp_component", "KFP pod")):
+        found = cluster[part]
+        more, touched = found["median_difference"]["wired"], found["median_difference"]["matched"]
+        shown = f"{more:.1f} ms (the least webhook: {touched:.1f} ms)"
+        yield Target(f"median creation of a {what}, against no webhook", "≤ 2 ms more", shown, more <= 2)
+        ratio = found["p99_ratio"]["wired"]
+        yield Target(f"p99 of the same, {what}", "≤ 1.5 ×", f"{ratio:.2f} ×", ratio <= 1.5)
+    burst = cluster["burst"]
+    shown = f"{burst['unwired']} unwired, {burst['errors']} failed"
+    yield Target(
+        f"bursts of {burst['pods']:,} pods in all from {burst['clients']} clients",
+        "none unwired, none failed",
+        shown,
+        not burst["unwired"] and not burst["errors"],
+    )
+    memory = cluster["growth"]["10000"]["rss_mib"]
+    yield Target("memory with 10,000 namespaces", "< 90 MiB", f"{memory:.0f} MiB", memory < 90)
+    least, median, most = server["seconds_to_first_answer"]
+    shown = f"{median:.2f} s ({least:.2f} to {most:.2f})"
+    yield Target("first answer after the process starts", "≤ 1 s", shown, median <= 1)
+    soak = results["soak"]
+    early, late = list(soak["rss_mib"].values())[1], list(soak["rss_mib"].values())[-1]
+    shown = f"{early:.1f} MiB after a tenth, {late:.1f} MiB at the end"
+    yield Target(f"memory over {soak['reviews']:,} reviews", "no growth", shown, late - early < 1)
+
+
+def _target_table(results: dict[str, Any]) -> Iterator[str]:
+    yield "| what | target | measured | |"
+    yield "|---|---|---|---|"
+    for what, target, measured, met in targets(results):
+        yield f"| {what} | {target} | {measured} | {'met' if met else '**missed**'} |"
+
+
+def _decision_table(results: dict[str, Any]) -> Iterator[str]:
+    yield "| captured review | kB | µs, median (minimum to maximum) |"
+    yield "|---|---|---|"
+    captured = results["decision"]["captured"]
+    for name in sorted(captured, key=lambda name: captured[name]["bytes"]):
+        least, median, most = captured[name]["microseconds"]
+        size = captured[name]["bytes"] / 1e3
+        label = Path(name).name.removesuffix(".admissionreview.json")
+        yield f"| {label} | {size:.0f} | {median:.0f} ({least:.0f} to {most:.0f}) |"
+
+
+def _stage_table(results: dict[str, Any]) -> Iterator[str]:
+    sizes, stages = results["server"]["bytes"], results["stages"]
+    yield (
+        "| stage, in the serving process | " + " | ".join(f"{size / 1e3:.0f} kB, µs" for size in sizes.values()) + " |"
+    )
+    yield "|---|" + "---|" * len(sizes)
+    for stage in stages["small"]:
+        yield f"| `{stage}` | " + " | ".join(f"{stages[name][stage]:.0f}" for name in sizes) + " |"
+
+
+def _plot(results: dict[str, Any]) -> Iterator[str]:
+    bars, curves = _bars(results["server"]), _curves(results["decision"])
+    top, bottom = 40 + len(bars) * (BAR + GAP) + 20, 280
+    yield (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top + bottom}" '
+        'font-family="sans-serif" font-size="13">'
+    )
+    yield '<rect width="100%" height="100%" fill="white"/>'
+    yield _text(12, 24, "CPU time per review over TLS, µs: median, and the range of the rounds", size=15)
+    most = max(spread[2] for _, spread in bars)
+
+    def at(value: float) -> float:
+        return LEFT + value / most * (WIDTH - LEFT - 70)
+
+    for index, (label, (least, median, greatest)) in enumerate(bars):
+        y = 40 + index * (BAR + GAP)
+        colour = OURS if label.startswith("webhook") else OTHERS
+        yield _text(LEFT - 8, y + 15, label, anchor="end")
+        yield f'<rect x="{LEFT}" y="{y}" width="{at(median) - LEFT:.1f}" height="{BAR}" fill="{colour}"/>'
+        yield f'<path d="M{at(least):.1f} {y + BAR / 2}H{at(greatest):.1f}" stroke="black"/>'
+        yield _text(at(greatest) + 6, y + 15, f"{median:.0f}")
+    yield from _growth(curves, top)
+    yield "</svg>"
+
+
+def _bars(server: dict[str, Any]) -> list[tuple[str, list[float]]]:
+    return [
+        (f"{kind}, {server['bytes'][name] / 1e3:.0f} kB", spread)
+        for name, spreads in server["cpu_microseconds"].items()
+        for kind, spread in spreads.items()
+        if "/" not in kind
+    ]
+
+
+def _curves(decision: dict[str, Any]) -> dict[str, list[tuple[int, float]]]:
+    return {
+        name: [(int(number), spread[1]) for number, spread in decision[name].items()]
+        for name in ("variables", "containers")
+    }
+
+
+def _growth(curves: dict[str, list[tuple[int, float]]], top: float) -> Iterator[str]:
+    yield _text(12, top + 24, "The decision alone, µs, by the number of variables or containers (log scales)", size=15)
+    low, high, bottom = 1, 4, top + 240  # 10 µs to 10 ms
+
+    def x(number: int) -> float:
+        return LEFT + math.log10(number) / 4 * (WIDTH - LEFT - 120)
+
+    def y(microseconds: float) -> float:
+        return bottom - (math.log10(microseconds) - low) / (high - low) * 190
+
+    for power in range(low, high + 1):
+        yield f'<path d="M{LEFT} {y(10**power):.1f}H{WIDTH - 120}" stroke="#e2e8f0"/>'
+        yield _text(LEFT - 8, y(10**power) + 4, f"{10**power:,}", anchor="end")
+    for power in range(5):
+        yield _text(x(10**power), bottom + 18, f"{10**power:,}", anchor="middle")
+    for (name, points), colour in zip(curves.items(), (OURS, "#c05621"), strict=True):
+        path = "L".join(f"{x(number):.1f} {y(value):.1f}" for number, value in points)
+        yield f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        yield _text(x(points[-1][0]) + 8, y(points[-1][1]) + 4, name, colour=colour)
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 13, colour: str = "black") -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}"'
+    return f"<text {place}>{escape(text)}</text>"
+
+
+if __name__ == "__main__":
+    main()
