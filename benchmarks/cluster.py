@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import Spread, cpu_seconds, percentile, rss_mib
+from benchmarks.measuring import Spread, percentile, rss_mib
 from tests.cluster.controlplane import ControlPlane, Program, free_port, wait_until
 from tests.cluster.installation import CONFIGURATION, Installation, Replica
 from tests.pods import KFP, TRAINJOB, pod
@@ -160,7 +160,6 @@ def _own(installation: Installation) -> float:
 
 def _burst(installation: Installation) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in ("untouched", "touched", "wired")}
-    webhook_seconds: list[float] = []
     errors: list[str] = []
     unwired = 0
     clients = threading.local()
@@ -182,15 +181,12 @@ def _burst(installation: Installation) -> dict[str, Any]:
     for number in range(ROUNDS):
         for namespace, found in seconds.items():
             names = [f"burst-{number}-{index}" for index in range(BURST)]
-            before = sum(cpu_seconds(replica.pid) for replica in installation.replicas)
             started = time.perf_counter()
             with ThreadPoolExecutor(CLIENTS) as pool:
                 wired = list(pool.map(lambda name, namespace=namespace: create(namespace, name), names))  # type: ignore[misc]
             found.append(time.perf_counter() - started)
             if namespace == "wired":
                 unwired += wired.count(False)
-                spent = sum(cpu_seconds(replica.pid) for replica in installation.replicas) - before
-                webhook_seconds.append(spent / BURST * 1e3)
             installation.admin.delete(core_path(namespace, "pods"), params={"gracePeriodSeconds": 0}, timeout=120)
     return {
         "pods": BURST * ROUNDS,
@@ -202,7 +198,6 @@ def _burst(installation: Installation) -> dict[str, Any]:
             name: Spread.of([a / b for a, b in zip(seconds[name], seconds["untouched"], strict=True)])
             for name in ("touched", "wired")
         },
-        "webhook_cpu_milliseconds_per_pod": Spread.of(webhook_seconds),
     }
 
 

@@ -146,10 +146,11 @@ class Mutate:
     def _check_head(self, scope: Scope) -> None:
         if scope["method"] != "POST":
             raise BadRequestError(405, f"{PATH} takes POST requests with an AdmissionReview")
-        content_type = _header(scope, b"content-type") or b""
+        headers = dict(scope["headers"])
+        content_type = headers.get(b"content-type", b"")
         if content_type.partition(b";")[0].strip().lower() != b"application/json":
             raise BadRequestError(415, "the content type must be application/json")
-        length = _header(scope, b"content-length")
+        length = headers.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > self._body_limit:
             raise self._too_large()
 
@@ -199,10 +200,6 @@ class Mutate:
 
 class _ClientGoneError(Exception):
     """The connection ended before the body did; there is nobody to answer."""
-
-
-def _header(scope: Scope, name: bytes) -> bytes | None:
-    return next((value for key, value in scope["headers"] if key == name), None)
 
 
 def _try_again(namespace: str) -> str:
