@@ -21,6 +21,7 @@ from tests.cluster.controlplane import ControlPlane, encoded, wait_until
 from tests.cluster.installation import CONFIGURATION, NAME, NAMESPACE, ROOT, Installation
 from tests.cluster.stream import pod, wired
 from tests.dex import jwt
+from tests.environment import bare
 from tests.proxy import Server
 from webhook.kube import core_path, group_path
 
@@ -102,9 +103,7 @@ class Ward:
         command = [sys.executable, "-m", "webhook.cli", "check", *arguments, "--kubeconfig", str(file)]
         if len(arguments) == 0 or arguments[0] not in {"pod", "trainjob", "run"}:
             command += [f"--url={self.server.url}", "--timeout=2"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env={"PATH": os.environ["PATH"]}
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env=bare())
         assert "Traceback" not in done.stderr
         assert "eyJ" not in done.stdout + done.stderr
         return done.returncode, done.stdout or done.stderr

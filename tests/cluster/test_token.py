@@ -18,6 +18,7 @@ import yaml
 from tests.cluster.controlplane import ControlPlane, wait_until
 from tests.cluster.installation import ROOT
 from tests.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME, Answer, Dex, jwt
+from tests.environment import bare
 from webhook.kube import KubeClient, KubeForbiddenError, KubeNotFoundError, core_path
 
 FAULTS: dict[str, dict[str, Any]] = {
@@ -57,7 +58,7 @@ class Command:
         command = [sys.executable, "-m", "webhook.cli", "token", verb, f"--namespace={self._namespace}", *options]
         if verb == "refresh":
             command += [f"--issuer={self.dex.issuer}", f"--credentials={self._folder}", "--attempts=1"]
-        environment = {"PATH": os.environ["PATH"], "KUBECONFIG": str(self._kubeconfig), "PYTHONPATH": str(ROOT)}
+        environment = bare(KUBECONFIG=str(self._kubeconfig), PYTHONPATH=str(ROOT))
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
         self.output = done.stdout + done.stderr
         assert "Traceback" not in self.output

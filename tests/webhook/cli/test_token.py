@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME, Answer, Dex, jwt
+from tests.environment import bare
 
 ROOT = Path(__file__).parents[3]
 CREDENTIALS: dict[str, str | bytes] = {
@@ -107,8 +107,10 @@ def run(
     cluster: Cluster, *arguments: str, given: bytes = b"", **environment: str | bytes
 ) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own. Nothing it prints may hold a secret, nor a traceback."""
-    variables: dict[str, str | bytes] = {"PATH": os.environ["PATH"], "KUBECONFIG": str(cluster.kubeconfig)}
-    variables |= {"PYTHONPATH": str(ROOT), **environment}
+    variables: dict[str, str | bytes] = {
+        **bare(KUBECONFIG=str(cluster.kubeconfig), PYTHONPATH=str(ROOT)),
+        **environment,
+    }
     command = [sys.executable, "-m", "webhook.cli", "token", *arguments]
     done = subprocess.run(command, input=given, capture_output=True, check=False, timeout=60, env=variables)
     out, err = done.stdout.decode(), done.stderr.decode()

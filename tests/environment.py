@@ -1,0 +1,11 @@
+"""The environment of a command under test: nothing of ours, so that what it finds is what the test gave it."""
+
+from __future__ import annotations
+
+import os
+
+
+def bare(**variables: str) -> dict[str, str]:
+    """Give the PATH, what the coverage report needs, and these variables."""
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+    return kept | variables
