@@ -30,7 +30,7 @@ class Group(StrEnum):
     EXTRAS = "extras"
 
 
-class SecretRef(NamedTuple):
+class SecretRef(msgspec.Struct, frozen=True, gc=False):
     """A value that the kubelet takes from a Secret. `optional` False holds the pod until the Secret is there."""
 
     secret: SecretKey
@@ -42,7 +42,7 @@ class SecretRef(NamedTuple):
         return {"secretKeyRef": {"name": name, "key": key, "optional": self.optional}}
 
 
-class FieldRef(NamedTuple):
+class FieldRef(msgspec.Struct, frozen=True, gc=False):
     """A value that the kubelet takes from the pod itself (the downward API)."""
 
     path: str
@@ -52,7 +52,7 @@ class FieldRef(NamedTuple):
         return {"fieldRef": {"apiVersion": "v1", "fieldPath": self.path}}
 
 
-class Variable(NamedTuple):
+class Variable(msgspec.Struct, frozen=True, gc=False):
     """A variable that a container gets."""
 
     name: str
