@@ -6,7 +6,7 @@ TRAINING := .venv-training
 # Go's binaries for tests/cluster, and other things that are made once.
 CACHE := .cache
 
-.PHONY: help install check test lint e2e bench format lock demo clean
+.PHONY: help install check test coverage lint e2e bench format lock demo clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,11 @@ lint: $(BIN)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: install lint ## All tests but e2e, with a coverage report (the control plane needs Go, or KUBEBUILDER_ASSETS)
+test: install lint ## All tests but e2e, with a coverage report of their own process (the control plane needs Go, or KUBEBUILDER_ASSETS)
+	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --cov --cov-report=term
+
+coverage: install ## All tests but e2e, and a coverage report that sees the processes they start as well (half as long again)
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage \
 	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --cov --cov-report=term
 
 e2e: install ## The whole in the cluster of KUBECONFIG, with real pods; E2E_BUILD='… {image} {folder}' loads an image
