@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from webhook.cli.inputs import inputs_options, read_inputs
 from webhook.documents import inject as inject_pod
@@ -37,8 +37,7 @@ def explain(output: str, **options: Any) -> None:
     if output == "json":
         click.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2, ensure_ascii=False))
     else:
-        width = None if sys.stdout.isatty() else 200
-        console = Console(width=width, highlight=False)
+        console = Console(soft_wrap=True, highlight=False)
         for pod_explanation in found:
             _print(console, pod_explanation)
     if any(pod_explanation["decision"] != "wired" for pod_explanation in found):
@@ -54,8 +53,8 @@ def _print(console: Console, pod: dict[str, Any]) -> None:
         console.print(f"\n  container [bold]{escape(container['name'])}[/]")
         if container["message"] and container["reason"] != pod["reason"]:
             console.print(f"  not wired ({container['reason']}): {escape(container['message'])}")
-        if container["variables"]:
-            console.print(_table(container["variables"]))
+        for line in _lines(container["variables"]):
+            console.print(line)
         for note in container["notes"]:
             console.print(f"  note: {escape(note)}")
     for warning in pod["warnings"]:
@@ -63,14 +62,15 @@ def _print(console: Console, pod: dict[str, Any]) -> None:
     console.print()
 
 
-def _table(variables: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 2), header_style="bold")
-    table.add_column("VARIABLE", no_wrap=True)
-    table.add_column("VALUE", overflow="fold")
-    table.add_column("SOURCE", no_wrap=True)
-    for variable in variables:
-        table.add_row(variable["name"], escape(_value(variable)), variable["source"])
-    return table
+def _lines(variables: list[dict[str, Any]]) -> Iterator[str]:
+    """Give the table's lines, none when it is empty; the value comes last, since it may be long."""
+    if not variables:
+        return
+    rows = [("VARIABLE", "SOURCE", "VALUE"), *((v["name"], v["source"], _value(v)) for v in variables)]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for number, (name, source, value) in enumerate(rows):
+        line = escape(f"    {name:<{widths[0]}}  {source:<{widths[1]}}  {value}")
+        yield line if number else f"[bold]{line}[/]"
 
 
 def _value(variable: dict[str, Any]) -> str:
