@@ -185,6 +185,7 @@ def _templates(here: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str,
 def _decode(template: Any, assumed: dict[str, Any]) -> Pod:
     if not isinstance(template, dict):
         raise DocumentError("the pod template is missing")
+    _check_strings(_mapping(template.get("metadata")))
     if assumed:
         metadata = _mapping(template.get("metadata"))
         labels = {**assumed["labels"], **_mapping(metadata.get("labels"))}
@@ -193,6 +194,14 @@ def _decode(template: Any, assumed: dict[str, Any]) -> Pod:
         return decode_pod(json.dumps(template).encode())
     except (MalformedReviewError, TypeError, ValueError, RecursionError) as error:
         raise DocumentError(str(error)) from None
+
+
+def _check_strings(metadata: dict[str, Any]) -> None:
+    for kind in ("labels", "annotations"):
+        for name, value in _mapping(metadata.get(kind)).items():
+            if isinstance(value, bool | int | float):  # what a forgotten pair of quotation marks makes of "true" or "1"
+                text = json.dumps(value)
+                raise DocumentError(f'{kind[:-1]} {name} is {text}, not a string: write "{text}" in quotation marks')
 
 
 def _resolve(value: Any, pointer: str, default: Any = None) -> Any:
