@@ -30,6 +30,7 @@ _MODULES = {
         "jobset": "sigs.k8s.io/jobset",  # its main package is the module's root
         "trainer-controller-manager": "github.com/kubeflow/trainer/v2/cmd/trainer-controller-manager",
     },
+    "certmanager": {"certmanager": "."},
 }
 
 _ENVTEST = {"etcd", "kube-apiserver", "kubectl"}
@@ -48,11 +49,11 @@ def prepare(module: str) -> None:
             find(name)
 
 
-def module_folder(module: str) -> Path:
-    """Give the folder of a Go module that the trainer is built from; its manifests are in there."""
+def module_folder(module: str, *, of: str) -> Path:
+    """Give the folder of a Go module that `of`'s programs are built from; its manifests are in there."""
     if not shutil.which("go"):
         pytest.skip(f"the manifests of {module} are missing: they come with its Go module, so install Go")
-    sources = str(HERE / "go" / "trainer")
+    sources = str(HERE / "go" / of)
     _go(["go", "-C", sources, "mod", "download", module])
     return Path(_go(["go", "-C", sources, "list", "-m", "-f", "{{.Dir}}", module]).strip())
 
@@ -84,7 +85,8 @@ def _built(name: str) -> Path:
     sources = HERE / "go" / module
     CACHE.mkdir(parents=True, exist_ok=True)
     stamp = CACHE / f"{name}.built-from"
-    wanted = (sources / "go.sum").read_text() + (sources / "go.mod").read_text()
+    files = (file for file in sorted(sources.rglob("*")) if file.is_file())
+    wanted = "".join(file.read_text() for file in files)
     with (CACHE / f"{module}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers of pytest-xdist ask at the same time
         if not (CACHE / name).exists() or not stamp.exists() or stamp.read_text() != wanted:

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.binaries import prepare
+from tests.cluster.certmanager import CertManager
 from tests.cluster.controlplane import ControlPlane, wait_until
 from tests.cluster.installation import Installation
 from tests.cluster.trainer import Trainer
 from webhook.kube import KubeClient, core_path
 
 _numbers = count()
+BUILT = {"control_plane": "kubernetes", "trainer": "trainer", "cert_manager": "certmanager"}
+"""Each fixture's Go module."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,7 +40,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly or capture is None:
         return
     with capture.global_and_fixture_disabled():  # so that who waits sees what for
-        for fixture, module in (("control_plane", "kubernetes"), ("trainer", "trainer")):
+        for fixture, module in BUILT.items():
             if fixture in wanted:
                 prepare(module)
 
@@ -55,6 +58,16 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 @pytest.fixture(scope="session")
 def trainer(control_plane: ControlPlane) -> Iterator[Trainer]:
     controllers = Trainer(control_plane)
+    try:
+        controllers.start()
+        yield controllers
+    finally:
+        controllers.stop()
+
+
+@pytest.fixture(scope="session")
+def cert_manager(control_plane: ControlPlane) -> Iterator[CertManager]:
+    controllers = CertManager(control_plane)
     try:
         controllers.start()
         yield controllers

@@ -174,10 +174,10 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 class Installation:
-    """The webhook as installed by the self-signed overlay."""
+    """The webhook as installed by an overlay."""
 
-    def __init__(self, plane: ControlPlane) -> None:
-        self.plane, self.admin = plane, plane.client()
+    def __init__(self, plane: ControlPlane, overlay: str = "self-signed") -> None:
+        self.plane, self.admin, self._overlay = plane, plane.client(), overlay
         self.folder = plane.folder / f"installation-{time.monotonic_ns()}"
         self.folder.mkdir()
         self.balancer = Balancer()
@@ -195,13 +195,15 @@ class Installation:
         self._kubeconfig = self._kubeconfig or self.plane.service_account(NAMESPACE, NAME)
 
     def manifests(self) -> str:
-        """Give what kustomize makes of the overlay, with the balancer's URL in place of the Service."""
-        text = self.plane.kubectl("kustomize", ROOT / "manifests" / "overlays" / "self-signed")
+        """Give what kustomize makes of the overlay, with the balancer's URL in place of the Service's."""
+        text = self.plane.kubectl("kustomize", ROOT / "manifests" / "overlays" / self._overlay)
         documents = list(yaml.safe_load_all(text))
         for document in documents:
             for entry in document.get("webhooks", []):
                 path = entry["clientConfig"].pop("service")["path"]
                 entry["clientConfig"]["url"] = f"https://127.0.0.1:{self.balancer.port}{path}"
+            if document["kind"] == "Certificate" and "dnsNames" in document["spec"]:
+                document["spec"]["ipAddresses"] = ["127.0.0.1"]
         return yaml.safe_dump_all(documents)
 
     @property

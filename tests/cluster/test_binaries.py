@@ -67,7 +67,7 @@ def test_a_program_that_is_nowhere_skips_with_the_ways_to_get_it(name: str, way:
 
 def test_the_controllers_manifests_need_go_and_nothing_else_gives_them() -> None:
     with pytest.raises(pytest.skip.Exception, match=r"manifests of sigs\.k8s\.io/jobset are missing: .* install Go"):
-        module_folder("sigs.k8s.io/jobset")
+        module_folder("sigs.k8s.io/jobset", of="trainer")
 
 
 def test_it_is_built_once_and_again_when_it_is_gone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,8 @@ class Trainer:
 
     def start(self) -> None:
         """Install what the releases ship, and start both controllers."""
-        jobset, trainer = module_folder("sigs.k8s.io/jobset"), module_folder("github.com/kubeflow/trainer/v2")
+        jobset = module_folder("sigs.k8s.io/jobset", of="trainer")
+        trainer = module_folder("github.com/kubeflow/trainer/v2", of="trainer")
         for crds in (jobset / "config/components/crd/bases", trainer / "manifests/base/crds"):
             files = [file for file in sorted(crds.glob("*.yaml")) if file.name != "kustomization.yaml"]
             self._plane.kubectl("apply", "--server-side", *(f"--filename={file}" for file in files))
