@@ -145,7 +145,14 @@ class KubeClient:
                     "no cluster: there is no kubeconfig (--kubeconfig, KUBECONFIG, ~/.kube/config), "
                     "and this is not a pod with a service account"
                 ) from error
+            if not any(Path(part).exists() for part in file.split(os.pathsep)):
+                raise KubeConfigError(f"there is no kubeconfig {file}") from error
             raise KubeConfigError(f"cannot use the kubeconfig {file}: {str(error).splitlines()[0]}") from error
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # the client takes it for granted that the file is text, and that every part of it has the right type
+            raise KubeConfigError(
+                f"cannot use the kubeconfig {file}: it is not a kubeconfig, or a broken one"
+            ) from error
         try:
             return cls(ApiClient(configuration), namespace=namespace)
         except (ImportError, urllib3.exceptions.HTTPError) as error:
