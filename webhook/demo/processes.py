@@ -80,7 +80,8 @@ def _process(command: list[str], *, environment: Mapping[str, str], log: Path) -
     try:
         yield process
     finally:
-        os.killpg(process.pid, 15)
+        with suppress(ProcessLookupError):  # it has ended by itself; why is in its log
+            os.killpg(process.pid, 15)
         try:
             process.wait(15)
         except subprocess.TimeoutExpired:

@@ -170,6 +170,17 @@ def test_every_command_has_help(command: str) -> None:
     assert command in call("--help").output
 
 
+def test_a_server_that_ends_at_once_is_shown_with_its_last_words(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho No module named mlflow >&2\nexit 1\n")
+    python.chmod(0o755)
+    result = call("demo", "--training-python", str(python))
+    assert result.exit_code == 1
+    assert "a server did not start" in result.stderr
+    assert "No module named mlflow" in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
 def test_a_wrong_configuration_is_refused_before_serving(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("listenPort: many")
