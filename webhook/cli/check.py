@@ -14,7 +14,7 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from webhook.core.configuration import Namespace, Platform
+from webhook.core.configuration import Namespace, Platform, parse_tracking_uri
 from webhook.doctor.findings import Finding, Status, skipped
 from webhook.doctor.forward import Endpoint, UnreachableError, inside_a_cluster, reach, service_of
 from webhook.doctor.installation import check_installation, sample_pod
@@ -40,12 +40,19 @@ _KINDS = ("pod", "trainjob", "run")
 Section = tuple[str, list[Finding]]
 
 
+def _url(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    try:
+        return parse_tracking_uri(value) if value else None
+    except ValueError as error:
+        raise click.BadParameter(f"expected {error}") from error
+
+
 @click.command(
     epilog="Exit codes: 0 nothing failed, 1 a check failed, 2 a wrong call. Each check has a section in docs/checks.md."
 )
 @click.argument("what", nargs=-1, metavar="[NAMESPACE | pod NAME | trainjob NAME | run ID]")
 @click.option("-n", "--namespace", metavar="NAME", help="The namespace of the pod, TrainJob or run.")
-@click.option("--url", metavar="URL", help="Reach the tracking server here, in place of a port-forward.")
+@click.option("--url", metavar="URL", callback=_url, help="Reach the tracking server here, in place of a port-forward.")
 @click.option("--write", is_flag=True, help="Also write a run and a small artifact, and delete them.")
 @click.option("--wait", type=click.FloatRange(0, 3600), metavar="SECONDS", help="Try again until nothing fails.")
 @click.option("--timeout", type=click.FloatRange(0.1, 60), default=5, show_default=True, help="For each request.")
@@ -67,9 +74,11 @@ def check(
 
     Without an argument the namespace is the context's. What you may not read is skipped, and said to be.
     """
+    run = _subject(what)
+    if namespace and len(what) == 1 and what[0] != namespace:
+        raise click.UsageError(f"two namespaces: {what[0]} and --namespace {namespace}; name one")
     try:
         client = KubeClient.from_environment(kubeconfig=kubeconfig, context=context)
-        run = _subject(what)
         where = namespace or (what[0] if len(what) == 1 else client.namespace)
         deadline = time.monotonic() + (wait or 0)
         while True:

@@ -170,6 +170,21 @@ def test_every_command_has_help(command: str) -> None:
     assert command in call("--help").output
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["job", "x"],
+        ["pod", "x", "y"],
+        ["team-a", "--namespace", "team-b"],
+        ["team-a", "--url", "mlflow:5000"],
+        ["team-a", "--url", "http://["],
+    ],
+)
+def test_a_wrong_call_of_the_doctor_is_one_before_any_cluster_is_asked(arguments: list[str], tmp_path: Path) -> None:
+    result = call("check", *arguments, "--kubeconfig", str(tmp_path / "nowhere"))
+    assert result.exit_code == 2, result.output
+
+
 def test_a_server_that_ends_at_once_is_shown_with_its_last_words(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho No module named mlflow >&2\nexit 1\n")
