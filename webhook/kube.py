@@ -86,14 +86,14 @@ class WatchEvent(NamedTuple):
 class Watch:
     """An open watch: iterate over it, close it from any thread."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
-        self._response = response
+    def __init__(self, response: urllib3.BaseHTTPResponse, *, server: str) -> None:
+        self._response, self._server = response, server
         self._closed = False
 
     def __iter__(self) -> Iterator[WatchEvent]:
         """Give events until the server ends the watch. Raises KubeGoneError, KubeUnavailableError."""
         try:
-            with _network_errors():
+            with _network_errors(self._server):
                 for line in _lines(self._response):
                     event = msgspec.json.decode(line)
                     if event["type"] == "ERROR":
@@ -207,7 +207,7 @@ class KubeClient:
 
     def text(self, path: str, *, params: Params | None = None, timeout: float = TIMEOUT) -> str:
         """Read something that is not JSON, such as a log or /readyz."""
-        with _network_errors():
+        with _network_errors(self.server):
             response = self._send("GET", path, {"Accept": "*/*"}, params=params, timeout=timeout)
             content = response.data
         if response.status >= 400:
@@ -238,11 +238,11 @@ class KubeClient:
         }
         headers = {"Accept": _partial("PartialObjectMetadata") if metadata_only else _JSON}
         timeout = urllib3.Timeout(connect=TIMEOUT, read=silence)
-        with _network_errors():
+        with _network_errors(self.server):
             response = self._send("GET", path, headers, params=query, timeout=timeout, stream=True)
             if response.status != 200:
                 raise _error(response.status, _status_of(response.data))
-        return Watch(response)
+        return Watch(response, server=self.server)
 
     def forward(self, namespace: str, pod: str, port: int) -> socket.socket:
         """Connect to a port of a pod, through the API server. Raises KubeError."""
@@ -279,7 +279,7 @@ class KubeClient:
         if body is not None:
             headers["Content-Type"] = content_type
             content = msgspec.json.encode(body)
-        with _network_errors():
+        with _network_errors(self.server):
             response = self._send(method, path, headers, params=params, timeout=timeout, content=content)
             answer = response.data
         if response.status >= 400:
@@ -384,13 +384,13 @@ def _error(status: int, answer: Mapping[str, Any]) -> KubeError:
 
 
 @contextmanager
-def _network_errors() -> Iterator[None]:
+def _network_errors(server: str) -> Iterator[None]:
     try:
         yield
     except urllib3.exceptions.HTTPError as error:
-        raise KubeUnavailableError(f"the API server cannot be reached: {_why(error)}") from error
+        raise KubeUnavailableError(f"the API server {server} cannot be reached: {_why(error)}") from error
     except OSError as error:
-        raise KubeUnavailableError(f"the API server cannot be reached: {error.strerror or error}") from error
+        raise KubeUnavailableError(f"the API server {server} cannot be reached: {error.strerror or error}") from error
 
 
 def _why(error: BaseException) -> str:

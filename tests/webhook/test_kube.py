@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from webhook.kube import KubeClient, KubeConfigError
+from webhook.kube import KubeClient, KubeConfigError, KubeUnavailableError
 
 CONTEXT = """\
 current-context: c
@@ -42,3 +42,10 @@ def test_a_file_that_is_no_kubeconfig_is_named_in_one_line(content: bytes, tmp_p
 def test_a_kubeconfig_that_is_not_there_is_said_not_to_be(tmp_path: Path) -> None:
     with pytest.raises(KubeConfigError, match=r"^there is no kubeconfig .*nowhere$"):
         KubeClient.from_environment(kubeconfig=str(tmp_path / "nowhere"))
+
+
+def test_a_server_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text(f"{CONTEXT}clusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:1'}}}}]")
+    with pytest.raises(KubeUnavailableError, match=r"the API server https://127.0.0.1:1 cannot be reached: nothing"):
+        KubeClient.from_environment(kubeconfig=str(file)).get("/version")
