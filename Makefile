@@ -9,7 +9,7 @@ CACHE := .cache
 .PHONY: help install check test coverage lint e2e bench format lock demo clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(BIN)/.installed $(TRAINING)/.installed ## Make .venv (the webhook and its tools) and .venv-training (MLflow and KFP)
 
@@ -27,7 +27,7 @@ $(TRAINING)/.installed: requirements/training.txt
 check: $(BIN)/.installed lint ## Lint, types, import rules, unit tests (under a minute)
 	$(BIN)/pytest -q -n 4 --dist worksteal -m "not mlflow and not cluster and not e2e"
 
-lint: $(BIN)/.installed
+lint: $(BIN)/.installed ## Lint, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
