@@ -29,8 +29,8 @@ class _Serve(click.Command):
 @click.option("--standalone", is_flag=True, help="Need no cluster: own certificate, namespaces from the options below.")
 @click.option("--kubeconfig", metavar="FILE", help="The cluster, when not run in one.")
 @click.option("--context", metavar="NAME", help="The context of the kubeconfig.")
-@click.option("--host", help="Set listenAddress.  [standalone: 127.0.0.1]")
-@click.option("--port", help="Set listenPort.")
+@click.option("--host", metavar="ADDRESS", help="Set listenAddress.  [standalone: 127.0.0.1]")
+@click.option("--port", metavar="NUMBER", help="Set listenPort.")
 @click.option(
     "--namespace", "names", multiple=True, metavar="NAME", help=f"Standalone: a namespace labelled {LABEL}=true."
 )

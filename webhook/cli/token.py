@@ -67,7 +67,10 @@ _allow_unverified_email = click.option(
 )
 
 
-@token.command(epilog="Exit codes: 0 the token is good, 3 it will be refused, 1 an error, 2 a wrong call.")
+@token.command(
+    short_help="Show whose a token is, and how long it is good.",
+    epilog="Exit codes: 0 the token is good, 3 it will be refused, 1 an error, 2 a wrong call.",
+)
 @_secret_options
 @click.option(
     "-f", "--file", type=click.File(errors="replace"), help="Read the token from a file (- for standard input) instead."
@@ -119,6 +122,7 @@ _ENV = ", ".join(FIELDS.values())
 
 @token.command(
     name="refresh",
+    short_help="Put a fresh token into a Secret, if it is time.",
     epilog="Exit codes: 0 the token is fresh, 1 no new one was minted and the old one is in place, 2 a wrong call.",
 )
 @_secret_options
