@@ -117,16 +117,20 @@ def find_pods(document: dict[str, Any], *, at: str = "") -> list[PodInDocument]:
         places = [f"{at}/items/{index}" for index, item in enumerate(here.get("items") or []) if isinstance(item, dict)]
         return [pod for place in places for pod in find_pods(document, at=place)]
     metadata = _mapping(here.get("metadata"))
+    shown = "Pod" if kind == "None" else kind
+    what = f"{shown} {metadata['name']}" if metadata.get("name") else f"a {shown} without a name"
     pods = []
     for pointer, assumed in _templates(here, kind):
         template = _resolve(here, pointer)
         if isinstance(template, dict) and template.get("metadata") is None:
             template["metadata"] = {}  # the patch has to have somewhere to put the annotation
-        pod, namespace = _decode(template, assumed), _text(metadata.get("namespace"))
+        pod, namespace = _decode(template, assumed, what), _text(metadata.get("namespace"))
         pods.append(PodInDocument(document, at + pointer, pod, namespace, for_any_job=kind in _RUNTIMES))
+    if not pods and "kind" not in here:
+        raise DocumentError("a document without a kind, so not a Kubernetes object")
     if not pods:
         known = ", ".join(["Pod", "AdmissionReview", "List", *_TEMPLATES, *_JOBSETS])
-        raise DocumentError(f"{kind} {metadata.get('name', '')} has no pod template; kinds that have one: {known}")
+        raise DocumentError(f"{what} has no pod template; kinds that have one: {known}")
     return pods
 
 
@@ -182,10 +186,10 @@ def _templates(here: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str,
             yield place, {"generateName": f"{owner}-", "labels": labels}
 
 
-def _decode(template: Any, assumed: dict[str, Any]) -> Pod:
+def _decode(template: Any, assumed: dict[str, Any], what: str) -> Pod:
     if not isinstance(template, dict):
-        raise DocumentError("the pod template is missing")
-    _check_strings(_mapping(template.get("metadata")))
+        raise DocumentError(f"{what}: the pod template is missing")
+    _check_strings(_mapping(template.get("metadata")), what)
     if assumed:
         metadata = _mapping(template.get("metadata"))
         labels = {**assumed["labels"], **_mapping(metadata.get("labels"))}
@@ -193,15 +197,17 @@ def _decode(template: Any, assumed: dict[str, Any]) -> Pod:
     try:
         return decode_pod(json.dumps(template).encode())
     except (MalformedReviewError, TypeError, ValueError, RecursionError) as error:
-        raise DocumentError(str(error)) from None
+        raise DocumentError(f"{what}: {error}") from None
 
 
-def _check_strings(metadata: dict[str, Any]) -> None:
+def _check_strings(metadata: dict[str, Any], what: str) -> None:
     for kind in ("labels", "annotations"):
         for name, value in _mapping(metadata.get(kind)).items():
             if isinstance(value, bool | int | float):  # what a forgotten pair of quotation marks makes of "true" or "1"
                 text = json.dumps(value)
-                raise DocumentError(f'{kind[:-1]} {name} is {text}, not a string: write "{text}" in quotation marks')
+                raise DocumentError(
+                    f'{what}: {kind[:-1]} {name} is {text}, not a string: write "{text}" in quotation marks'
+                )
 
 
 def _resolve(value: Any, pointer: str, default: Any = None) -> Any:

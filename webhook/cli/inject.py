@@ -66,7 +66,7 @@ def _json(results: list[Any]) -> str:
 def echo_diff(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Print the difference of two objects as YAML, in colours on a terminal."""
     colours = {"+": "green", "-": "red", "@": "cyan"}
-    name = str(before.get("metadata", {}).get("name", "pod"))
+    name = str((before.get("metadata") or {}).get("name") or before.get("kind") or "pod")
     lines = difflib.unified_diff(
         dump_yaml(before).splitlines(), dump_yaml(after).splitlines(), name, f"{name} (wired)", lineterm="", n=2
     )

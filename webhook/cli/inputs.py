@@ -90,12 +90,14 @@ def read_inputs(
         platform = load_settings(file=config, environment=os.environ).platform
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
-    text = _read(filename)
+    text, place = _read(filename), _place(filename)
     try:
         documents = load_documents(text)
         pods = [pod for document in documents for pod in find_pods(document)]
     except DocumentError as error:
-        raise click.ClickException(f"{filename}: {error}") from error
+        raise click.ClickException(f"{place}: {error}") from error
+    if not pods:
+        raise click.ClickException(f"{place}: the list is empty, there is no pod in it")
     return Inputs(documents, pods, platform, namespace_name, labels, annotations)
 
 
@@ -107,4 +109,8 @@ def _read(filename: str) -> str:
     except OSError as error:
         raise click.ClickException(f"cannot read {filename}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise click.ClickException(f"{filename} is not UTF-8") from error
+        raise click.ClickException(f"{_place(filename)} is not UTF-8") from error
+
+
+def _place(filename: str) -> str:
+    return "standard input" if filename == "-" else filename

@@ -147,7 +147,16 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
         ("kind: Deployment", "pod template is missing"),
         ("kind: Pod\nspec: {containers: [{name: 3}]}", "spec.containers[0].name"),
         ("kind: AdmissionReview", "without an object"),
-        ("metadata: {labels: {mlflow-enabled: true}}\nspec: {}", "label mlflow-enabled is true, not a string"),
+        (
+            "metadata: {labels: {mlflow-enabled: true}}\nspec: {}",
+            "a Pod without a name: label mlflow-enabled is true, not",
+        ),
+        ("{}", "standard input: a document without a kind"),
+        ("kind: List\nitems: []", "standard input: the list is empty"),
+        (
+            "kind: Job\nmetadata: {name: j}\nspec: {template: {spec: {containers: 1}}}",
+            "Job j: the pod has a wrong type",
+        ),
     ],
 )
 def test_what_holds_no_pod_is_refused_with_a_sentence(text: str, sentence: str) -> None:
