@@ -134,7 +134,7 @@ _WIRING = (
         "tokenOptional",
         _optional_bool,
         "auto",
-        "Whether a pod may start without that Secret. auto: not when the pod itself asks to be wired.",
+        "Whether a pod may start without that Secret: true, false, or auto (not when the pod itself asks to be wired).",
     ),
     Setting(
         "workspaces",
@@ -161,15 +161,20 @@ _SERVING = (
         "5s",
         "How long to keep serving after SIGTERM, until the cluster has noticed that the pod is going.",
     ),
-    Setting("logFormat", _one_of("json", "text"), "json", "How log lines are written."),
-    Setting("logLevel", _one_of("debug", "info", "warning", "error"), "info", "The least level that is logged."),
+    Setting("logFormat", _one_of("json", "text"), "json", "How log lines are written: json or text."),
+    Setting(
+        "logLevel",
+        _one_of("debug", "info", "warning", "error"),
+        "info",
+        "The least level that is logged: debug, info, warning or error.",
+    ),
 )
 _CERTIFICATES = (
     Setting(
         "certificates",
         _one_of("self-signed", "files"),
         "self-signed",
-        "Where certificates come from: a CA of the webhook's own, or files that something else renews.",
+        "Where certificates come from: self-signed (a CA of the webhook's own), or files that something else renews.",
     ),
     Setting(
         "certificateDirectory",
@@ -182,7 +187,7 @@ _CERTIFICATES = (
         "certificateNames",
         _names,
         "",
-        "Further DNS names and IP addresses for the certificate, for a configuration that calls by URL.",
+        "Further DNS names and IP addresses for the certificate, parted by commas, for calls by URL.",
     ),
     Setting("namespace", _optional_name, "", "The webhook's own namespace. Empty: the service account's."),
     Setting("configurationName", _name, "mlflow-webhook", "The MutatingWebhookConfiguration whose caBundle is kept."),
