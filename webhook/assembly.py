@@ -146,6 +146,7 @@ def _server(
 
 
 def _run(server: Server) -> None:
-    server.run()
-    if not server.started:
-        raise ListenError(f"cannot listen on {server.config.host} port {server.config.port}")
+    try:
+        server.run()
+    except SystemExit as ended:  # uvicorn's way of saying that it cannot listen; it has logged the system's words
+        raise ListenError(f"cannot listen on {server.config.host} port {server.config.port}") from ended

@@ -87,6 +87,10 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         self._on_start()
         await super().startup(sockets)
+        for server in self.servers:
+            for listening in server.sockets:
+                address, port, *_ = listening.getsockname()
+                _log.info("listening", extra={"address": address, "port": port})
 
     def install(self, certificate: KeyPair) -> None:
         """Put a certificate into service, from any thread: new handshakes get it at once, open connections go on."""

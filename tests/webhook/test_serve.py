@@ -180,6 +180,18 @@ def test_the_log_has_a_line_for_each_decision_and_never_the_pod(server: Serving)
     assert "epochs" not in server.log.read_text()
 
 
+def test_the_log_begins_with_where_it_listens(server: Serving) -> None:
+    first = json.loads(server.log.read_text().splitlines()[0])
+    assert (first["event"], first["address"], first["port"]) == ("listening", "127.0.0.1", server.port)
+
+
+def test_a_port_that_is_taken_is_said_to_be(server: Serving) -> None:
+    command = ["-m", "webhook.cli", "serve", "--standalone", "--port", str(server.port)]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"Error: cannot listen on 127.0.0.1 port {server.port}\n")
+
+
 def test_sigterm_drains_and_ends_well(server: Serving, tmp_path: Path) -> None:
     """The last of this module's tests: the server is gone afterwards."""
     server.process.send_signal(signal.SIGTERM)
