@@ -102,6 +102,7 @@ class Keeper:
         self._leaf: KeyPair | None = None
         self._configured = True
         self._trusted = False
+        self._failures = 0  # in a row
 
     def problem(self) -> str | None:
         """Say why clients cannot verify this replica yet; None from the first time on that they can (or need not)."""
@@ -113,17 +114,24 @@ class Keeper:
 
     @property
     def wait(self) -> timedelta:
-        """How long to wait before the next step: short while there is no certificate, or where lifetimes are short."""
-        return FIRST_WAIT if self._leaf is None else min(LONGEST_WAIT, self._plan.leaf_lifetime / 10)
+        """How long to wait before the next step: short while there is no certificate, or where lifetimes are short.
+
+        Longer after each failure in a row while there is no certificate, so that the log is not flooded.
+        """
+        if self._leaf is None:
+            return min(LONGEST_WAIT, FIRST_WAIT * (1 << min(self._failures, 8)))
+        return min(LONGEST_WAIT, self._plan.leaf_lifetime / 10)
 
     def step(self, now: datetime) -> None:
         """Do what is due now. Never raises StoreError: what fails is told to `events`, and due again next time."""
         try:
             ca = self._shared_ca(now)
+            self._failures = 0
         except StoreConflictError:
             ca = self._ca  # another replica was faster; the next step sees what it wrote
         except StoreError as error:
             self._events.failed(str(error))
+            self._failures += 1
             ca = self._ca
         if ca is not None:
             self._serve_under(ca, now)

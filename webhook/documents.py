@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import yaml
@@ -43,6 +44,15 @@ _LEFT_TO_THE_WEBHOOK = (
 
 class DocumentError(Exception):
     """A document cannot be read, or holds no pod; the message says which and why."""
+
+
+class NoPodError(DocumentError):
+    """An object is of a kind that holds no pod. `what` names it."""
+
+    def __init__(self, what: str) -> None:
+        known = ", ".join(["Pod", "AdmissionReview", "List", *_TEMPLATES, *_JOBSETS])
+        super().__init__(f"{what} has no pod template; kinds that have one: {known}")
+        self.what = what
 
 
 class PodInDocument(NamedTuple):
@@ -110,12 +120,20 @@ def load_documents(text: str) -> list[dict[str, Any]]:
 
 
 def find_pods(document: dict[str, Any], *, at: str = "") -> list[PodInDocument]:
-    """List the pods and pod templates of a document. Raises DocumentError when there is none, or one is malformed."""
+    """List the pods and pod templates of a document.
+
+    Raises NoPodError when it is of a kind that holds none, DocumentError when one is malformed. In a list, what holds
+    no pod is passed over.
+    """
     here = _resolve(document, at)
     kind = str(here.get("kind"))
     if kind == "List" or (kind.endswith("List") and isinstance(here.get("items"), list)):
         places = [f"{at}/items/{index}" for index, item in enumerate(here.get("items") or []) if isinstance(item, dict)]
-        return [pod for place in places for pod in find_pods(document, at=place)]
+        found = []
+        for place in places:
+            with suppress(NoPodError):
+                found += find_pods(document, at=place)
+        return found
     metadata = _mapping(here.get("metadata"))
     shown = "Pod" if kind == "None" else kind
     what = f"{shown} {metadata['name']}" if metadata.get("name") else f"a {shown} without a name"
@@ -129,8 +147,7 @@ def find_pods(document: dict[str, Any], *, at: str = "") -> list[PodInDocument]:
     if not pods and "kind" not in here:
         raise DocumentError("a document without a kind, so not a Kubernetes object")
     if not pods:
-        known = ", ".join(["Pod", "AdmissionReview", "List", *_TEMPLATES, *_JOBSETS])
-        raise DocumentError(f"{what} has no pod template; kinds that have one: {known}")
+        raise NoPodError(what)
     return pods
 
 
@@ -161,6 +178,9 @@ def _unwrap(document: dict[str, Any], number: int) -> dict[str, Any]:
     review_object = request.get("object")
     if not isinstance(review_object, dict):
         raise DocumentError(f"document {number} is an AdmissionReview without an object")
+    if request.get("operation", "CREATE") != "CREATE":
+        operation = request["operation"]
+        raise DocumentError(f"document {number} is the review of a {operation}; the webhook decides about CREATE only")
     # the request's namespace is the true one, the object's own may be missing
     metadata = {**_mapping(review_object.get("metadata"))}
     if request.get("namespace"):

@@ -174,6 +174,21 @@ def test_a_lost_ca_is_replaced_while_serving_goes_on() -> None:
         assert Authority.from_data(cluster.data).next is None
 
 
+def test_without_a_certificate_it_tries_less_often_after_each_failure_and_soon_again_after_a_success() -> None:
+    cluster = Cluster()
+    replica = Replica(cluster, "a")
+    cluster.away = True
+    waits = []
+    for _ in range(8):
+        replica.keeper.step(START)
+        waits.append(replica.keeper.wait)
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (SECOND, 5 * SECOND)
+    cluster.away = False
+    replica.keeper.step(START)
+    assert replica.leaf is not None
+
+
 def test_leaves_are_renewed_while_the_api_server_is_away() -> None:
     cluster = Cluster()
     replica = Replica(cluster, "a")

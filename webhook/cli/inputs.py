@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from webhook.core.configuration import Namespace, Platform
-from webhook.documents import DocumentError, PodInDocument, find_pods, load_documents
+from webhook.documents import DocumentError, NoPodError, PodInDocument, find_pods, load_documents
 from webhook.settings import SettingsError, load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -93,12 +93,25 @@ def read_inputs(
     text, place = _read(filename), _place(filename)
     try:
         documents = load_documents(text)
-        pods = [pod for document in documents for pod in find_pods(document)]
+        pods, without = _find(documents)
     except DocumentError as error:
         raise click.ClickException(f"{place}: {error}") from error
     if not pods:
-        raise click.ClickException(f"{place}: the list is empty, there is no pod in it")
+        raise click.ClickException(f"{place}: {without[0] if without else 'there is no pod in the list'}")
+    for other in without:
+        click.echo(f"{other.what}: no pod template; left as it is", err=True)
     return Inputs(documents, pods, platform, namespace_name, labels, annotations)
+
+
+def _find(documents: list[dict[str, Any]]) -> tuple[list[PodInDocument], list[NoPodError]]:
+    """Give all pods, and what holds none: manifests hold Services and more beside them."""
+    pods, without = [], []
+    for document in documents:
+        try:
+            pods += find_pods(document)
+        except NoPodError as error:
+            without.append(error)
+    return pods, without
 
 
 def _read(filename: str) -> str:

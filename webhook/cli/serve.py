@@ -103,4 +103,6 @@ def _from_file(file: Path | None) -> list[Namespace]:
             namespaces.append(
                 Namespace(metadata["name"], metadata.get("labels") or {}, metadata.get("annotations") or {})
             )
+    if not namespaces:
+        raise click.ClickException(f"{file} holds no Namespace")
     return namespaces

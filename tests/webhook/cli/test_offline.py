@@ -121,6 +121,18 @@ def test_a_runtime_does_not_give_its_own_name_to_the_runs_of_its_trainjobs() -> 
     assert "added to its pods by the webhook" in explained["warnings"][0]
 
 
+def test_what_holds_no_pod_is_passed_through_beside_what_does() -> None:
+    service = {"kind": "Service", "metadata": {"name": "s"}}
+    deployment = {"kind": "Deployment", "metadata": {"name": "d"}, "spec": {"template": TEMPLATE}}
+    apart = yaml.safe_dump_all([service, deployment])
+    result = call("inject", "-f", "-", text=apart)
+    assert next(yaml.safe_load_all(result.stdout)) == service
+    assert "MLFLOW_TRACKING_URI" in result.stdout
+    assert "Service s: no pod template; left as it is" in result.stderr
+    for text in (apart, yaml.safe_dump({"kind": "List", "items": [service, deployment]})):
+        assert call("explain", "-f", "-", text=text).exit_code == 0
+
+
 def test_several_documents_give_several() -> None:
     text = "\n---\n".join(yaml.safe_dump({"kind": "Pod", **TEMPLATE}) for _ in range(2))
     assert len(list(yaml.safe_load_all(call("inject", "-f", "-", text=text).stdout))) == 2
@@ -147,12 +159,13 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
         ("kind: Deployment", "pod template is missing"),
         ("kind: Pod\nspec: {containers: [{name: 3}]}", "spec.containers[0].name"),
         ("kind: AdmissionReview", "without an object"),
+        ("kind: AdmissionReview\nrequest: {operation: DELETE, object: {}}", "decides about CREATE only"),
         (
             "metadata: {labels: {mlflow-enabled: true}}\nspec: {}",
             "a Pod without a name: label mlflow-enabled is true, not",
         ),
         ("{}", "standard input: a document without a kind"),
-        ("kind: List\nitems: []", "standard input: the list is empty"),
+        ("kind: List\nitems: []", "standard input: there is no pod in the list"),
         (
             "kind: Job\nmetadata: {name: j}\nspec: {template: {spec: {containers: 1}}}",
             "Job j: the pod has a wrong type",
