@@ -90,7 +90,10 @@ def show(
     """Show whose token it is, for which audience, and how long it is good."""
     now = datetime.now(UTC)
     if file is not None:
-        text, place = file.read(), getattr(file, "name", "standard input")  # bytes that are no text: no token
+        if namespace:
+            raise click.UsageError("--file and --namespace: the token comes from one of them")
+        name = getattr(file, "name", "<stdin>")
+        text, place = file.read(), "standard input" if name == "<stdin>" else name  # bytes that are no text: no token
     else:
         found = _open(namespace, secret, kubeconfig, context)
         place = found.place
@@ -294,10 +297,10 @@ def _print(claims: Claims, now: datetime) -> None:
         ends = f"{words(-left)} ago ({claims.expires:%Y-%m-%d %H:%M} UTC)"
     rows = {
         "owner": claims.owner or "it does not say",
-        "subject": claims.subject,
+        "subject": claims.subject or "it does not say",
         "groups": ", ".join(claims.groups) or "none",
         "audience": ", ".join(claims.audience) or "none",
-        "issuer": claims.issuer,
+        "issuer": claims.issuer or "it does not say",
         "issued": f"{claims.issued:%Y-%m-%d %H:%M} UTC" if claims.issued else "it does not say",
         "ends": ends,
     }
