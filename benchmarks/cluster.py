@@ -16,11 +16,11 @@ from typing import Any
 
 from benchmarks.measuring import Spread, percentile, rss_mib
 from tests.cluster.controlplane import ControlPlane, Program, free_port, wait_until
-from tests.cluster.installation import CONFIGURATION, Installation, Replica
-from tests.pods import KFP, TRAINJOB, pod
+from tests.cluster.installation import CONFIGURATION, Installation
+from tests.pods import FOLDER, KFP, TRAINJOB, pod
 from webhook.kube import KubeError, core_path, group_path
 
-PODS, BURST, CLIENTS, ROUNDS, MANY = 500, 2_000, 50, 3, 10_000
+PODS, BURST, CLIENTS, ROUNDS, MANY, REVIEWS = 500, 2_000, 50, 3, 10_000, 300
 NAMESPACES = {
     "untouched": {},
     "touched": {"touch": "plainly"},
@@ -214,11 +214,14 @@ def _growth(installation: Installation) -> dict[str, Any]:
             list(pool.map(make, range(number)))
         started = time.perf_counter()
         (replica,) = installation.start(1)
-        found[str(number)] = {"seconds_to_ready": time.perf_counter() - started, "rss_mib": _memory(replica)}
+        seconds = time.perf_counter() - started
+        body = (FOLDER / KFP).read_bytes()
+        for _ in range(REVIEWS):
+            replica.review(body)
+        found[str(number)] = {
+            "seconds_to_ready": seconds,
+            "milliseconds_per_review": _own(installation) / REVIEWS * 1e3,
+            "rss_mib": rss_mib(replica.pid),
+        }
         installation.stop(replica)
     return found
-
-
-def _memory(replica: Replica) -> float:
-    time.sleep(2)
-    return rss_mib(replica.pid)

@@ -31,7 +31,13 @@ def main() -> None:
     if missing := {"decision", "server", "stages", "cluster", "soak"} - results.keys():
         sys.exit(f"{file} lacks {', '.join(sorted(missing))}: run `make bench` once without BENCH")
     page = PAGE.read_text()
-    tables = {"targets": _target_table, "stages": _stage_table, "decision": _decision_table}
+    tables = {
+        "targets": _target_table,
+        "server": _server_table,
+        "growth": _growth_table,
+        "stages": _stage_table,
+        "decision": _decision_table,
+    }
     for name, table in tables.items():
         page = replace_part(page, name, "\n".join(table(results)))
     PAGE.write_text(page)
@@ -104,6 +110,23 @@ def _decision_table(results: dict[str, Any]) -> Iterator[str]:
         size = captured[name]["bytes"] / 1e3
         label = Path(name).name.removesuffix(".admissionreview.json")
         yield f"| {label} | {size:.0f} | {median:.0f} ({least:.0f} to {most:.0f}) |"
+
+
+def _server_table(results: dict[str, Any]) -> Iterator[str]:
+    yield "| connections | server | p50, ms | p99, ms | reviews per second |"
+    yield "|---|---|---|---|---|"
+    for connections, servers in results["server"]["latency_milliseconds"].items():
+        for kind, found in servers.items():
+            times = f"{found['p50']:.2f} | {found['p99']:.2f} | {found['per_second']:,.0f}"
+            yield f"| {connections} | {kind} | {times} |"
+
+
+def _growth_table(results: dict[str, Any]) -> Iterator[str]:
+    yield "| namespaces | ready after, s | memory, MiB | own time per review, ms |"
+    yield "|---|---|---|---|"
+    for number, found in results["cluster"]["growth"].items():
+        own = found["milliseconds_per_review"]
+        yield f"| {int(number):,} | {found['seconds_to_ready']:.2f} | {found['rss_mib']:.0f} | {own:.2f} |"
 
 
 def _stage_table(results: dict[str, Any]) -> Iterator[str]:
