@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import sys
 import tempfile
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 from benchmarks.measuring import Spread, percentile, rss_mib
 from tests.cluster.controlplane import ControlPlane, Program, free_port, wait_until
 from tests.cluster.installation import CONFIGURATION, Installation
-from tests.pods import FOLDER, KFP, TRAINJOB, pod
+from tests.pods import KFP, TRAINJOB, pod, review
 from webhook.kube import KubeError, core_path, group_path
 
 PODS, BURST, CLIENTS, ROUNDS, MANY, REVIEWS = 500, 2_000, 50, 3, 10_000, 300
@@ -215,7 +216,9 @@ def _growth(installation: Installation) -> dict[str, Any]:
         started = time.perf_counter()
         (replica,) = installation.start(1)
         seconds = time.perf_counter() - started
-        body = (FOLDER / KFP).read_bytes()
+        document = copy.deepcopy(review(KFP))
+        document["request"]["namespace"] = "wired"
+        body = json.dumps(document).encode()
         for _ in range(REVIEWS):
             replica.review(body)
         found[str(number)] = {
