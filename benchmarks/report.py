@@ -198,7 +198,7 @@ def _growth(curves: dict[str, list[tuple[int, float]]], top: float) -> Iterator[
     for (name, points), colour in zip(curves.items(), (OURS, "#c05621"), strict=True):
         path = "L".join(f"{x(number):.1f} {y(value):.1f}" for number, value in points)
         yield f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-        yield _text(x(points[-1][0]) + 8, y(points[-1][1]) + 4, name, colour=colour)
+        yield _text(x(points[-1][0]) + 8, y(points[-1][1]) - 6, name, colour=colour)
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 13, colour: str = "black") -> str:
