@@ -55,7 +55,14 @@ def _url(_context: click.Context, _parameter: click.Parameter, value: str | None
 @click.option("--url", metavar="URL", callback=_url, help="Reach the tracking server here, in place of a port-forward.")
 @click.option("--write", is_flag=True, help="Also write a run and a small artifact, and delete them.")
 @click.option("--wait", type=click.FloatRange(0, 3600), metavar="SECONDS", help="Try again until nothing fails.")
-@click.option("--timeout", type=click.FloatRange(0.1, 60), default=5, show_default=True, help="For each request.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 60),
+    default=5,
+    show_default=True,
+    metavar="SECONDS",
+    help="For each request.",
+)
 @click.option("--kubeconfig", metavar="FILE", help="The kubeconfig, if not the usual one.")
 @click.option("--context", metavar="NAME", help="The context of the kubeconfig.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
