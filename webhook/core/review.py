@@ -181,7 +181,7 @@ def decode_review(body: bytes) -> Review:
 
     Raises MalformedReviewError with a sentence that says what is wrong and where.
     """
-    _check_utf8(body)
+    _check_utf8(body, what="the body")
     try:
         request = _request(_decode(_pod_review_decoder, body, what="the body"))
     except MalformedReviewError:
@@ -214,6 +214,7 @@ def decode_pod(document: bytes) -> Pod:
 
     Raises MalformedReviewError with a sentence that says what is wrong and where.
     """
+    _check_utf8(document, what="the pod")
     return _decode(_pod_decoder, document, what="the pod")
 
 
@@ -253,13 +254,13 @@ def encode_answer(
     return _encoder.encode({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response})
 
 
-def _check_utf8(body: bytes) -> None:
+def _check_utf8(body: bytes, *, what: str) -> None:
     # the decoder does not look into the strings it skips
     if not body.isascii():
         try:
             body.decode()
         except UnicodeDecodeError as error:
-            raise MalformedReviewError(f"the body is not UTF-8 (at byte {error.start})") from None
+            raise MalformedReviewError(f"{what} is not UTF-8 (at byte {error.start})") from None
 
 
 def _decode(decoder: msgspec.json.Decoder[T], data: bytes, *, what: str) -> T:

@@ -49,8 +49,14 @@ _SIDECARS = frozenset(
 )
 """App containers that other injectors add; what they run is never the user's training code."""
 
-_SERVER_COMMAND = re.compile(r"(?:^|[;&|(]|\bexec\s|\s-m\s)\s*(?:\S*/)?mlflow\s+(?:server|ui)(?:\s|$)", re.MULTILINE)
-"""`mlflow server` where a shell looks for a command, not where a comment mentions it."""
+_SERVER_COMMAND = re.compile(
+    r"(?:^|[;&|(]|\bexec[ \t]|[ \t]-m[ \t])[ \t]*(?:[^\s;&|(]*/)?mlflow[ \t]+(?:server|ui)(?:\s|$)", re.MULTILINE
+)
+"""`mlflow server` where a shell looks for a command, not where a comment mentions it.
+
+Neither the blanks nor the path may run across another place where a command can begin: it would be looked at again from
+there, and the time would grow with the square of what anybody writes into a pod.
+"""
 
 _SERVER_VARIABLE = "MLFLOW_BACKEND_STORE_URI"
 

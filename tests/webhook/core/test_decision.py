@@ -185,7 +185,23 @@ def test_a_wired_pod_is_already_wired() -> None:
     assert run(wired(pod(KFP))).reason is Reason.ALREADY_WIRED
 
 
-@pytest.mark.parametrize("command", [["mlflow", "server"], ["sh", "-c", "pip list; exec mlflow server --port 5000"]])
+@pytest.mark.timeout(20)  # milliseconds when the time is linear, minutes when it grows with the square
+@pytest.mark.parametrize("piece", [";", "\n", " ", "/", "f(a|b);", "exec ", " -m ", "mlflow ", "; /mlflow", "|\t"])
+def test_nothing_written_into_a_pod_can_hold_the_webhook_up(piece: str) -> None:
+    decision = run(other_pod(name="c", args=[piece * (300_000 // len(piece))]))
+    assert decision.reason is Reason.WIRED_BY_POD_LABEL
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["mlflow", "server"],
+        ["sh", "-c", "pip list; exec mlflow server --port 5000"],
+        ["sh", "-c", "pip list && /opt/venv/bin/mlflow ui"],
+        ["sh", "-c", "python -m mlflow server"],
+        ["sh", "-c", "sleep 1\n  mlflow server"],
+    ],
+)
 def test_a_pod_that_runs_the_server_is_left_alone(command: list[str]) -> None:
     assert run(other_pod(name="c", command=command)).reason is Reason.MLFLOW_SERVER
 
