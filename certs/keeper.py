@@ -139,6 +139,8 @@ class Keeper:
     def _shared_ca(self, now: datetime) -> KeyPair | None:
         stored = self._store.read()
         authority = self._decode(stored[0]) if stored else None
+        if stored is None and self._ca is not None:
+            self._events.failed("the stored CA is gone, and is replaced")
         bundles = self._trust.read()
         # Bundles that differ are as good as none: some client does not have what the others have.
         published = bundles[0] if bundles and len(set(bundles)) == 1 else b""
@@ -150,6 +152,8 @@ class Keeper:
                 self._store.write(wanted.to_data(), version=stored[1] if stored else None)
             authority = wanted
         ca = authority.current if authority else self._ca
+        if bundles is None and self._configured:
+            self._events.failed("there is no webhook configuration, so nothing calls; it is watched for")
         self._configured = bundles is not None
         if ca is not None and bundles:
             self._trusted |= all(ca.certificate_pem in split_bundle(bundle) for bundle in bundles)

@@ -128,7 +128,7 @@ def find_pods(document: dict[str, Any], *, at: str = "") -> list[PodInDocument]:
     here = _resolve(document, at)
     kind = str(here.get("kind"))
     if kind == "List" or (kind.endswith("List") and isinstance(here.get("items"), list)):
-        places = [f"{at}/items/{index}" for index, item in enumerate(here.get("items") or []) if isinstance(item, dict)]
+        places = [f"{at}/items/{index}" for index, item in enumerate(_items(here)) if isinstance(item, dict)]
         found = []
         for place in places:
             with suppress(NoPodError):
@@ -239,6 +239,11 @@ def _resolve(value: Any, pointer: str, default: Any = None) -> Any:
         else:
             return default
     return default if value is None else value
+
+
+def _items(here: dict[str, Any]) -> list[Any]:
+    items = here.get("items")
+    return items if isinstance(items, list) else []
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from webhook.core.configuration import Source
 from webhook.core.decision import Decision
 from webhook.core.names import CREDENTIALS, MANAGED
 from webhook.core.review import Container, EnvVar, Pod
+
+_USER = re.compile(r"(://)[^/?#\s]*@")
+"""A user name and a password in a URL."""
 
 
 def explanation(pod: Pod, decision: Decision, *, namespace: str) -> dict[str, Any]:
@@ -53,7 +57,8 @@ def _entry(variable: EnvVar) -> dict[str, Any]:
     elif variable.value_from is not None:
         entry["valueFrom"] = {}
     else:
-        entry["value"] = "(not shown)" if variable.name in CREDENTIALS else variable.value or ""
+        value = variable.value or ""
+        entry["value"] = "(not shown)" if variable.name in CREDENTIALS else _USER.sub(r"\1(not shown)@", value)
     return {**entry, "source": Source.POD.value}
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from webhook.kube import KubeClient, KubeError, KubeGoneError, Params, Watch
+from webhook.logs import whereabouts
 
 PAGE = 500
 """Objects per page of a list: keeps the memory of decoding ten thousand small."""
@@ -106,6 +107,14 @@ class Informer:
                 self._on_restart()
                 _log.warning("watch failed", extra={"path": self._path, "problem": error.message, "retry": wait})
                 self._stopping.wait(wait * random.uniform(0.7, 1.3))  # noqa: S311 - as above
+                wait = min(wait * 2, LONGEST_WAIT)
+            except Exception as error:  # noqa: BLE001 - an answer nobody foresaw must not end the watch for good
+                if self._stopping.is_set():
+                    return
+                version = None
+                self._on_restart()
+                _log.error("watch failed", extra={"path": self._path, "error": whereabouts(error), "retry": wait})
+                self._stopping.wait(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
 
     def _list(self) -> str:

@@ -6,6 +6,7 @@ holds a pod or the value of a variable.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import traceback
@@ -67,7 +68,13 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _pairs(fields: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in fields.items())
+    return " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
+
+
+def _quoted(value: object) -> str:
+    """Quote what could be taken for another field or another line: names are not validated yet at admission."""
+    text = str(value)
+    return text if text.isprintable() and not set(text) & set(' "=') else json.dumps(text)
 
 
 class _JsonFormatter(logging.Formatter):

@@ -51,7 +51,7 @@ _CERTIFICATE = {
 """OpenSSL's verification codes (x509_vfy.h): not yet valid, expired, host name mismatch, IP address mismatch."""
 
 
-def fault_of(error: httpx.TransportError) -> NetworkFault:
+def fault_of(error: httpx.RequestError) -> NetworkFault:
     """Tell the cause from an exception of httpx."""
     chain: list[BaseException] = []
     cause: BaseException | None = error

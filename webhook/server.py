@@ -55,7 +55,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _expect_head(self) -> None:
         self._head_arrived()
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self.transport.close)
+        self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self.transport.abort)
 
     def _head_arrived(self) -> None:
         if self._head_timer is not None:

@@ -50,7 +50,10 @@ def _duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text)
     if not match:
         raise ValueError("a duration such as 500ms, 10s, 5m, 12h or 30d")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    except OverflowError:
+        raise ValueError("a duration of less than a billion days") from None
 
 
 def _size(text: str) -> int:

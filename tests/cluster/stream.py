@@ -1,4 +1,4 @@
-"""A stream of pods that ask for themselves, at a steady rate, all as dry runs."""
+"""A stream of pods, explicit and implied by turns, at a steady rate, all as dry runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ def pod(name: str = "p") -> dict[str, Any]:
     }
 
 
+def implied(name: str = "i") -> dict[str, Any]:
+    """Give a TrainJob's node, which asks for nothing: in a labelled namespace it is wired, or silently unwired."""
+    labels = {"jobset.sigs.k8s.io/jobset-name": "job"}
+    return {"metadata": {"name": name, "labels": labels}, "spec": {"containers": [{"name": "node", "image": "i"}]}}
+
+
 def wired(client: KubeClient, namespace: str) -> bool:
     """Whether an explicit pod would be created wired now."""
     try:
@@ -25,7 +31,7 @@ def wired(client: KubeClient, namespace: str) -> bool:
 
 
 class Stream:
-    """A steady rate of explicit pods; one that is refused, or comes back unwired, is remembered."""
+    """A steady rate of pods; one that is refused, or comes back unwired, is remembered."""
 
     def __init__(self, admin: KubeClient, namespace: str, *, threads: int = 2, pause: float = 0.02) -> None:
         self._admin, self._namespace, self._pause = admin, namespace, pause
@@ -48,8 +54,9 @@ class Stream:
         path = core_path(self._namespace, "pods")
         while not self._stopping.wait(self._pause):
             self.calls += 1
+            body = pod() if self.calls % 2 else implied()
             try:
-                created = self._admin.create(path, pod(), params={"dryRun": "All"})
+                created = self._admin.create(path, body, params={"dryRun": "All"})
             except KubeError as error:
                 self.failures.append(error.message)
             else:

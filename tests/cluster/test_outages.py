@@ -12,7 +12,7 @@ import pytest
 from certs.issue import KeyPair, issue_ca, issue_leaf
 from tests.cluster.controlplane import ControlPlane, encoded, wait_until
 from tests.cluster.installation import CONFIGURATION, EXPLICIT, SHORT, Installation
-from tests.cluster.stream import pod, wired
+from tests.cluster.stream import implied, pod, wired
 from tests.pods import KFP, review
 from tests.pods import pod as captured
 from webhook.kube import KubeClient, KubeError, KubeUnavailableError, core_path
@@ -73,14 +73,14 @@ def test_without_the_webhook_implied_pods_are_created_unwired_and_explicit_ones_
     installed: Installation, admin: KubeClient, ready: str
 ) -> None:
     installed.stop(*installed.start(1))
-    implied = captured(KFP)
-    implied = {
-        "metadata": {"name": "implied", "labels": implied["metadata"]["labels"]},
-        "spec": {"containers": implied["spec"]["containers"], "initContainers": implied["spec"]["initContainers"]},
+    component = captured(KFP)
+    component = {
+        "metadata": {"name": "implied", "labels": component["metadata"]["labels"]},
+        "spec": {"containers": component["spec"]["containers"], "initContainers": component["spec"]["initContainers"]},
     }
-    for container in implied["spec"]["containers"] + implied["spec"]["initContainers"]:
+    for container in component["spec"]["containers"] + component["spec"]["initContainers"]:
         container.pop("volumeMounts", None)
-    created = admin.create(core_path(ready, "pods"), implied)
+    created = admin.create(core_path(ready, "pods"), component)
     assert not any(
         entry["name"].startswith("MLFLOW") for container in created["spec"]["containers"] for entry in container["env"]
     )
@@ -135,13 +135,8 @@ def test_a_webhook_that_cannot_look_up_has_explicit_pods_come_again_and_lets_imp
     assert refused
     assert refused.status == 429
     assert ready in refused.message
-    created = admin.create(core_path(ready, "pods"), _implied(), params={"dryRun": "All"})
+    created = admin.create(core_path(ready, "pods"), implied(), params={"dryRun": "All"})
     assert "namespace_lookup_failed" in created["metadata"]["annotations"]["mlflow.kubeflow.org/decision"]
-
-
-def _implied() -> dict[str, object]:
-    labels = {"jobset.sigs.k8s.io/jobset-name": "job"}
-    return {"metadata": {"name": "i", "labels": labels}, "spec": {"containers": [{"name": "node", "image": "i"}]}}
 
 
 def test_a_certificate_from_files_is_served_and_replaced_when_the_files_change(

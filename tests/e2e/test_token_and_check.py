@@ -127,8 +127,8 @@ def test_the_doctor_finds_nothing_from_outside_and_names_a_planted_fault(refresh
     kubectl("scale", "deployment/mlflow-tracking-server", "--namespace=kubeflow", "--replicas=0")
     try:
         wait_until(lambda: not get("pods", "kubeflow", "--selector=app=mlflow-tracking-server"), "the server to go")
-        _, said = check(refreshed)
-        assert "has no ready pod" in said
+        code, said = check(refreshed)
+        assert (code, "has no ready pod" in said) == (1, True), said
     finally:
         kubectl("scale", "deployment/mlflow-tracking-server", "--namespace=kubeflow", "--replicas=1")
         kubectl("rollout", "status", "deployment/mlflow-tracking-server", "--namespace=kubeflow", "--timeout=240s")

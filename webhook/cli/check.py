@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from webhook.core.configuration import Namespace, Platform, parse_tracking_uri
-from webhook.doctor.findings import Finding, Status, skipped
+from webhook.doctor.findings import Finding, Status, failed, skipped
 from webhook.doctor.forward import Endpoint, UnreachableError, inside_a_cluster, reach, service_of
 from webhook.doctor.installation import check_installation, sample_pod
 from webhook.doctor.namespace import (
@@ -158,7 +158,7 @@ def _wiring(client: KubeClient, namespace: Namespace) -> Wiring:
 def _server(
     client: KubeClient, target: Target, *, direct: bool, write: bool, now: datetime, timeout: float
 ) -> Iterator[Finding]:
-    service = None if direct or inside_a_cluster() else service_of(target.uri)
+    service = None if direct or inside_a_cluster() else service_of(client, target.uri)
     if service is None:
         with httpx.Client(timeout=timeout) as http:
             yield from check_server(http, target, now=now, write=write)
@@ -169,6 +169,10 @@ def _server(
             with httpx.Client(timeout=timeout, transport=transport) as http:
                 yield from check_server(http, target, now=now, write=write)
     except UnreachableError as error:
+        if error.code:
+            remedy = f"kubectl get services,pods --namespace {service.namespace}"
+            yield failed(REACHABLE, error.code, f"{target.uri}: {error}.", remedy)
+            return
         yield skipped(REACHABLE, f"no way there from here: {error}. Give --url, or run the check in the cluster")
 
 

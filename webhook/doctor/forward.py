@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from webhook.kube import KubeClient, KubeError, KubeNotFoundError, core_path
+from webhook.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError, core_path
 
 
 class Endpoint(NamedTuple):
@@ -30,7 +30,14 @@ class Service(NamedTuple):
 
 
 class UnreachableError(Exception):
-    """The Service cannot be reached from here; the message says why."""
+    """The Service cannot be reached from here; the message says why.
+
+    `code` is a stable name of what is wrong with it; empty where it may not be looked at, so that nothing is known.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def inside_a_cluster() -> bool:
@@ -38,12 +45,21 @@ def inside_a_cluster() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
-def service_of(uri: str) -> Service | None:
-    """Say which Service a URL names, by the cluster's naming scheme: ``name.namespace[.svc[.cluster.local]]``."""
+def service_of(client: KubeClient, uri: str) -> Service | None:
+    """Say which Service a URL names, by the cluster's naming scheme: ``name.namespace[.svc[.cluster.local]]``.
+
+    Two labels may be any host's name: they name a Service only where there is a namespace of the second one.
+    """
     parts = urlsplit(uri)
     match = re.fullmatch(r"([a-z0-9-]+)\.([a-z0-9-]+)(\.svc(\.cluster\.local)?)?", parts.hostname or "")
     if not match:
         return None
+    if not match[3]:
+        with suppress(KubeForbiddenError):  # it may not be looked at: then the likelier of the two
+            try:
+                client.get(f"/api/v1/namespaces/{match[2]}", metadata_only=True)
+            except KubeNotFoundError:
+                return None
     return Service(match[2], match[1], parts.port or (443 if parts.scheme == "https" else 80))
 
 
@@ -57,7 +73,7 @@ def reach(client: KubeClient, service: Service) -> Iterator[Endpoint]:
         pod, port = _backend(client, service)
         client.forward(service.namespace, pod, port).close()  # whether it may be done at all
     except KubeNotFoundError as error:
-        raise UnreachableError(f"there is no Service {service.namespace}/{service.name}") from error
+        raise UnreachableError(f"there is no Service {service.namespace}/{service.name}", "service_missing") from error
     except KubeError as error:
         raise UnreachableError(error.message) from error
     listener = socket.create_server(("127.0.0.1", 0))
@@ -78,12 +94,14 @@ def _backend(client: KubeClient, service: Service) -> tuple[str, int]:
     ports = found["spec"].get("ports") or []
     wanted = next((port for port in ports if port["port"] == service.port), None)
     if wanted is None:
-        raise UnreachableError(f"Service {service.namespace}/{service.name} has no port {service.port}")
+        raise UnreachableError(
+            f"Service {service.namespace}/{service.name} has no port {service.port}", "service_without_port"
+        )
     selector = ",".join(f"{name}={value}" for name, value in (found["spec"].get("selector") or {}).items())
     pods = client.list(core_path(service.namespace, "pods"), params={"labelSelector": selector})["items"]
     ready = next((pod for pod in pods if _ready(pod)), None)
     if not selector or ready is None:
-        raise UnreachableError(f"Service {service.namespace}/{service.name} has no ready pod")
+        raise UnreachableError(f"Service {service.namespace}/{service.name} has no ready pod", "service_without_pod")
     target = wanted.get("targetPort", service.port)
     if isinstance(target, str):
         named = [port for c in ready["spec"]["containers"] for port in c.get("ports", []) if port.get("name") == target]

@@ -34,7 +34,7 @@ CONFIGURATION, ENTRIES, BUNDLE = "webhook-configuration", "webhook-entries", "ca
 CERTIFICATE, REPLICAS, DRY_RUN = "served-certificate", "webhook-replicas", "pod-comes-back-wired"
 NAME = NAMESPACE = "mlflow-webhook"
 ENDS_SOON = timedelta(days=2)
-_APPLY = "kubectl apply -k manifests/overlays/self-signed"
+_APPLY = "Apply your overlay again (kubectl apply -k FOLDER)."
 _LOGS = f"kubectl logs --namespace {NAMESPACE} deployment/{NAME}"
 
 
@@ -109,6 +109,10 @@ def _served(client: KubeClient, entries: list[dict[str, Any]], *, now: datetime)
             certificate = _handshake(endpoint, name, None)
             untrusted = [bundle for bundle in bundles if not _verifies(endpoint, name, bundle)]
     except UnreachableError as error:
+        if error.code:
+            yield failed(BUNDLE, "webhook_unreachable", f"The webhook cannot be called: {error}.", _LOGS)
+            yield skipped(CERTIFICATE, f"{BUNDLE} failed")
+            return
         yield skipped(BUNDLE, f"the webhook cannot be reached from here: {error}")
         yield skipped(CERTIFICATE, "the webhook cannot be reached from here")
         return

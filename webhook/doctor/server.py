@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from json import loads
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -68,7 +69,7 @@ def check_server(client: httpx.Client, target: Target, *, now: datetime, write: 
     asker = _Asker(client, target)
     try:
         proxy = asker.behind_a_proxy()
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         fault = fault_of(error)
         yield failed(REACHABLE, fault.value, fault.sentence(target.uri), "Compare the tracking URI with the Service.")
         for check in (TOKEN, MLFLOW, WORKSPACES, ACCESS):
@@ -88,7 +89,7 @@ def check_server(client: httpx.Client, target: Target, *, now: datetime, write: 
             continue
         try:
             finding = step()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             fault = fault_of(error)
             finding = failed(
                 check, fault.value, fault.sentence(target.uri), "Try again; then look at the server's log."
@@ -119,25 +120,31 @@ class _Asker:
         """Ask once. Raises httpx.TransportError."""
         headers = {"Accept": "application/json"}
         token = self._target.token
-        if identified and token and form_problem(token) is None:
+        if identified and token and token.isascii() and form_problem(token) is None:
             headers["Authorization"] = f"Bearer {token}"
         if workspace and self._target.workspace:
             headers["X-MLFLOW-WORKSPACE"] = self._target.workspace
         url = self._target.uri.rstrip("/") + path
         response = self._client.request(method, url, headers=headers, follow_redirects=False, **content)
         kind = response.headers.get("content-type", "").partition(";")[0].strip()
+        text = self._hide(response.text)
         try:
-            json = response.json() if kind == "application/json" else None
-        except ValueError:
+            json = loads(text) if kind == "application/json" else None
+        except (ValueError, RecursionError):
             json = None
         return Answer(
             status=response.status_code,
             kind=kind,
-            text=response.text,
-            location=response.headers.get("location", ""),
+            text=text,
+            location=self._hide(response.headers.get("location", "")),
             identity=response.headers.get("gap-auth"),
             json=json,
         )
+
+    def _hide(self, text: str) -> str:
+        """Take the token out of what a server said: it may repeat what it was sent."""
+        token = (self._target.token or "").strip()
+        return text.replace(token, "[hidden]") if token else text
 
 
 def _token(asker: _Asker, target: Target, *, now: datetime) -> Finding:
@@ -327,7 +334,7 @@ def _access(asker: _Asker, target: Target) -> Finding:
 
 
 def _write(asker: _Asker) -> Finding:
-    """Create a run with a metric and a small artifact, and delete them again."""
+    """Create a run and a small artifact, and delete them again."""
     found = asker.ask(
         "GET", "/api/2.0/mlflow/experiments/get-by-name", workspace=True, params={"experiment_name": EXPERIMENT}
     )
@@ -339,21 +346,30 @@ def _write(asker: _Asker) -> Finding:
     made = asker.ask(
         "POST", "/api/2.0/mlflow/runs/create", workspace=True, json={"experiment_id": experiment, "run_name": "check"}
     )
-    if made.status != 200 or not isinstance(made.json, dict):
+    run = made.json.get("run") if made.status == 200 and isinstance(made.json, dict) else None
+    info = run.get("info") if isinstance(run, dict) else None
+    if not isinstance(info, dict) or "run_id" not in info:
         return _unexpected(WRITTEN, made)
-    info = made.json["run"]["info"]
-    trouble = _artifact(asker, str(info.get("artifact_uri", "")))
-    gone = asker.ask("POST", "/api/2.0/mlflow/runs/delete", workspace=True, json={"run_id": info["run_id"]})
-    if trouble:
-        return trouble
+    try:
+        trouble = _artifact(asker, str(info.get("artifact_uri", "")))
+    finally:
+        gone = asker.ask("POST", "/api/2.0/mlflow/runs/delete", workspace=True, json={"run_id": info["run_id"]})
     if gone.status != 200:
         return _unexpected(WRITTEN, gone)
+    if trouble:
+        return trouble
     return passed(WRITTEN, f"a run and an artifact were written and deleted, in the experiment {EXPERIMENT}")
 
 
 def _artifact(asker: _Asker, uri: str) -> Finding | None:
     if not uri.startswith("mlflow-artifacts:"):
-        return None  # the client writes to the storage itself, with credentials of its own
+        # the client writes to the storage itself, with credentials of its own
+        return warned(
+            WRITTEN,
+            "artifact_storage_not_tried",
+            f"A run was written and deleted; artifacts go straight to {urlsplit(uri).scheme or 'a path'}:, not tried.",
+            "Log an artifact from a pod of the namespace: the credentials for that storage are there, not here.",
+        )
     path = "/api/2.0/mlflow-artifacts/artifacts/" + urlsplit(uri).path.lstrip("/") + "/check.txt"
     written = asker.ask("PUT", path, workspace=True, content=b"written by mlflow-webhook check\n")
     if written.status not in {200, 204}:
@@ -363,7 +379,14 @@ def _artifact(asker: _Asker, uri: str) -> Finding | None:
             f"A run can be written, an artifact cannot: {written.shown()}",
             "See the server's --artifacts-destination and what it may write there.",
         )
-    asker.ask("DELETE", path, workspace=True)
+    gone = asker.ask("DELETE", path, workspace=True)
+    if gone.status not in {200, 204}:
+        return warned(
+            WRITTEN,
+            "artifact_not_deleted",
+            f"A run and an artifact can be written; deleting the artifact was answered with {gone.shown()}",
+            f"Delete check.txt in {uri} by hand.",
+        )
     return None
 
 

@@ -77,6 +77,16 @@ def test_explain_does_not_repeat_credentials() -> None:
         assert "planted" not in result.output
 
 
+def test_explain_does_not_repeat_a_password_in_an_address() -> None:
+    document = copy.deepcopy(pod(KFP))
+    main = next(container for container in document["spec"]["containers"] if container["name"] == "main")
+    main["env"].append({"name": "MLFLOW_TRACKING_URI", "value": "http://bob:planted@other:5000/x"})
+    for output in ("text", "json"):
+        result = on("explain", document, *LABELLED, "-o", output)
+        assert "http://(not shown)@other:5000/x" in result.stdout
+        assert "planted" not in result.output
+
+
 TEMPLATE = {"metadata": {"labels": {"mlflow-enabled": "true"}}, "spec": {"containers": [{"name": "c"}]}}
 NODE = {"spec": {"template": {"spec": {"containers": [{"name": "node"}]}}}}
 

@@ -139,3 +139,48 @@ def test_a_server_that_says_nothing_is_not_waited_for_long() -> None:
 def test_an_unknown_answer_is_shown_as_it_is(server: Server) -> None:
     server.replies[INFO] = html(418, "<b>I am   a teapot</b>")
     assert "418 text/html: '<b>I am a teapot</b>'" in ask(server)["mlflow-answers"].message
+
+
+def test_a_token_that_a_server_repeats_is_not_shown(server: Server) -> None:
+    token = jwt()
+    server.replies[INFO] = html(418, f"you sent {token}")
+    message = ask(server, token=token)["mlflow-answers"].message
+    assert "[hidden]" in message
+    assert token not in message
+
+
+def test_a_token_that_cannot_be_sent_is_a_finding(server: Server) -> None:
+    assert ask(server, token="\u201cx\u201d")["proxy-accepts-token"].status is Status.FAILED
+
+
+RUNS = "/api/2.0/mlflow/runs/"
+
+
+@pytest.mark.parametrize(
+    ("uri", "artifact", "status", "code"),
+    [
+        ("mlflow-artifacts:/1/a/artifacts", 200, Status.PASSED, ""),
+        ("mlflow-artifacts:/1/a/artifacts", 500, Status.FAILED, "artifact_not_written"),
+        ("s3://bucket/1", 200, Status.WARNED, "artifact_storage_not_tried"),
+    ],
+)
+def test_what_was_written_and_what_was_not_tried_is_said(
+    uri: str, artifact: int, status: Status, code: str, server: Server
+) -> None:
+    server.replies["/api/2.0/mlflow/experiments/get-by-name"] = of_json(200, {"experiment": {"experiment_id": "1"}})
+    server.replies[f"{RUNS}create"] = of_json(200, {"run": {"info": {"run_id": "r", "artifact_uri": uri}}})
+    server.replies[f"{RUNS}delete"] = of_json(200, {})
+    server.replies["/api/2.0/mlflow-artifacts/artifacts/1/a/artifacts/check.txt"] = of_json(artifact, {})
+    target = Target(uri=server.url, workspace="team-a", token=jwt())
+    with httpx.Client(timeout=2, trust_env=False) as client:
+        found = {finding.check: finding for finding in check_server(client, target, now=datetime.now(UTC), write=True)}
+    assert (found["run-written"].status, found["run-written"].code or "") == (status, code)
+
+
+def test_a_run_that_was_made_in_an_unknown_way_is_shown_as_it_is(server: Server) -> None:
+    server.replies["/api/2.0/mlflow/experiments/get-by-name"] = of_json(200, {"experiment": {"experiment_id": "1"}})
+    server.replies[f"{RUNS}create"] = of_json(200, {})
+    target = Target(uri=server.url, workspace="team-a", token=jwt())
+    with httpx.Client(timeout=2, trust_env=False) as client:
+        *_, written = check_server(client, target, now=datetime.now(UTC), write=True)
+    assert written.code == "unexpected_answer"

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from webhook.doctor.forward import Service, UnreachableError, reach, service_of
+from webhook.kube import KubeClient, KubeForbiddenError, KubeNotFoundError
+
+SERVICE = Service("kubeflow", "mlflow", 5000)
+
+
+class Client:
+    """Holds objects by their paths."""
+
+    def __init__(self, **objects: Any) -> None:
+        self.objects = objects
+
+    def get(self, path: str, **_: object) -> Any:
+        found = self.objects.get(path.rpartition("/")[2])
+        if found is None:
+            raise KubeNotFoundError("not found")
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def list(self, *_: object, **__: object) -> dict[str, Any]:
+        return {"items": []}
+
+
+def client(**objects: Any) -> KubeClient:
+    return cast("KubeClient", Client(**objects))
+
+
+@pytest.mark.parametrize(
+    ("uri", "namespaces", "expected"),
+    [
+        ("http://mlflow.kubeflow:5000", ["kubeflow"], SERVICE),
+        ("http://mlflow.kubeflow.svc:5000", [], SERVICE),
+        ("https://mlflow.corp", ["kubeflow"], None),
+        ("https://mlflow.example.com", ["example"], None),
+    ],
+)
+def test_two_labels_name_a_service_only_where_there_is_such_a_namespace(
+    uri: str, namespaces: list[str], expected: Service | None
+) -> None:
+    assert service_of(client(**{name: {} for name in namespaces}), uri) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (None, "service_missing"),
+        ({"spec": {"ports": [{"port": 80}]}}, "service_without_port"),
+        ({"spec": {"ports": [{"port": 5000}], "selector": {"app": "mlflow"}}}, "service_without_pod"),
+        (KubeForbiddenError("you may not"), ""),
+    ],
+)
+def test_why_a_service_cannot_be_reached_has_a_name_unless_nothing_may_be_looked_at(found: Any, code: str) -> None:
+    with pytest.raises(UnreachableError) as raised, reach(client(mlflow=found), SERVICE):
+        pass
+    assert raised.value.code == code
