@@ -63,7 +63,6 @@ class Command:
         self.output = done.stdout + done.stderr
         assert "Traceback" not in self.output
         assert not any(secret in self.output for secret in (PASSWORD, CLIENT_SECRET, "planted", "eyJ"))
-        assert not any(secret in word for word in command for secret in (PASSWORD, CLIENT_SECRET))
         return done.returncode
 
 

@@ -141,6 +141,24 @@ def test_no_secret_but_its_own_can_be_read() -> None:
     assert names == [[setting("caSecretName")], [setting("leaseName")]]
 
 
+def test_the_webhook_is_granted_what_it_uses_and_no_more() -> None:
+    granted = {
+        (resource, *rule.get("resourceNames", ["any"])): set(rule["verbs"])
+        for parts in (("base", "rbac.yaml"), ("overlays", "self-signed", "rbac.yaml"))
+        for document in documents(*parts)
+        for rule in document.get("rules", [])
+        for resource in rule["resources"]
+    }
+    assert granted == {
+        ("namespaces", "any"): {"get", "list", "watch"},  # a live read, and the watch
+        ("mutatingwebhookconfigurations", setting("configurationName")): {"get", "list", "watch", "patch"},
+        ("secrets", "any"): {"create"},
+        ("secrets", setting("caSecretName")): {"get", "update"},
+        ("leases", "any"): {"create"},
+        ("leases", setting("leaseName")): {"get", "update"},
+    }
+
+
 def test_the_images_tag_is_the_version() -> None:
     (image,) = yaml.safe_load((MANIFESTS / "base" / "kustomization.yaml").read_text())["images"]
     assert image == {"name": CONTAINER["image"], "newTag": __version__}

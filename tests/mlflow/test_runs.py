@@ -22,10 +22,11 @@ from webhook.core.decision import decide
 from webhook.core.patch import patch
 from webhook.core.review import decode_pod
 from webhook.demo.kubelet import container_environment
-from webhook.demo.processes import mlflow_server
+from webhook.demo.processes import mlflow_server, run_container
 
 jsonpatch = pytest.importorskip("jsonpatch")
 PYTHON = Path(__file__).parents[2] / ".venv-training" / "bin" / "python"
+NAMED_SERVER = "http://mlflow-tracking-server.kubeflow:5000"
 AS_WRITTEN = "real/kfp-2.17.0-as-written.container-impl.admissionreview.json"
 pytestmark = [
     pytest.mark.mlflow,
@@ -127,20 +128,50 @@ def test_a_run_lands_in_the_workspace_with_its_lineage(
     assert run_found["tags"]["k8s.pod.name"] == "mlflow-training-pipeline-2tw4w-system-container-impl-3111081050"
 
 
-def test_the_pipeline_with_its_own_wiring_behaves_as_without_us(server: str, tmp_path: Path) -> None:
-    code = f"""
-        import mlflow
-        mlflow.set_tracking_uri("{server}")
-        mlflow.set_workspace("team-a")
-        mlflow.set_experiment("kfp-training-experiment")
-        with mlflow.start_run(run_name="run-7") as r:
-            mlflow.log_param("model_name", "m")
-        print('RUN', r.info.run_id)
-    """
+def run_component(sample: str, env: dict[str, str], folder: Path, *, server: str, inputs: dict[str, Any]) -> None:
+    """Run the component's source out of a captured pod by KFP's own executor, with another tracking server in it."""
+    folder.mkdir()
+    outputs = {"parameters": {"Output": {"outputFile": str(folder / "out")}}, "outputFile": str(folder / "metadata")}
+    given = json.dumps({"inputs": {"parameterValues": inputs}, "outputs": outputs})
+    main = next(container for container in pod(sample)["spec"]["containers"] if container["name"] == "main")
+    # `sh -c "pip install …" sh -ec …`: the training environment has the packages already
+    words = main["args"][main["args"].index("sh", 1) :]
+    words = [given if word == "{{$}}" else word.replace(NAMED_SERVER, server) for word in words]
+    run_container(words, env, python=PYTHON, folder=folder)
+
+
+def written(server: str, run_name: str) -> dict[str, Any]:
+    """Give what a run in the workspace team-a holds, without what differs from run to run."""
+    headers = {"X-MLFLOW-WORKSPACE": "team-a"}
+    with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=30) as client:
+        named = client.get("experiments/get-by-name", params={"experiment_name": "kfp-training-experiment"}).json()
+        query = {
+            "experiment_ids": [named["experiment"]["experiment_id"]],
+            "filter": f"attributes.run_name = '{run_name}'",
+        }
+        (run_found,) = client.post("runs/search", json=query).raise_for_status().json()["runs"]
+    tags = {tag["key"]: tag["value"] for tag in run_found["data"]["tags"]}
+    return {
+        "status": run_found["info"]["status"],
+        "params": run_found["data"]["params"],
+        "metrics": {metric["key"]: (metric["value"], metric["step"]) for metric in run_found["data"]["metrics"]},
+        "tags": {name: value for name, value in tags.items() if name not in {"mlflow.source.name", "mlflow.runName"}},
+    }
+
+
+def test_the_documentations_pipeline_exactly_as_written_behaves_as_without_us(server: str, tmp_path: Path) -> None:
+    runs = {}
     for wired in (False, True):
+        name = "wired" if wired else "plain"
+        inputs = {"workspace": "team-a", "model_name": "m", "learning_rate": 2e-4, "epochs": 3, "run_id": name}
         env = environment(server, sample=AS_WRITTEN, wired=wired)
-        run_found = found(server, run(code, env, tmp_path))
-        assert (run_found["experiment"], run_found["name"]) == ("kfp-training-experiment", "run-7")
+        run_component(AS_WRITTEN, env, tmp_path / name, server=server, inputs=inputs)
+        runs[wired] = written(server, f"run-{name}")
+    lineage = {tag for tag in runs[True]["tags"] if tag.startswith(("kfp.", "k8s."))}
+    assert lineage >= {"kfp.pipeline_run_id", "k8s.pod.name"}
+    for tag in lineage:
+        del runs[True]["tags"][tag]
+    assert runs[True] == runs[False]
 
 
 def test_a_child_of_code_with_its_own_experiment_needs_the_annotation(server: str, tmp_path: Path) -> None:

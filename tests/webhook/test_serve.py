@@ -90,6 +90,29 @@ def test_health_readiness_and_metrics_answer(server: Serving) -> None:
     assert re.search(r'mlflow_webhook_decisions_total\{.*reason="wired_by_namespace_label".*\} [1-9]', metrics)
 
 
+def changed(path: list[str | int], value: object) -> bytes:
+    """Give the captured review with one place of its pod set to something else."""
+    document = json.loads(BODY)
+    place = document["request"]["object"]
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    return json.dumps(document).encode()
+
+
+def test_what_is_odd_but_readable_is_answered(server: Serving) -> None:
+    twice = [{"name": "MLFLOW_RUN_ID", "value": "1"}, {"name": "MLFLOW_RUN_ID", "value": "2"}]
+    for body in (
+        changed(["spec", "containers"], []),
+        changed(["spec", "containers"], None),
+        changed(["spec", "containers", 0, "env"], twice),
+        changed(["spec", "containers", 0, "env"], [{"name": f"V{number}", "value": "x"} for number in range(10_000)]),
+        changed(["metadata", "annotations"], {"mlflow.kubeflow.org/tracking-uri": "no address"}),
+    ):
+        response = server.request("POST", "/mutate", content=body, headers=JSON)
+        assert response.json()["response"]["allowed"] is True
+
+
 @pytest.mark.parametrize(
     ("method", "body", "headers", "status"),
     [
@@ -97,10 +120,35 @@ def test_health_readiness_and_metrics_answer(server: Serving) -> None:
         ("POST", BODY, {"content-type": "text/plain"}, 415),
         ("POST", b"", JSON, 400),
         ("POST", b"{", JSON, 400),
+        ("POST", BODY[:-20], JSON, 400),
+        ("POST", BODY.replace(b"kfp-launcher", b"\xff" * 12, 1), JSON, 400),
+        ("POST", b"[" * 100_000, JSON, 400),
+        ("POST", b"{}", JSON, 400),
+        ("POST", BODY.replace(b"admission.k8s.io/v1", b"admission.k8s.io/v1beta1", 1), JSON, 400),
+        ("POST", b'{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}', JSON, 400),
+        ("POST", changed(["spec", "containers"], {"name": "main"}), JSON, 400),
+        ("POST", changed(["metadata", "labels"], ["a"]), JSON, 400),
+        ("POST", changed(["spec", "containers", 0, "env"], "MLFLOW_RUN_ID"), JSON, 400),
         ("POST", b" " * (7 * 2**20 + 1), JSON, 413),
         ("POST", iter([b" " * 2**20] * 8), JSON, 413),
     ],
-    ids=["get", "no-json-type", "empty", "truncated", "too-large", "too-large-chunked"],
+    ids=[
+        "get",
+        "no-json-type",
+        "empty",
+        "truncated",
+        "truncated-late",
+        "not-utf-8",
+        "nested-deeply",
+        "not-a-review",
+        "v1beta1",
+        "no-request",
+        "containers-of-a-wrong-type",
+        "labels-of-a-wrong-type",
+        "env-of-a-wrong-type",
+        "too-large",
+        "too-large-chunked",
+    ],
 )
 def test_a_bad_request_gets_a_sentence_and_the_server_lives_on(
     server: Serving, method: str, body: Any, headers: dict[str, str], status: int

@@ -14,6 +14,7 @@ import pytest
 
 from tests.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME, Answer, Dex, jwt
 from tests.environment import bare
+from webhook.cli.token import token
 
 ROOT = Path(__file__).parents[3]
 CREDENTIALS: dict[str, str | bytes] = {
@@ -194,6 +195,12 @@ def test_the_ca_beside_the_credentials_is_used(cluster: Cluster, dex: Dex, tmp_p
     Path(tmp_path, "ca.crt").write_text("rubbish")
     done = refresh(cluster, dex, f"--credentials={tmp_path}")
     assert f"{tmp_path / 'ca.crt'} holds no certificate in PEM" in done.stderr
+
+
+def test_no_option_takes_a_secret_for_the_process_list_to_show() -> None:
+    options = {parameter.name for parameter in token.commands["refresh"].params}
+    assert "credentials" in options
+    assert not options & {"username", "password", "client_id", "client_secret", "token"}
 
 
 def test_claims_cannot_steer_the_terminal(cluster: Cluster) -> None:

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64decode
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.pods import FOLDER, KFP
+from webhook.core.configuration import Namespace, Platform
+from webhook.metrics import Metrics
+from webhook.mutate import LookupFailedError, Mutate
+
+LABELLED = {"mlflow-enabled": "true"}
+ANNOTATION = "mlflow.kubeflow.org/experiment"
+OLD = Namespace("kfp-team-b", LABELLED, {ANNOTATION: "old"})
+NEW = Namespace("kfp-team-b", LABELLED, {ANNOTATION: "new"})
+
+
+class Namespaces:
+    """What the watch knows, whether it has been silent too long, and what a live read gives (None: it fails)."""
+
+    def __init__(self, known: Namespace | None, *, fresh: bool, live: Namespace | None) -> None:
+        self._known, self._fresh, self._live = known, fresh, live
+        self.reads = 0
+
+    def known(self, name: str) -> Namespace | None:
+        assert name == "kfp-team-b"
+        return self._known
+
+    def fresh(self) -> bool:
+        return self._fresh
+
+    async def read(self, name: str) -> Namespace:
+        assert name == "kfp-team-b"
+        self.reads += 1
+        if self._live is None:
+            raise LookupFailedError("the API server is away")
+        return self._live
+
+
+def answer(namespaces: Namespaces) -> tuple[str, str | None]:
+    """Give the reason, and the experiment that the pod got."""
+    written: list[Mapping[str, Any]] = []
+    mutate = Mutate(platform=Platform(), namespaces=namespaces, metrics=Metrics(), write=written.append)
+    response = json.loads(asyncio.run(mutate.answer((FOLDER / KFP).read_bytes())))["response"]
+    operations = json.loads(b64decode(response.get("patch", "W10=")))
+    values = [operation["value"] for operation in operations]
+    experiments = [v["value"] for v in values if isinstance(v, dict) and v.get("name") == "MLFLOW_EXPERIMENT_NAME"]
+    return written[0]["reason"], next(iter(experiments), None)
+
+
+@pytest.mark.parametrize(
+    ("known", "fresh", "live", "expected", "reads"),
+    [
+        (OLD, True, NEW, ("wired_by_namespace_label", "old"), 0),
+        (OLD, False, NEW, ("wired_by_namespace_label", "new"), 1),
+        (OLD, False, None, ("wired_by_namespace_label", "old"), 1),
+        (OLD._replace(labels={}), True, NEW, ("wired_by_namespace_label", "new"), 1),
+        (None, True, NEW, ("wired_by_namespace_label", "new"), 1),
+        (None, True, None, ("namespace_lookup_failed", None), 1),
+    ],
+    ids=["known", "silent too long", "silent, and no answer", "not labelled a moment ago", "unknown", "no answer"],
+)
+def test_a_namespace_is_read_when_what_is_known_may_be_out_of_date(
+    known: Namespace | None, fresh: bool, live: Namespace | None, expected: tuple[str, str | None], reads: int
+) -> None:
+    namespaces = Namespaces(known, fresh=fresh, live=live)
+    assert answer(namespaces) == expected
+    assert namespaces.reads == reads
