@@ -16,10 +16,18 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 USERNAME, PASSWORD = "alice@example.com", "planted-password-%2B+"
 CLIENT_ID, CLIENT_SECRET = "mlflow", "planted-client-secret-%+"
-_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+KEY_ID = "0" * 40
+_KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 
 
-def jwt(**claims: Any) -> str:
+def keys() -> dict[str, Any]:
+    """Give the key set, as Dex has it under /keys."""
+    numbers = _KEY.public_key().public_numbers()
+    n, e = (_encode(number.to_bytes((number.bit_length() + 7) // 8)) for number in (numbers.n, numbers.e))
+    return {"keys": [{"use": "sig", "kty": "RSA", "kid": KEY_ID, "alg": "RS256", "n": n, "e": e}]}
+
+
+def jwt(*, key: rsa.RSAPrivateKey = _KEY, kid: str = KEY_ID, **claims: Any) -> str:
     """Sign a token (RS256) with these claims over Dex's usual ones; a claim of None is left out."""
     now = int(time.time())
     usual: dict[str, Any] = {
@@ -33,9 +41,9 @@ def jwt(**claims: Any) -> str:
         "groups": ["team-a", "ml"],
     }
     body = {name: value for name, value in {**usual, **claims}.items() if value is not None}
-    head = {"alg": "RS256", "kid": "0" * 40}
+    head = {"alg": "RS256", "kid": kid}
     signed = ".".join(_encode(json.dumps(part).encode()) for part in (head, body))
-    signature = _KEY.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+    signature = key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
     return f"{signed}.{_encode(signature)}"
 
 
@@ -118,8 +126,19 @@ def _handler(dex: Dex) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             grants = ["authorization_code"] + (["password"] if dex.password_grant else [])
-            body = json.dumps({"issuer": dex.issuer, "grant_types_supported": grants}).encode()
-            self._send(Answer(200, body, {"Content-Type": "application/json"}))
+            documents: dict[str, dict[str, Any]] = {
+                "/dex/.well-known/openid-configuration": {
+                    "issuer": dex.issuer,
+                    "authorization_endpoint": f"{dex.issuer}/auth",
+                    "jwks_uri": f"{dex.issuer}/keys",
+                    "grant_types_supported": grants,
+                },
+                "/dex/keys": keys(),
+            }
+            if document := documents.get(self.path):
+                self._send(Answer(200, json.dumps(document).encode(), {"Content-Type": "application/json"}))
+            else:
+                self._send(Answer(404, b"404 page not found\n", {"Content-Type": "text/plain; charset=utf-8"}))
 
         def _send(self, answer: Answer) -> None:
             self.send_response(answer.status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -23,3 +24,18 @@ def pod(name: str) -> dict[str, Any]:
     document = review(name)
     found: dict[str, Any] = document["request"]["object"] if "request" in document else document
     return found
+
+
+def plain(sample: str, name: str = "p") -> dict[str, Any]:
+    """A captured pod as somebody could create it again: without what only the controllers' own cluster has."""
+    document = copy.deepcopy(pod(sample))
+    metadata = document["metadata"]
+    document["metadata"] = {
+        "name": name,
+        "labels": metadata.get("labels", {}),
+        "annotations": metadata.get("annotations", {}),
+    }
+    spec = document["spec"]
+    for key in ("serviceAccountName", "serviceAccount", "priority", "preemptionPolicy"):
+        spec.pop(key, None)
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": document["metadata"], "spec": spec}

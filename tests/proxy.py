@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from webhook.token.claims import NotATokenError, problem_of, read_claims
+import jwt
+
+from tests.dex import keys
 
 SIGN_IN = (
     "<!DOCTYPE html><html><head><title>Sign In</title></head><body><form action='/oauth2/start'></form></body></html>"
@@ -44,12 +46,22 @@ def of_json(status: int, body: dict[str, Any]) -> Reply:
 class Server:
     """The proxy and the server behind it, with switches for what can be wrong."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.proxied = True
         self.client_id = "mlflow"
         self.issuer = "http://dex/dex"
         self.takes_bearer = True
+        """What --skip-jwt-bearer-tokens turns on."""
+        self.keys: dict[str, Any] | None = keys()
+        """The issuer's keys; None where they could not be fetched."""
         self.redirects = False
+        """What --skip-provider-button turns on."""
+        self.json_errors = False
+        """What --force-json-errors turns on."""
+        self.fallback = True
+        """What --bearer-token-login-fallback=false turns off."""
+        self.own_paths = True
+        """Whether the proxy's own paths are routed to it, or only the server's."""
         self.allowed = True
         self.identity: str | None = None
         self.mlflow_up = True
@@ -59,7 +71,9 @@ class Server:
         """What a path is answered with, in place of all that."""
         self.authorizations: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if context:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'https' if context else 'http'}://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
@@ -76,12 +90,16 @@ class Server:
             return self.replies[path]
         if not self.proxied:
             return self._mlflow(path, headers)
+        if not self.own_paths and (path == "/ping" or path.startswith("/oauth2/")):
+            return Reply(404, "default backend - 404", {"Content-Type": "text/plain"})
         if path == "/ping":
             return Reply(200, "OK", {"Content-Type": "text/plain; charset=utf-8"})
         if path == "/oauth2/start":
-            location = f"{self.issuer}/auth?client_id={self.client_id}&response_type=code&state=x"
-            return Reply(302, "", {"Location": location})
-        identity = self._identity(headers.get("authorization", ""))
+            return self._redirect()
+        authorization = headers.get("authorization")
+        identity = self._identity(authorization or "")
+        if identity is None and authorization is not None and not self.fallback:
+            return Reply(403, "Forbidden\n", {"Content-Type": "text/plain; charset=utf-8"})
         if path == "/oauth2/auth":
             if identity is None or not self.allowed:
                 return Reply(401, "Unauthorized\n", {"Content-Type": "text/plain; charset=utf-8"})
@@ -89,28 +107,32 @@ class Server:
         if identity is None:
             return self._refusal(headers.get("accept", ""))
         if not self.allowed:
-            return html(403, NOT_ALLOWED)
+            return of_json(403, {}) if self.json_errors else html(403, NOT_ALLOWED)
         reply = self._mlflow(path, headers) if self.mlflow_up else html(502, BAD_GATEWAY)
         return Reply(reply.status, reply.body, {**reply.headers, "GAP-Auth": identity})
 
     def _identity(self, authorization: str) -> str | None:
+        """Judge a token as the proxy does, by a library that the doctor's reading of claims knows nothing of."""
         token = authorization.removeprefix("Bearer ")
-        if not self.takes_bearer or token == authorization:
-            return None
-        if problem_of(token, now=datetime.now(UTC), audience=self.client_id):
+        if not self.takes_bearer or token == authorization or self.keys is None:
             return None
         try:
-            claims = read_claims(token)
-        except NotATokenError:
+            key = jwt.PyJWKSet.from_dict(self.keys)[jwt.get_unverified_header(token)["kid"]]
+            claims = jwt.decode(token, key, ["RS256"], audience=self.client_id, issuer=self.issuer)
+        except (jwt.PyJWTError, KeyError):
             return None
-        return (self.identity or claims.owner) if self.issuer == claims.issuer else None
+        if claims.get("email_verified") is False:
+            return None
+        return self.identity or str(claims.get("email") or claims["sub"])
+
+    def _redirect(self) -> Reply:
+        query = f"approval_prompt=force&client_id={self.client_id}&response_type=code&scope=openid&state=x"
+        return Reply(302, "", {"Location": f"{self.issuer}/auth?{query}"})
 
     def _refusal(self, accept: str) -> Reply:
-        if accept == "application/json":
+        if self.json_errors or "application/json" in [element.strip() for element in accept.split(",")]:
             return of_json(401, {})
-        if self.redirects:
-            return Reply(302, "", {"Location": f"{self.issuer}/auth?client_id={self.client_id}"})
-        return html(403, SIGN_IN)
+        return self._redirect() if self.redirects else html(403, SIGN_IN)
 
     def _mlflow(self, path: str, headers: dict[str, str]) -> Reply:
         workspace = headers.get("x-mlflow-workspace")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -20,8 +22,10 @@ from certs.issue import KeyPair, issue_ca, issue_leaf
 from tests.cluster.controlplane import ControlPlane, encoded, wait_until
 from tests.cluster.installation import CONFIGURATION, NAME, NAMESPACE, ROOT, Installation
 from tests.cluster.stream import pod, wired
-from tests.dex import jwt
+from tests.dex import OTHER_KEY, Dex
+from tests.dex import jwt as sign
 from tests.environment import bare
+from tests.pods import KFP, plain
 from tests.proxy import Server
 from webhook.kube import core_path, group_path
 
@@ -35,8 +39,9 @@ JSON_PATCH = "application/json-patch+json"
 class Ward:
     """One healthy installation and namespace, and ways to spoil them."""
 
-    def __init__(self, installation: Installation, server: Server, folder: Path) -> None:
+    def __init__(self, installation: Installation, server: Server, dex: Dex, folder: Path) -> None:
         self.installation, self.admin, self.server = installation, installation.admin, server
+        self.dex = dex
         self.folder, self.namespace = folder, f"ward-{time.monotonic_ns()}"
         self.serve(timedelta(days=20))
 
@@ -86,13 +91,16 @@ class Ward:
             f"{number} ready replicas",
         )
 
+    def jwt(self, **claims: Any) -> str:
+        return sign(**{"iss": self.dex.issuer, **claims})
+
     def cure(self) -> None:
         """Make everything as it should be again."""
         self.installation.install()
         self.bundle(CA)
         self.label("true")
         self.annotate(None)
-        self.token(jwt())
+        self.token(self.jwt())
 
     def check(self, *arguments: str, kubeconfig: Path | None = None) -> tuple[int, dict[str, list[dict[str, str]]]]:
         code, output = self.run(*arguments, "-o", "json", kubeconfig=kubeconfig)
@@ -111,11 +119,12 @@ class Ward:
 
 @pytest.fixture(scope="module")
 def ward(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
-    installation, server = Installation(control_plane), Server()
+    installation, server, dex = Installation(control_plane), Server(), Dex()
+    server.issuer = dex.issuer
     try:
         installation.install()
         folder = tmp_path_factory.mktemp("certificate")
-        made = Ward(installation, server, folder)
+        made = Ward(installation, server, dex, folder)
         admin = installation.admin
         admin.create("/api/v1/namespaces", {"metadata": {"name": made.namespace}})
         admin.create(core_path(made.namespace, "secrets"), {"metadata": {"name": "mlflow-token"}})
@@ -130,6 +139,7 @@ def ward(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
         yield made
     finally:
         server.stop()
+        dex.stop()
         installation.remove()
 
 
@@ -165,13 +175,16 @@ FAULTS: dict[str, Callable[[Ward], Any]] = {
     "label_not_true": lambda ward: ward.label("yes"),
     "annotation_ignored": lambda ward: ward.annotate("not a url"),
     "secret_missing": lambda ward: ward.admin.delete(core_path(ward.namespace, "secrets", "mlflow-token")),
-    "key_missing": lambda ward: ward.token(jwt(), key="jwt"),
+    "key_missing": lambda ward: ward.token(ward.jwt(), key="jwt"),
     "token_empty": lambda ward: ward.token(""),
-    "token_white_space": lambda ward: ward.token(jwt() + "\n"),
+    "token_white_space": lambda ward: ward.token(ward.jwt() + "\n"),
     "token_not_a_jwt": lambda ward: ward.token("abc"),
-    "token_expired": lambda ward: ward.token(jwt(exp=int(time.time()) - 9)),
-    "token_ends_soon": lambda ward: ward.token(jwt(exp=int(time.time()) + 999)),
-    "token_other_audience": lambda ward: ward.token(jwt(aud="other")),
+    "token_expired": lambda ward: ward.token(ward.jwt(exp=int(time.time()) - 9)),
+    "token_ends_soon": lambda ward: ward.token(ward.jwt(exp=int(time.time()) + 999)),
+    "token_other_audience": lambda ward: ward.token(ward.jwt(aud="other")),
+    "token_key_unknown": lambda ward: ward.token(ward.jwt(key=OTHER_KEY, kid="1" * 40)),
+    "bearer_not_accepted": lambda ward: replace_service(ward.server, takes_bearer=False),
+    "identity_not_allowed": lambda ward: replace_service(ward.server, allowed=False),
     "mlflow_down": lambda ward: replace_service(ward.server, mlflow_up=False),
     "workspace_unknown": lambda ward: replace_service(ward.server, workspaces={"default"}),
     "workspaces_disabled": lambda ward: replace_service(ward.server, workspaces_enabled=False),
@@ -217,12 +230,111 @@ def test_a_certificate_that_ends_soon_and_a_webhook_that_is_away_are_named(ward:
     assert {"webhook_unreachable", "webhook_not_called"} <= set(codes)
 
 
+EVERY = [
+    *("webhook-configuration", "webhook-entries", "ca-bundle", "served-certificate", "webhook-replicas"),
+    *("pod-comes-back-wired", "namespace-labelled", "namespace-annotations", "workspace-name", "token-secret"),
+    *("token-good", "server-reachable", "proxy-accepts-token", "mlflow-answers", "server-workspaces"),
+    *("workspace-access", "run-written"),
+]
+
+
 def test_what_may_not_be_read_is_skipped_and_said_to_be(control_plane: ControlPlane, ward: Ward) -> None:
     code, found = ward.check(ward.namespace, kubeconfig=control_plane.service_account("default", "default"))
-    assert code == 0
     every = [finding for findings in found.values() for finding in findings]
-    assert all(finding["status"] == "skipped" for finding in every)
+    assert code == 0
+    assert [finding["check"] for finding in every] == EVERY
+    passed = [finding["check"] for finding in every if finding["status"] == "passed"]
+    assert passed == ["server-reachable"]
+    assert all(finding["status"] == "skipped" for finding in every if finding["check"] not in passed)
     assert "you may not read" in every[0]["message"]
+
+
+def test_a_user_of_one_namespace_is_told_all_of_that_and_what_is_not_theirs_to_see(
+    control_plane: ControlPlane, ward: Ward
+) -> None:
+    account = control_plane.service_account(ward.namespace, "default")
+    bind = {
+        "metadata": {"name": "user"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": ward.namespace}],
+    }
+    bindings = group_path("rbac.authorization.k8s.io/v1", "rolebindings", namespace=ward.namespace)
+    ward.admin.create(bindings, bind)
+    try:
+        wait_until(lambda: ward.check(ward.namespace, kubeconfig=account)[1] != {}, "an answer")
+        code, found = ward.check(ward.namespace, kubeconfig=account)
+    finally:
+        ward.admin.delete(f"{bindings}/user")
+    status = {finding["check"]: finding["status"] for findings in found.values() for finding in findings}
+    assert code == 0
+    assert list(status) == EVERY
+    skipped = [check for check, is_ in status.items() if is_ == "skipped"]
+    # the installation is the platform's; with the role "edit" there, a namespace itself can be read
+    assert skipped == [*EVERY[:5], "run-written"]
+    assert {is_ for check, is_ in status.items() if check not in skipped} == {"passed"}
+
+
+def test_a_server_with_a_certificate_of_a_private_ca_is_checked_with_that_ca(ward: Ward, tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_bytes(CA.certificate_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ward.folder / "tls.crt", ward.folder / "tls.key")
+    plain_server, ward.server = ward.server, Server(context)
+    ward.server.issuer = plain_server.issuer
+    ward.server.workspaces = plain_server.workspaces
+    try:
+        code, untrusted = ward.check(ward.namespace)
+        trusted, _ = ward.check(ward.namespace, f"--ca-file={tmp_path / 'ca.crt'}")
+    finally:
+        ward.server.stop()
+        ward.server = plain_server
+    assert code == 1
+    assert "certificate_not_trusted" in [finding.get("code") for found in untrusted.values() for finding in found]
+    assert trusted == 0
+    _, said = ward.run(ward.namespace, f"--ca-file={PAGE}")
+    assert "holds no certificates in PEM form" in said
+
+
+def test_waiting_ends_when_nothing_fails_any_more(ward: Ward) -> None:
+    ward.label("yes")
+    timer = threading.Timer(4, lambda: ward.label("true"))
+    timer.start()
+    try:
+        began = time.monotonic()
+        code, _ = ward.run(ward.namespace, "--wait=50")
+        assert code == 0
+        assert time.monotonic() - began > 3
+    finally:
+        timer.cancel()
+        timer.join()
+        ward.label("true")
+
+
+def test_waiting_ends_with_the_time_given_and_says_what_still_fails(ward: Ward) -> None:
+    ward.label("yes")
+    try:
+        code, found = ward.check(ward.namespace, "--wait=1")
+    finally:
+        ward.label("true")
+    assert code == 1
+    assert "label_not_true" in [finding.get("code") for findings in found.values() for finding in findings]
+
+
+def test_with_the_webhook_away_the_platforms_own_settings_are_gone_by(ward: Ward) -> None:
+    variable = {"name": "MLFLOW_WEBHOOK_TOKEN_SECRET", "value": "platform/jwt"}
+    place = "/spec/template/spec/containers/0/env"
+    ward.admin.patch(DEPLOYMENT, [{"op": "add", "path": f"{place}/-", "value": variable}], content_type=JSON_PATCH)
+    replica = ward.installation.replicas[0]
+    ward.installation.stop(replica)
+    try:
+        _, found = ward.check(ward.namespace)
+    finally:
+        files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(ward.folder)}
+        ward.installation.start(1, files)
+        ward.admin.patch(DEPLOYMENT, [{"op": "remove", "path": f"{place}/2"}], content_type=JSON_PATCH)
+        ward.cure()
+        ward.ready(2)
+    messages = [finding["message"] for findings in found.values() for finding in findings]
+    assert f"There is no Secret {ward.namespace}/platform." in messages
 
 
 def test_a_pods_wiring_is_explained_and_compared_with_now(ward: Ward) -> None:
@@ -263,13 +375,24 @@ def test_all_pods_of_a_trainjob_are_explained_even_those_that_were_missed(ward: 
     )
 
 
+def test_the_pods_of_a_run_of_kfp_are_explained(ward: Ward) -> None:
+    body = plain(KFP, "impl")
+    run = body["metadata"]["labels"]["pipeline/runid"]
+    ward.admin.create(core_path(ward.namespace, "pods"), body)
+    code, found = ward.check("run", run, "-n", ward.namespace)
+    assert code == 0
+    assert list(found) == [f"run {run}"]
+    ((finding,),) = found.values()
+    assert "impl was wired (wired_by_namespace_label)" in finding["message"]
+
+
 PAGE = ROOT / "docs" / "checks.md"
 
 
 def test_the_transcripts_in_the_docs_are_true(ward: Ward) -> None:
     """Run with UPDATE_TRANSCRIPTS=1 to write them anew."""
     _, healthy = ward.run(ward.namespace)
-    ward.token(jwt(exp=int(time.time()) - 7300))
+    ward.token(ward.jwt(exp=int(time.time()) - 7300))
     ward.spoil("/webhooks/1/matchConditions")
     try:
         _, broken = ward.run(ward.namespace)

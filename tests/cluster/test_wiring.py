@@ -14,7 +14,7 @@ from tests.cluster.controlplane import wait_until
 from tests.cluster.installation import Installation
 from tests.cluster.other_webhook import OtherWebhook
 from tests.cluster.trainer import Trainer
-from tests.pods import KFP, SAMPLES, TRAINJOB, pod
+from tests.pods import KFP, SAMPLES, TRAINJOB, plain
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import decide
 from webhook.core.patch import patch
@@ -36,21 +36,6 @@ def other_webhook() -> Iterator[OtherWebhook]:
     other = OtherWebhook()
     yield other
     other.stop()
-
-
-def plain(sample: str, name: str = "p") -> dict[str, Any]:
-    """A captured pod as somebody could create it again: without what only the controllers' own cluster has."""
-    document = copy.deepcopy(pod(sample))
-    metadata = document["metadata"]
-    document["metadata"] = {
-        "name": name,
-        "labels": metadata.get("labels", {}),
-        "annotations": metadata.get("annotations", {}),
-    }
-    spec = document["spec"]
-    for key in ("serviceAccountName", "serviceAccount", "priority", "preemptionPolicy"):
-        spec.pop(key, None)
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": document["metadata"], "spec": spec}
 
 
 def expected(document: dict[str, Any], namespace: str, *, enabled: bool) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import ssl
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -15,13 +17,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from webhook.core.configuration import Namespace, Platform, parse_tracking_uri
+from webhook.doctor.ask import Target
 from webhook.doctor.findings import Finding, Status, failed, skipped
-from webhook.doctor.forward import Endpoint, UnreachableError, inside_a_cluster, reach, service_of
+from webhook.doctor.forward import Reaching, UnreachableError
 from webhook.doctor.installation import check_installation, sample_pod
 from webhook.doctor.namespace import (
+    ANNOTATIONS,
     GOOD,
     LABELLED,
     SECRET,
+    WORKSPACE,
     Wiring,
     check_namespace,
     check_token,
@@ -29,9 +34,10 @@ from webhook.doctor.namespace import (
     read_token,
     wiring_of,
 )
-from webhook.doctor.pod import Subject, check_pod, find_pods, platform_of
-from webhook.doctor.server import REACHABLE, Target, check_server
+from webhook.doctor.pod import WIRING, Subject, check_pod, find_pods, platform_of
+from webhook.doctor.server import REACHABLE, check_server
 from webhook.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError
+from webhook.token.claims import NotATokenError, read_claims
 
 FAILED = 1
 _MARKS = {Status.PASSED: "[green]√[/]", Status.WARNED: "[yellow]‼[/]", Status.FAILED: "[red]×[/]", Status.SKIPPED: "-"}
@@ -47,12 +53,27 @@ def _url(_context: click.Context, _parameter: click.Parameter, value: str | None
         raise click.BadParameter(f"expected {error}") from error
 
 
+def _trust(_context: click.Context, _parameter: click.Parameter, value: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=value)
+    except (ssl.SSLError, OSError):
+        raise click.BadParameter(f"{value} holds no certificates in PEM form") from None
+
+
 @click.command(
     epilog="Exit codes: 0 nothing failed, 1 a check failed, 2 a wrong call. Each check has a section in docs/checks.md."
 )
 @click.argument("what", nargs=-1, metavar="[NAMESPACE | pod NAME | trainjob NAME | run ID]")
 @click.option("-n", "--namespace", metavar="NAME", help="The namespace of the pod, TrainJob or run.")
 @click.option("--url", metavar="URL", callback=_url, help="Reach the tracking server here, in place of a port-forward.")
+@click.option(
+    "--ca-file",
+    "verify",
+    type=click.Path(exists=True, dir_okay=False),
+    callback=_trust,
+    metavar="FILE",
+    help="The CA that verifies the server's certificate and Dex's, if not one of the system's.",
+)
 @click.option("--write", is_flag=True, help="Also write a run and a small artifact, and delete them.")
 @click.option("--wait", type=click.FloatRange(0, 3600), metavar="SECONDS", help="Try again until nothing fails.")
 @click.option(
@@ -70,6 +91,7 @@ def check(
     what: tuple[str, ...],
     namespace: str | None,
     url: str | None,
+    verify: ssl.SSLContext,
     write: bool,
     wait: float | None,
     timeout: float,
@@ -84,12 +106,13 @@ def check(
     run = _subject(what)
     if namespace and len(what) == 1 and what[0] != namespace:
         raise click.UsageError(f"two namespaces: {what[0]} and --namespace {namespace}; name one")
+    reaching = Reaching(url=url, timeout=timeout, verify=verify)
     try:
         client = KubeClient.from_environment(kubeconfig=kubeconfig, context=context)
         where = namespace or (what[0] if len(what) == 1 else client.namespace)
         deadline = time.monotonic() + (wait or 0)
         while True:
-            found = _pods(client, where, run) if run else _all(client, where, url=url, write=write, timeout=timeout)
+            found = _pods(client, where, run) if run else _all(client, where, write=write, reaching=reaching)
             bad = any(finding.status is Status.FAILED for _, findings in found for finding in findings)
             if not bad or time.monotonic() >= deadline:
                 break
@@ -114,88 +137,82 @@ def _subject(what: tuple[str, ...]) -> Subject | None:
     return Subject(*what)
 
 
-def _all(client: KubeClient, name: str, *, url: str | None, write: bool, timeout: float) -> list[Section]:
+def _all(client: KubeClient, name: str, *, write: bool, reaching: Reaching) -> list[Section]:
     now = datetime.now(UTC)
     installation = list(check_installation(client, now=now, namespace=name))
-    namespace, findings = _namespace(client, name)
-    if namespace is None:
-        return [("installation", installation), (f"namespace {name}", findings)]
-    findings += check_namespace(namespace)
-    wiring = _wiring(client, namespace)
+    namespace = _namespace(client, name)
+    findings = list(check_namespace(namespace)) if namespace else _unreadable(name)
+    asked = _asked(client, name)
+    wiring = asked or expected_wiring(namespace or Namespace(name, {}, {}), platform_of(client) or Platform())
     found, token = read_token(client, name, wiring.secret)
     findings.append(found)
     findings.append(
         check_token(token, namespace=name, now=now) if token is not None else skipped(GOOD, f"{SECRET} gives no token")
     )
-    target = Target(uri=url or wiring.tracking_uri, workspace=wiring.workspace, token=token, namespace=name)
-    server = list(_server(client, target, direct=url is not None, write=write, now=now, timeout=timeout))
+    target = Target(
+        uri=reaching.url or wiring.tracking_uri,
+        workspace=wiring.workspace,
+        token=token,
+        namespace=name,
+        unread="wiring" if not (asked or namespace) else "token" if found.status is Status.SKIPPED else "",
+    )
     return [
         ("installation", installation),
         (f"namespace {name}", findings),
-        (f"tracking server {wiring.tracking_uri}", server),
+        (f"tracking server {wiring.tracking_uri}", list(_server(client, target, write=write, now=now, by=reaching))),
     ]
 
 
-def _namespace(client: KubeClient, name: str) -> tuple[Namespace | None, list[Finding]]:
+def _namespace(client: KubeClient, name: str) -> Namespace | None:
+    """Read a namespace; None when that may not be done."""
     try:
         metadata = client.get(f"/api/v1/namespaces/{name}", metadata_only=True)["metadata"]
     except KubeNotFoundError:
         raise click.ClickException(f"there is no namespace {name}") from None
     except KubeForbiddenError:
-        return None, [skipped(LABELLED, f"you may not read the namespace {name}")]
-    return Namespace(name, metadata.get("labels") or {}, metadata.get("annotations") or {}), []
+        return None
+    return Namespace(name, metadata.get("labels") or {}, metadata.get("annotations") or {})
 
 
-def _wiring(client: KubeClient, namespace: Namespace) -> Wiring:
-    """Ask the webhook itself what a pod there gets; where that cannot be, go by defaults and annotations."""
+def _unreadable(name: str) -> list[Finding]:
+    return [skipped(check, f"you may not read the namespace {name}") for check in (LABELLED, ANNOTATIONS, WORKSPACE)]
+
+
+def _asked(client: KubeClient, name: str) -> Wiring | None:
+    """Ask the webhook itself what a pod there gets; None where that cannot be."""
     try:
-        given = wiring_of(sample_pod(client, namespace.name))
+        return wiring_of(sample_pod(client, name))
     except KubeError:
-        given = None
-    return given or expected_wiring(namespace)
+        return None
 
 
-def _server(
-    client: KubeClient, target: Target, *, direct: bool, write: bool, now: datetime, timeout: float
-) -> Iterator[Finding]:
-    service = None if direct or inside_a_cluster() else service_of(client, target.uri)
-    if service is None:
-        with httpx.Client(timeout=timeout) as http:
+def _server(client: KubeClient, target: Target, *, write: bool, now: datetime, by: Reaching) -> Iterator[Finding]:
+    uris = [target.uri]
+    if target.token:
+        with suppress(NotATokenError):
+            uris.append(read_claims(target.token).issuer)
+    service = by.service(client, target.uri)
+    with httpx.Client(timeout=by.timeout, verify=by.verify, mounts=by.mounts(client, uris)) as http:
+        try:
             yield from check_server(http, target, now=now, write=write)
-        return
-    try:
-        with reach(client, service) as endpoint:
-            transport = _Forwarded(endpoint)
-            with httpx.Client(timeout=timeout, transport=transport) as http:
-                yield from check_server(http, target, now=now, write=write)
-    except UnreachableError as error:
-        if error.code:
-            remedy = f"kubectl get services,pods --namespace {service.namespace}"
-            yield failed(REACHABLE, error.code, f"{target.uri}: {error}.", remedy)
-            return
-        yield skipped(REACHABLE, f"no way there from here: {error}. Give --url, or run the check in the cluster")
-
-
-class _Forwarded(httpx.HTTPTransport):
-    """Connects somewhere else than a URL says, and tells the server the URL's own host."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__()
-        self._endpoint = endpoint
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.extensions["sni_hostname"] = request.url.host
-        request.url = request.url.copy_with(host=self._endpoint.host, port=self._endpoint.port)
-        return super().handle_request(request)
+        except UnreachableError as error:
+            if error.code and service:
+                remedy = f"kubectl get services,pods --namespace {service.namespace}"
+                yield failed(REACHABLE, error.code, f"{target.uri}: {error}.", remedy)
+            else:
+                yield skipped(
+                    REACHABLE, f"no way there from here: {error}. Give --url, or run the check in the cluster"
+                )
 
 
 def _pods(client: KubeClient, namespace: str, subject: Subject) -> list[Section]:
     pods = find_pods(client, namespace, subject)
     if not pods:
         raise click.ClickException(f"there are no pods of {subject.kind} {subject.name} in the namespace {namespace}")
-    found, findings = _namespace(client, namespace)
+    found = _namespace(client, namespace)
     if found is None:
-        return [(f"{subject.kind} {subject.name}", findings)]
+        why = f"you may not read the namespace {namespace}"
+        return [(f"{subject.kind} {subject.name}", [skipped(WIRING, why)])]
     platform = platform_of(client)
     title = f"{subject.kind} {subject.name}"
     if platform is None:

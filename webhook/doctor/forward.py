@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+import httpx
 
 from webhook.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError, core_path
 
@@ -86,6 +90,54 @@ def reach(client: KubeClient, service: Service) -> Iterator[Endpoint]:
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(2)
+
+
+class ServiceTransport(httpx.HTTPTransport):
+    """Takes requests to a Service there from wherever this runs; the server is told the URL's own host.
+
+    The way is opened by the first request, which raises UnreachableError where there is none.
+    """
+
+    def __init__(self, client: KubeClient, service: Service, verify: ssl.SSLContext) -> None:
+        super().__init__(verify=verify)
+        self._client, self._service = client, service
+        self._endpoint: Endpoint | None = None
+        self._open = ExitStack()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request. Raises UnreachableError, and what its base class does."""
+        if self._endpoint is None:
+            self._endpoint = self._open.enter_context(reach(self._client, self._service))
+        request.extensions["sni_hostname"] = request.url.host
+        request.url = request.url.copy_with(host=self._endpoint.host, port=self._endpoint.port)
+        return super().handle_request(request)
+
+    def close(self) -> None:
+        """End the connections, and the way there."""
+        super().close()
+        self._open.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reaching:
+    """How servers are reached: the tracking server at `url` if that is given, and Services from outside a cluster."""
+
+    url: str | None
+    timeout: float
+    verify: ssl.SSLContext
+
+    def service(self, client: KubeClient, uri: str) -> Service | None:
+        """Say which Service an address means, where only the API server has a way to it."""
+        return None if inside_a_cluster() or uri == self.url else service_of(client, uri)
+
+    def mounts(self, client: KubeClient, uris: list[str]) -> dict[str, httpx.BaseTransport | None]:
+        """Give each Service among some addresses a transport that reaches it."""
+        services = {urlsplit(uri).hostname: self.service(client, uri) for uri in uris}
+        return {
+            f"all://{host}": ServiceTransport(client, service, self.verify)
+            for host, service in services.items()
+            if service
+        }
 
 
 def _backend(client: KubeClient, service: Service) -> tuple[str, int]:

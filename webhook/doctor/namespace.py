@@ -43,9 +43,9 @@ def wiring_of(pod: Mapping[str, Any]) -> Wiring | None:
     )
 
 
-def expected_wiring(namespace: Namespace) -> Wiring:
-    """Say what the built-in defaults and the namespace's annotations give, where no webhook could be asked."""
-    configuration = configure(Platform(), namespace, {})
+def expected_wiring(namespace: Namespace, platform: Platform) -> Wiring:
+    """Say what the platform's settings and the namespace's annotations give, where no webhook could be asked."""
+    configuration = configure(platform, namespace, {})
     secret = configuration.token_secret.value if configuration.token_secret else SecretKey("mlflow-token")
     return Wiring(tracking_uri=configuration.tracking_uri.value, workspace=configuration.workspace.value, secret=secret)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,21 +41,36 @@ def find_pods(client: KubeClient, namespace: str, subject: Subject) -> list[dict
 
 
 def platform_of(client: KubeClient) -> Platform | None:
-    """Read the platform's settings from the webhook's own ConfigMap; None when that may not be read."""
+    """Read the platform's settings as the webhook has them, from its Deployment and ConfigMap; None where they may not
+    be read, or are not there to read."""
     try:
         deployment = client.get(group_path("apps/v1", "deployments", NAME, namespace=NAMESPACE))
-        volumes = deployment["spec"]["template"]["spec"].get("volumes") or []
+        template = deployment["spec"]["template"]["spec"]
+        volumes = template.get("volumes") or []
         name = next(volume["configMap"]["name"] for volume in volumes if "configMap" in volume)
         text = client.get(core_path(NAMESPACE, "configmaps", name))["data"]["config.yaml"]
     except (KubeError, StopIteration, KeyError):
+        return None
+    container = template["containers"][0]
+    environment = _environment(container)
+    if environment is None or container.get("envFrom"):
         return None
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "config.yaml")
         file.write_text(text, encoding="utf-8")
         try:
-            return load_settings(file=file, environment={}).platform
+            return load_settings(file=file, environment=environment).platform
         except SettingsError:
             return None
+
+
+def _environment(container: Mapping[str, Any]) -> dict[str, str] | None:
+    """Give a container's variables; None when one comes from where it cannot be seen here."""
+    entries = container.get("env") or []
+    sources = [entry["valueFrom"] for entry in entries if entry.get("valueFrom")]
+    if any("fieldRef" not in source for source in sources):
+        return None
+    return {entry["name"]: entry.get("value", "") for entry in entries if not entry.get("valueFrom")}
 
 
 def check_pod(pod: dict[str, Any], namespace: Namespace, platform: Platform) -> Finding:

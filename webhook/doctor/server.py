@@ -7,68 +7,26 @@ The order of the probes and what each answer means were observed with oauth2-pro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from json import loads
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
-from webhook.doctor.findings import Finding, failed, passed, skipped, warned
+from webhook.doctor.ask import INFO, SEARCH, Answer, Asker, Target
+from webhook.doctor.findings import Finding, Status, failed, passed, skipped, warned
+from webhook.doctor.proxy import TOKEN, check_token, find_proxy
 from webhook.network import fault_of
-from webhook.token.claims import NotATokenError, TokenProblem, form_problem, problem_of, read_claims
 
-REACHABLE, TOKEN, MLFLOW = "server-reachable", "proxy-accepts-token", "mlflow-answers"
+REACHABLE, MLFLOW = "server-reachable", "mlflow-answers"
 WORKSPACES, ACCESS, WRITTEN = "server-workspaces", "workspace-access", "run-written"
-INFO, SEARCH = "/api/3.0/mlflow/server-info", "/api/2.0/mlflow/experiments/search"
 EXPERIMENT = "mlflow-webhook-check"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """What a wired pod has: the server, the workspace (None: none), and the token (None: none)."""
-
-    uri: str
-    workspace: str | None
-    token: str | None
-    namespace: str = "NAMESPACE"
-
-    @property
-    def refresh(self) -> str:
-        """The command that gives a new token."""
-        return f"mlflow-webhook token refresh --namespace {self.namespace}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """An HTTP answer, cut down to what tells it from others."""
-
-    status: int
-    kind: str
-    text: str
-    location: str
-    identity: str | None
-    json: Any
-
-    @property
-    def error_code(self) -> str:
-        """MLflow's error code, in its own shape or in that of its plugin for Kubernetes."""
-        if not isinstance(self.json, dict):
-            return ""
-        error = self.json.get("error")
-        return str(self.json.get("error_code") or (error.get("code") if isinstance(error, dict) else "") or "")
-
-    def shown(self) -> str:
-        """The answer as it is, for a person: status, type, and how it begins."""
-        return f"{self.status} {self.kind or 'without a type'}: {' '.join(self.text[:160].split())!r}"
 
 
 def check_server(client: httpx.Client, target: Target, *, now: datetime, write: bool = False) -> Iterator[Finding]:
     """Ask step by step; what depends on a step that failed is skipped. `client` has the time-outs."""
-    asker = _Asker(client, target)
+    asker = Asker(client, target)
     try:
-        proxy = asker.behind_a_proxy()
+        proxy = find_proxy(asker)
     except httpx.RequestError as error:
         fault = fault_of(error)
         yield failed(REACHABLE, fault.value, fault.sentence(target.uri), "Compare the tracking URI with the Service.")
@@ -76,16 +34,20 @@ def check_server(client: httpx.Client, target: Target, *, now: datetime, write: 
             yield skipped(check, "the server cannot be reached")
         return
     yield passed(REACHABLE, f"{target.uri} answers, {'as an oauth2-proxy' if proxy else 'with no proxy before it'}")
-    steps: tuple[Callable[[], Finding], ...] = (
-        lambda: _token(asker, target, now=now) if proxy else skipped(TOKEN, "there is no proxy"),
-        lambda: _mlflow(asker, target),
-        lambda: _workspaces(asker, target),
-        lambda: _access(asker, target),
-        lambda: _write(asker) if write else skipped(WRITTEN, "only with --write"),
-    )
-    for check, step in zip((TOKEN, MLFLOW, WORKSPACES, ACCESS, WRITTEN), steps, strict=True):
-        if asker.blocked and check is not TOKEN:
-            yield skipped(check, f"{asker.blocked} failed")
+    info: dict[str, object] = {}
+    steps: dict[str, Callable[[], Finding]] = {
+        TOKEN: lambda: check_token(asker, target, now=now) if proxy else skipped(TOKEN, "there is no proxy"),
+        MLFLOW: lambda: _mlflow(asker, target, info),
+        WORKSPACES: lambda: _workspaces(info, target),
+        ACCESS: lambda: _access(asker, target),
+        WRITTEN: lambda: _write(asker) if write else skipped(WRITTEN, "only with --write"),
+    }
+    blocked = ""
+    if target.unread == "wiring" or (target.unread == "token" and proxy):
+        blocked = f"what a pod has there (its {target.unread}) may not be read"
+    for check, step in steps.items():
+        if blocked:
+            yield skipped(check, blocked)
             continue
         try:
             finding = step()
@@ -94,183 +56,67 @@ def check_server(client: httpx.Client, target: Target, *, now: datetime, write: 
             finding = failed(
                 check, fault.value, fault.sentence(target.uri), "Try again; then look at the server's log."
             )
-        if finding.status == "failed":
-            asker.blocked = check
+        if finding.status is Status.FAILED:
+            blocked = f"{check} failed"
         yield finding
 
 
-class _Asker:
-    """Sends requests to one server as MLflow's client would, and never follows a redirect."""
-
-    def __init__(self, client: httpx.Client, target: Target) -> None:
-        self._client, self._target = client, target
-        self.blocked = ""
-        self.info: Mapping[str, Any] = {}
-
-    def behind_a_proxy(self) -> bool:
-        """Whether an oauth2-proxy stands before the server: it answers /ping itself, MLflow does not know that."""
-        ping = self.ask("GET", "/ping", identified=False)
-        return (ping.status == 200 and ping.text.strip() == "OK") or self.ask(
-            "GET", "/oauth2/auth", identified=False
-        ).status in {202, 401, 403}
-
-    def ask(
-        self, method: str, path: str, *, identified: bool = True, workspace: bool = False, **content: Any
-    ) -> Answer:
-        """Ask once. Raises httpx.TransportError."""
-        headers = {"Accept": "application/json"}
-        token = self._target.token
-        if identified and token and token.isascii() and form_problem(token) is None:
-            headers["Authorization"] = f"Bearer {token}"
-        if workspace and self._target.workspace:
-            headers["X-MLFLOW-WORKSPACE"] = self._target.workspace
-        url = self._target.uri.rstrip("/") + path
-        response = self._client.request(method, url, headers=headers, follow_redirects=False, **content)
-        kind = response.headers.get("content-type", "").partition(";")[0].strip()
-        text = self._hide(response.text)
-        try:
-            json = loads(text) if kind == "application/json" else None
-        except (ValueError, RecursionError):
-            json = None
-        return Answer(
-            status=response.status_code,
-            kind=kind,
-            text=text,
-            location=self._hide(response.headers.get("location", "")),
-            identity=response.headers.get("gap-auth"),
-            json=json,
-        )
-
-    def _hide(self, text: str) -> str:
-        """Take the token out of what a server said: it may repeat what it was sent."""
-        token = (self._target.token or "").strip()
-        return text.replace(token, "[hidden]") if token else text
-
-
-def _token(asker: _Asker, target: Target, *, now: datetime) -> Finding:
-    if target.token is None:
-        return failed(TOKEN, "token_missing", "There is no token to send.", target.refresh)
-    answer = asker.ask("GET", "/oauth2/auth")
-    if answer.status == 202:
-        return _identity(answer, target.token)
-    if answer.status not in {401, 403}:
-        return skipped(TOKEN, f"/oauth2/auth is not routed here ({answer.status})")
-    # The proxy says the same for every cause; only the token itself and the proxy's own sign-in tell them apart.
-    problem = problem_of(target.token, now=now)
-    if problem:
-        return failed(TOKEN, f"token_{problem}", problem.sentence, _remedy(problem, target))
-    claims = read_claims(target.token)
-    issuer, client_id = _trusted(asker.ask("GET", "/oauth2/start", identified=False))
-    if client_id and client_id not in claims.audience:
-        return failed(
-            TOKEN,
-            "token_other_audience",
-            f"The token is for {', '.join(claims.audience) or 'nobody'}; the proxy takes those for {client_id}.",
-            f"Mint it with the client id {client_id}, or name its audience in the proxy's --oidc-extra-audience.",
-        )
-    if issuer and claims.issuer and not issuer.startswith(claims.issuer.rstrip("/")):
-        return failed(
-            TOKEN,
-            "token_other_issuer",
-            f"The token is from {claims.issuer}; the proxy trusts {issuer}.",
-            "Mint it there: mlflow-webhook token refresh --issuer …",
-        )
-    again = asker.ask("GET", INFO)
-    if again.status == 403 and "<title>403 Forbidden</title>" in again.text:
-        return failed(
-            TOKEN,
-            "identity_not_allowed",
-            f"The token is good, but the proxy does not let {claims.owner} in (groups: {', '.join(claims.groups)}).",
-            "See the proxy's --email-domain and --allowed-group; groups are in the token only with the scope groups.",
-        )
-    return failed(
-        TOKEN,
-        "bearer_not_accepted",
-        "The proxy refuses a token that is right in every claim.",
-        "Is --skip-jwt-bearer-tokens on? Has Dex lost the key that signed it? The proxy's log says which.",
-    )
-
-
-def _identity(answer: Answer, token: str) -> Finding:
-    try:
-        owner = read_claims(token).owner
-    except NotATokenError:
-        owner = ""
-    if answer.identity and owner and answer.identity != owner:
-        return warned(
-            TOKEN,
-            "another_identity",
-            f"The proxy takes you for {answer.identity}; the token says {owner}.",
-            "Runs belong to who the proxy says. Is the scope email in the token?",
-        )
-    return passed(TOKEN, f"the proxy takes you for {answer.identity or owner or 'somebody it does not name'}")
-
-
-def _trusted(start: Answer) -> tuple[str, str]:
-    """Give the issuer's sign-in address and the client id, which the proxy's redirect to the sign-in tells."""
-    target = urlsplit(start.location)
-    if start.status != 302 or not target.netloc:
-        return "", ""
-    return f"{target.scheme}://{target.netloc}{target.path}", parse_qs(target.query).get("client_id", [""])[0]
-
-
-def _remedy(problem: TokenProblem, target: Target) -> str:
-    if problem is TokenProblem.EMAIL_NOT_VERIFIED:
-        return "Have the address verified in Dex."
-    return target.refresh
-
-
-def _mlflow(asker: _Asker, target: Target) -> Finding:
+def _mlflow(asker: Asker, target: Target, info: dict[str, object]) -> Finding:
+    """Ask MLflow what it is; what it says goes into `info`."""
     answer = asker.ask("GET", INFO)
     if answer.status == 200 and isinstance(answer.json, dict):
-        asker.info = answer.json
+        info.update(answer.json)
         return passed(MLFLOW, "MLflow answers")
-    if answer.status in {502, 503, 504}:
-        whom = f" (it takes you for {answer.identity})" if answer.identity else ""
-        return failed(
-            MLFLOW,
-            "mlflow_down",
-            f"The proxy answers{whom}, but MLflow behind it does not ({answer.status}). Tokens have no part in this.",
-            "kubectl get pods --namespace kubeflow: is the tracking server running?",
-        )
-    if answer.status == 403 and "Invalid Host header" in answer.text:
-        return failed(
-            MLFLOW,
-            "host_not_allowed",
-            "MLflow does not know this host name, and refuses it against DNS rebinding.",
-            "Add the name to the server's --allowed-hosts, or set --pass-host-header=false on the proxy.",
-        )
-    if 300 <= answer.status < 400:
-        place = urlsplit(answer.location)._replace(query="", fragment="").geturl()
-        return failed(
-            MLFLOW,
-            "sign_in_redirect",
-            f"A proxy sends you to sign in at {place or 'an unnamed place'}: it does not take this token.",
-            "Is the token set, fresh and for this proxy? Is --skip-jwt-bearer-tokens on?",
-        )
-    if answer.status == 401:
-        return failed(
-            MLFLOW,
-            "unauthorized",
-            "The server wants a token and got none that it takes (401).",
-            target.refresh,
-        )
-    if answer.status == 403 and "Sign In" in answer.text:
-        return failed(
-            MLFLOW, "sign_in_page", "A proxy shows its sign-in page: it does not take this token.", target.refresh
-        )
-    if answer.status == 404:
-        return failed(
-            MLFLOW,
-            "wrong_path",
-            "There is no MLflow under this path (404).",
-            "Does the tracking URI have a path too many?",
-        )
+    match answer.status:
+        case 502 | 503 | 504 if answer.identity:
+            return failed(
+                MLFLOW,
+                "mlflow_down",
+                f"The proxy takes you for {answer.identity}, but MLflow behind it does not answer ({answer.status}). "
+                "Tokens have no part in this.",
+                "Is the tracking server running? kubectl get pods --namespace kubeflow",
+            )
+        case 502 | 503 | 504:
+            return failed(
+                MLFLOW,
+                "gateway_error",
+                f"What answers is a gateway or load balancer, and nothing behind it does ({answer.status}).",
+                "Is the tracking server, or the proxy before it, running? kubectl get pods --namespace kubeflow",
+            )
+        case 403 if "Invalid Host header" in answer.text:
+            return failed(
+                MLFLOW,
+                "host_not_allowed",
+                "MLflow does not know this host name, and refuses it against DNS rebinding (403).",
+                "Add the name to the server's --allowed-hosts, or set --pass-host-header=false on the proxy.",
+            )
+        case status if 300 <= status < 400:
+            place = urlsplit(answer.location)._replace(query="", fragment="").geturl()
+            return failed(
+                MLFLOW,
+                "redirected",
+                f"The server sends MLflow's client elsewhere, to {place or 'an unnamed place'} ({status}).",
+                "Name the address in the tracking URI that answers itself; is something there that wants a sign-in?",
+            )
+        case 401:
+            return failed(
+                MLFLOW,
+                "unauthorized",
+                "The server wants a token and got none that it takes (401).",
+                target.refresh,
+            )
+        case 404:
+            return failed(
+                MLFLOW,
+                "wrong_path",
+                "There is no MLflow under this path (404).",
+                "Does the tracking URI have a path too many?",
+            )
     return _unexpected(MLFLOW, answer)
 
 
-def _workspaces(asker: _Asker, target: Target) -> Finding:
-    enabled = asker.info.get("workspaces_enabled")
+def _workspaces(info: Mapping[str, object], target: Target) -> Finding:
+    enabled = info.get("workspaces_enabled")
     if target.workspace and enabled is False:
         return failed(
             WORKSPACES,
@@ -289,7 +135,7 @@ def _workspaces(asker: _Asker, target: Target) -> Finding:
     return passed(WORKSPACES, where)
 
 
-def _access(asker: _Asker, target: Target) -> Finding:
+def _access(asker: Asker, target: Target) -> Finding:
     answer = asker.ask("POST", SEARCH, workspace=True, json={"max_results": 1})
     if answer.status == 200 and answer.kind == "application/json":
         return passed(ACCESS, f"experiments in {target.workspace or 'the default workspace'} can be read")
@@ -333,7 +179,7 @@ def _access(asker: _Asker, target: Target) -> Finding:
             return _unexpected(ACCESS, answer)
 
 
-def _write(asker: _Asker) -> Finding:
+def _write(asker: Asker) -> Finding:
     """Create a run and a small artifact, and delete them again."""
     found = asker.ask(
         "GET", "/api/2.0/mlflow/experiments/get-by-name", workspace=True, params={"experiment_name": EXPERIMENT}
@@ -361,7 +207,7 @@ def _write(asker: _Asker) -> Finding:
     return passed(WRITTEN, f"a run and an artifact were written and deleted, in the experiment {EXPERIMENT}")
 
 
-def _artifact(asker: _Asker, uri: str) -> Finding | None:
+def _artifact(asker: Asker, uri: str) -> Finding | None:
     if not uri.startswith("mlflow-artifacts:"):
         # the client writes to the storage itself, with credentials of its own
         return warned(

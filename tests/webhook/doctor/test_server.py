@@ -10,26 +10,44 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.dex import jwt
+from tests.dex import OTHER_KEY, Answer, Dex, jwt, keys
 from tests.proxy import PLUGIN_401, PLUGIN_403, Reply, Server, html, of_json
+from webhook.doctor.ask import Target
 from webhook.doctor.findings import Finding, Status
-from webhook.doctor.server import Target, check_server
+from webhook.doctor.server import check_server
 
 INFO, SEARCH = "/api/3.0/mlflow/server-info", "/api/2.0/mlflow/experiments/search"
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 
 
+@pytest.fixture(scope="module")
+def dex() -> Iterator[Dex]:
+    made = Dex()
+    yield made
+    made.stop()
+
+
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(dex: Dex) -> Iterator[Server]:
     made = Server()
+    made.issuer = dex.issuer
     yield made
     made.stop()
 
 
 def ask(server: Server, **changes: Any) -> dict[str, Finding]:
-    target = replace(Target(uri=server.url, workspace="team-a", token=jwt()), **changes)
+    """Check a server with a token of its own issuer; a `token` may be a function of that issuer."""
+    token = changes.pop("token", lambda issuer: jwt(iss=issuer))
+    target = Target(uri=server.url, workspace="team-a", token=token(server.issuer) if callable(token) else token)
     with httpx.Client(timeout=2, trust_env=False) as client:
-        return {finding.check: finding for finding in check_server(client, target, now=datetime.now(UTC))}
+        return {
+            finding.check: finding
+            for finding in check_server(client, replace(target, **changes), now=datetime.now(UTC))
+        }
+
+
+def minted(**claims: Any) -> Callable[[str], str]:
+    return lambda issuer: jwt(**{"iss": issuer, **claims})
 
 
 def test_nothing_is_found_where_nothing_is_wrong(server: Server) -> None:
@@ -64,14 +82,18 @@ def reply(path: str, answer: Reply, **switches: Any) -> Callable[[Server], None]
 CASES: dict[str, tuple[Callable[[Server], Any], dict[str, Any]]] = {
     "token_missing": (switch(), {"token": None}),
     "token_empty": (switch(), {"token": ""}),
-    "token_expired": (switch(), {"token": jwt(exp=int(time.time()) - 60)}),
+    "token_expired": (switch(), {"token": minted(exp=int(time.time()) - 60)}),
     "token_not_a_jwt": (switch(), {"token": "abcdef"}),
     "token_quotes": (switch(), {"token": f'"{jwt()}"'}),
     "token_bearer_prefix": (switch(), {"token": f"Bearer {jwt()}"}),
     "token_white_space": (switch(), {"token": jwt() + "\n"}),
-    "token_email_not_verified": (switch(), {"token": jwt(email_verified=False)}),
-    "token_other_audience": (switch(), {"token": jwt(aud="other")}),
-    "token_other_issuer": (switch(), {"token": jwt(iss="http://another/dex")}),
+    "token_email_not_verified": (switch(), {"token": minted(email_verified=False)}),
+    "token_other_audience": (switch(), {"token": minted(aud="other")}),
+    "token_other_issuer": (switch(), {"token": minted(iss="http://another/dex")}),
+    "token_key_unknown": (switch(), {"token": minted(key=OTHER_KEY, kid="1" * 40)}),
+    "token_signature_wrong": (switch(), {"token": minted(key=OTHER_KEY)}),
+    "issuer_down": (switch(issuer="http://127.0.0.1:1/dex", keys=None), {}),
+    "bearer_refused": (switch(issuer="http://dex.invalid/dex", keys=None), {}),
     "identity_not_allowed": (switch(allowed=False), {}),
     "bearer_not_accepted": (switch(takes_bearer=False), {}),
     "another_identity": (switch(identity="CiQwOGE4"), {}),
@@ -80,11 +102,8 @@ CASES: dict[str, tuple[Callable[[Server], Any], dict[str, Any]]] = {
         reply(INFO, Reply(403, "Invalid Host header - possible DNS rebinding attack detected", TEXT)),
         {},
     ),
-    "sign_in_redirect": (
-        reply(INFO, Reply(302, "", {"Location": "http://dex/dex/auth?client_id=x"}), proxied=False),
-        {},
-    ),
-    "sign_in_page": (reply(INFO, html(403, "<title>Sign In</title>"), proxied=False), {}),
+    "redirected": (reply(INFO, Reply(302, "", {"Location": "https://elsewhere/login?x=y"}), proxied=False), {}),
+    "gateway_error": (reply(INFO, html(502, "<title>502</title>"), proxied=False), {}),
     "unauthorized": (reply(INFO, of_json(401, {}), proxied=False), {}),
     "wrong_path": (reply(INFO, html(404, "<title>404</title>")), {}),
     "unexpected_answer": (reply(INFO, html(418, "<b>teapot</b>")), {}),
@@ -113,10 +132,11 @@ def test_each_cause_has_its_own_diagnosis(code: str, server: Server) -> None:
     assert bad[0].remedy
 
 
-def test_no_two_causes_have_the_same_words_and_no_token_is_in_them(server: Server) -> None:
+def test_no_two_causes_have_the_same_words_and_no_token_is_in_them(dex: Dex) -> None:
     said = []
     for prepare, changes in CASES.values():
         fresh = Server()
+        fresh.issuer = dex.issuer
         try:
             prepare(fresh)
             said += [finding.message for finding in ask(fresh, **changes).values() if finding.code]
@@ -124,6 +144,102 @@ def test_no_two_causes_have_the_same_words_and_no_token_is_in_them(server: Serve
             fresh.stop()
     assert len(set(said)) == len(said) == len(CASES)
     assert not any("eyJ" in message for message in said)
+
+
+FLAGS: dict[str, tuple[dict[str, bool], str]] = {
+    "no flags": ({}, "a sign-in page (403)"),
+    "--skip-provider-button": ({"redirects": True}, "a redirect to the sign-in (302)"),
+    "--force-json-errors": ({"json_errors": True}, "401 and nothing else"),
+    "--bearer-token-login-fallback=false": ({"fallback": False}, "403 Forbidden"),
+    "an ingress without the proxy's own paths": ({"own_paths": False}, "a sign-in page (403)"),
+    "such an ingress, and redirects": ({"own_paths": False, "redirects": True}, "a redirect to the sign-in (302)"),
+}
+REFUSED: dict[str, tuple[Callable[[Server], Any], Callable[[str], str]]] = {
+    "token_expired": (switch(), minted(exp=int(time.time()) - 60)),
+    "token_key_unknown": (switch(), minted(key=OTHER_KEY, kid="1" * 40)),
+    "token_email_not_verified": (switch(), minted(email_verified=False)),
+    "bearer_not_accepted": (switch(takes_bearer=False), minted()),
+    "identity_not_allowed": (switch(allowed=False), minted()),
+}
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+@pytest.mark.parametrize("code", REFUSED)
+def test_a_cause_is_told_whatever_shape_the_proxys_refusal_has(code: str, flags: str, server: Server) -> None:
+    prepare, token = REFUSED[code]
+    switches, seen = FLAGS[flags]
+    prepare(server)
+    switch(**switches)(server)
+    found = ask(server, token=token)["proxy-accepts-token"]
+    assert found.code == code
+    if code != "identity_not_allowed":
+        assert seen in found.message
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_nothing_is_found_whatever_the_flags_when_nothing_is_wrong(flags: str, server: Server) -> None:
+    switch(**FLAGS[flags][0])(server)
+    found = ask(server)
+    assert {finding.status for finding in found.values()} == {Status.PASSED, Status.SKIPPED}
+    assert "alice@example.com" in found["proxy-accepts-token"].message
+
+
+def test_the_sign_in_of_an_issuer_may_be_beside_it_when_its_discovery_document_says_so(server: Server) -> None:
+    # Entra's is: the issuer ends in /v2.0, its sign-in is at /oauth2/v2.0/authorize.
+    issuer = Server()
+    issuer.proxied = False
+    sign_in = f"{issuer.url}/oauth2/authorize"
+    issuer.replies["/dex/keys"] = of_json(200, keys())
+    switch(issuer=f"{issuer.url}/dex", takes_bearer=False)(server)
+    server.replies["/oauth2/start"] = Reply(302, "", {"Location": f"{sign_in}?client_id=mlflow"})
+    try:
+        assert ask(server)["proxy-accepts-token"].code == "token_other_issuer"
+        issuer.replies["/dex/.well-known/openid-configuration"] = of_json(200, {"authorization_endpoint": sign_in})
+        assert ask(server)["proxy-accepts-token"].code == "bearer_not_accepted"
+    finally:
+        issuer.stop()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Answer(503, b"down"), "issuer_down"),
+        (Answer(200, b'{"keys": 3}', {"Content-Type": "application/json"}), "bearer_refused"),
+        (Answer(200, b'{"keys": []}', {"Content-Type": "application/json"}), "bearer_refused"),
+    ],
+)
+def test_keys_that_cannot_be_had_or_read_prove_nothing_of_the_token(answer: Answer, code: str, server: Server) -> None:
+    issuer = Server()
+    issuer.proxied = False
+    issuer.replies["/dex/keys"] = Reply(answer.status, answer.body.decode(), answer.headers)
+    try:
+        switch(issuer=f"{issuer.url}/dex", takes_bearer=False)(server)
+        assert ask(server)["proxy-accepts-token"].code == code
+    finally:
+        issuer.stop()
+
+
+def test_no_token_is_sent_to_an_issuer(server: Server) -> None:
+    issuer = Server()
+    try:
+        switch(issuer=f"{issuer.url}/dex", takes_bearer=False)(server)
+        ask(server)
+        assert set(issuer.authorizations) == {""}
+    finally:
+        issuer.stop()
+
+
+@pytest.mark.parametrize("unread", ["token", "wiring"])
+def test_what_could_not_be_read_is_not_taken_for_missing(unread: str, server: Server) -> None:
+    found = ask(server, token=None, unread=unread)
+    assert found.pop("server-reachable").status is Status.PASSED
+    assert {finding.status for finding in found.values()} == {Status.SKIPPED}
+    assert f"its {unread}" in found["mlflow-answers"].message
+
+
+def test_a_token_that_may_not_be_read_does_not_matter_where_no_proxy_asks_for_one(server: Server) -> None:
+    server.proxied = False
+    assert ask(server, token=None, unread="token")["workspace-access"].status is Status.PASSED
 
 
 def test_a_server_that_says_nothing_is_not_waited_for_long() -> None:
@@ -142,7 +258,7 @@ def test_an_unknown_answer_is_shown_as_it_is(server: Server) -> None:
 
 
 def test_a_token_that_a_server_repeats_is_not_shown(server: Server) -> None:
-    token = jwt()
+    token = jwt(iss=server.issuer)
     server.replies[INFO] = html(418, f"you sent {token}")
     message = ask(server, token=token)["mlflow-answers"].message
     assert "[hidden]" in message
@@ -171,7 +287,7 @@ def test_what_was_written_and_what_was_not_tried_is_said(
     server.replies[f"{RUNS}create"] = of_json(200, {"run": {"info": {"run_id": "r", "artifact_uri": uri}}})
     server.replies[f"{RUNS}delete"] = of_json(200, {})
     server.replies["/api/2.0/mlflow-artifacts/artifacts/1/a/artifacts/check.txt"] = of_json(artifact, {})
-    target = Target(uri=server.url, workspace="team-a", token=jwt())
+    target = Target(uri=server.url, workspace="team-a", token=jwt(iss=server.issuer))
     with httpx.Client(timeout=2, trust_env=False) as client:
         found = {finding.check: finding for finding in check_server(client, target, now=datetime.now(UTC), write=True)}
     assert (found["run-written"].status, found["run-written"].code or "") == (status, code)
@@ -180,7 +296,7 @@ def test_what_was_written_and_what_was_not_tried_is_said(
 def test_a_run_that_was_made_in_an_unknown_way_is_shown_as_it_is(server: Server) -> None:
     server.replies["/api/2.0/mlflow/experiments/get-by-name"] = of_json(200, {"experiment": {"experiment_id": "1"}})
     server.replies[f"{RUNS}create"] = of_json(200, {})
-    target = Target(uri=server.url, workspace="team-a", token=jwt())
+    target = Target(uri=server.url, workspace="team-a", token=jwt(iss=server.issuer))
     with httpx.Client(timeout=2, trust_env=False) as client:
         *_, written = check_server(client, target, now=datetime.now(UTC), write=True)
     assert written.code == "unexpected_answer"

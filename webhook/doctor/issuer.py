@@ -1,0 +1,83 @@
+"""Asks a token's issuer for its keys, and says whether one of them signed the token.
+
+The addresses are those of OpenID Connect Discovery 1.0; Dex's keys are at ``{issuer}/keys`` (observed with Dex 2.45.0).
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+import httpx
+import jwt
+
+from webhook.doctor.ask import Answer, Asker
+from webhook.doctor.forward import UnreachableError
+from webhook.network import NetworkFault, fault_of
+
+_OF_ITS_OWN = {NetworkFault.REFUSED, NetworkFault.TIMEOUT, NetworkFault.OTHER}
+"""Faults that the issuer has for everybody; others, such as a CA unknown here, may be this machine's."""
+
+
+class Signature(Enum):
+    """Whether a key of the issuer signed a token."""
+
+    GOOD = auto()
+    UNKNOWN_KEY = auto()
+    """The issuer has no key of the id that the token names."""
+    WRONG = auto()
+    """It has that key, and the key did not sign this."""
+    ISSUER_DOWN = auto()
+    NOT_LOOKED_AT = auto()
+
+
+class Verdict(NamedTuple):
+    """What was found, and in words why nothing was."""
+
+    signature: Signature
+    why: str = ""
+
+
+def judge_signature(asker: Asker, token: str, issuer: str) -> Verdict:
+    """Look for the key that signed a token among its issuer's. `token` is a JWT in form."""
+    url = f"{issuer.rstrip('/')}/keys"
+    try:
+        document = discover(asker, issuer)
+        url = str((document or {}).get("jwks_uri") or url)
+        answer = asker.fetch(url)
+    except httpx.RequestError as error:
+        fault = fault_of(error)
+        signature = Signature.ISSUER_DOWN if fault in _OF_ITS_OWN else Signature.NOT_LOOKED_AT
+        return Verdict(signature, fault.sentence(url).rstrip("."))
+    except UnreachableError as error:
+        return Verdict(Signature.ISSUER_DOWN if error.code else Signature.NOT_LOOKED_AT, str(error))
+    except httpx.InvalidURL:
+        return Verdict(Signature.NOT_LOOKED_AT, f"{url!r} is no address")
+    return _search(answer, token, url)
+
+
+def discover(asker: Asker, issuer: str) -> dict[str, object] | None:
+    """Get the issuer's discovery document; None when it gives none. Raises what `Asker.fetch` does."""
+    answer = asker.fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+    return answer.json if answer.status == 200 and isinstance(answer.json, dict) else None
+
+
+def _search(answer: Answer, token: str, url: str) -> Verdict:
+    if answer.status != 200 or not isinstance(answer.json, dict):
+        return Verdict(Signature.ISSUER_DOWN, f"{url} gives no keys: {answer.shown()}")
+    try:
+        wanted = jwt.get_unverified_header(token).get("kid")
+        keys = [key for key in jwt.PyJWKSet.from_dict(answer.json).keys if wanted in {None, key.key_id}]
+    except jwt.PyJWTError as error:
+        return Verdict(Signature.NOT_LOOKED_AT, f"its keys cannot be read ({type(error).__name__})")
+    if not keys:
+        return Verdict(Signature.UNKNOWN_KEY)
+    return Verdict(Signature.GOOD if any(_signed(token, key) for key in keys) else Signature.WRONG)
+
+
+def _signed(token: str, key: jwt.PyJWK) -> bool:
+    try:
+        jwt.PyJWS().decode(token, key, algorithms=[key.algorithm_name])
+    except jwt.PyJWTError:
+        return False
+    return True
