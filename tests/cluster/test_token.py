@@ -188,6 +188,20 @@ def test_the_role_can_touch_that_one_secret_and_nothing_else(
         theirs.get(core_path("default", "secrets", "mlflow-token"))
 
 
+@pytest.mark.usefixtures("token")
+def test_the_jobs_pod_meets_pod_security_restricted(admin: KubeClient, namespace: str) -> None:
+    level = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    admin.patch(f"/api/v1/namespaces/{namespace}", level)
+    job = yaml.safe_load((ROOT / "manifests" / "components" / "token-refresh" / "cronjob.yaml").read_text())
+    template = job["spec"]["jobTemplate"]["spec"]["template"]
+    pod = {"metadata": {"name": "refresh", **template["metadata"]}, "spec": template["spec"]}
+    dry = {"dryRun": "All"}
+    assert admin.create(core_path(namespace, "pods"), pod, params=dry)
+    del pod["spec"]["containers"][0]["securityContext"]["capabilities"]
+    with pytest.raises(KubeForbiddenError, match="restricted"):
+        admin.create(core_path(namespace, "pods"), pod, params=dry)
+
+
 def test_a_user_without_the_secret_gets_one_made(
     control_plane: ControlPlane, dex: Dex, admin: KubeClient, namespace: str, tmp_path: Path
 ) -> None:

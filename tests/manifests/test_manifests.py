@@ -174,6 +174,13 @@ def test_alerts_and_dashboard_ask_for_metrics_that_there_are(file: str) -> None:
     assert {name.removesuffix("_bucket") for name in asked} <= known
 
 
+def test_the_tokens_alert_is_about_the_components_own_job() -> None:
+    rules = yaml.safe_load((MANIFESTS / "components" / "prometheus" / "alerts.yaml").read_text())
+    (alert,) = [rule for rule in rules["spec"]["groups"][0]["rules"] if rule["alert"] == "MlflowTokenNotRefreshed"]
+    job = yaml.safe_load((MANIFESTS / "components" / "token-refresh" / "cronjob.yaml").read_text())
+    assert set(re.findall(r'cronjob="(.+?)"', alert["expr"])) == {job["metadata"]["name"]}
+
+
 def test_the_doctor_compares_with_the_entries_that_are_shipped() -> None:
     shipped = documents("base", "webhook.yaml")[0]["webhooks"]
     assert shipped_entries() == shipped
