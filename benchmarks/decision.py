@@ -7,8 +7,8 @@ import json
 from time import perf_counter
 from typing import Any
 
-from benchmarks.measuring import Spread
-from tests.pods import FOLDER, KFP, SAMPLES, review
+from benchmarks.measuring import Spread, sent
+from tests.pods import KFP, SAMPLES, review
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import decide
 from webhook.core.patch import patch
@@ -36,7 +36,7 @@ def answer(body: bytes) -> bytes:
 
 def measure() -> dict[str, Any]:
     """Measure every captured review, growing environments and growing numbers of containers; microseconds."""
-    bodies = {name: (FOLDER / name).read_bytes() for name in SAMPLES if name.endswith("admissionreview.json")}
+    bodies = {name: sent(name) for name in SAMPLES if name.endswith("admissionreview.json")}
     captured = {
         name: {"bytes": len(bodies[name]), "microseconds": spread} for name, spread in _interleaved(bodies).items()
     }

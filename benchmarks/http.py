@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import Spread, cpu_seconds, percentile, rss_mib
+from benchmarks.measuring import CAPTURED, SMALL, Spread, cpu_seconds, percentile, rss_mib, sent
 from benchmarks.servers import OTHERS
-from tests.pods import FOLDER, KFP, TRAINJOB
 
-ROUNDS = 7
-REQUESTS = {"floor": 3_000, "webhook": 3_000, "plain": 300}
+ROUNDS = 9
+REQUESTS = {"floor": 4_000, "webhook": 4_000, "plain": 300}
+LATENCIES = 1_600
+"""Requests of a round, over all connections."""
 
 
 class Server:
@@ -39,7 +40,7 @@ class Server:
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603 - our own servers
         self._wait()
         with self.connect() as connection:
-            ask(connection, request(small()))
+            ask(connection, request(sent(SMALL)))
         self.seconds_to_first_answer = time.perf_counter() - started
 
     def _wait(self) -> None:
@@ -61,11 +62,6 @@ class Server:
         """End it."""
         self.process.kill()
         self.process.wait()
-
-
-def small() -> bytes:
-    """Give the captured review of a TrainJob's node, of 10 kB."""
-    return (FOLDER / TRAINJOB).read_bytes()
 
 
 def request(body: bytes) -> bytes:
@@ -105,13 +101,12 @@ def servers() -> Iterator[dict[str, Server]]:
 
 def measure() -> dict[str, Any]:
     """Measure all servers in turn, round by round."""
-    bodies = {"small": small(), "captured": (FOLDER / KFP).read_bytes()}
+    bodies = {"small": sent(SMALL), "captured": sent(CAPTURED)}
     found: dict[str, Any] = {"bytes": {name: len(body) for name, body in bodies.items()}}
     with servers() as running:
         found["cpu_microseconds"] = {name: _cpu(running, body) for name, body in bodies.items()}
         found["latency_milliseconds"] = {
-            str(number): {kind: _latency(server, small(), number) for kind, server in running.items()}
-            for number in (1, 16)
+            str(number): _latencies(running, bodies["small"], number) for number in (1, 16)
         }
         found["rss_mib"] = {kind: rss_mib(server.process.pid) for kind, server in running.items()}
     starts = []
@@ -141,14 +136,22 @@ def _cpu(running: dict[str, Server], body: bytes) -> dict[str, Any]:
     return {**{kind: Spread.of(values) for kind, values in found.items()}, **ratios}
 
 
+def _latencies(running: dict[str, Server], body: bytes, connections: int) -> dict[str, Any]:
+    rounds = [{kind: _latency(server, body, connections) for kind, server in running.items()} for _ in range(ROUNDS)]
+    return {
+        kind: {figure: Spread.of([found[kind][figure] for found in rounds]) for figure in rounds[0][kind]}
+        for kind in running
+    }
+
+
 def _latency(server: Server, body: bytes, connections: int) -> dict[str, float]:
-    content, times, total = request(body), [], 2_000
+    content, times = request(body), []
     lock = threading.Lock()
 
     def run() -> None:
         mine = []
         with server.connect() as connection:
-            for _ in range(total // connections):
+            for _ in range(LATENCIES // connections):
                 started = time.perf_counter()
                 ask(connection, content)
                 mine.append((time.perf_counter() - started) * 1e3)
@@ -167,7 +170,7 @@ def _latency(server: Server, body: bytes, connections: int) -> dict[str, float]:
 
 def soak(reviews: int) -> dict[str, Any]:
     """Send many reviews, and look at the memory now and then."""
-    content = request(small())
+    content = request(sent(SMALL))
     memory: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         server = Server("webhook", Path(folder))

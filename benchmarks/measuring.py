@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.pods import KFP, review
+
+SMALL = "real/trainer-2.3.0-torch-custom-runtime.worker-0.admissionreview.json"
+"""The captured review of a TrainJob's node, of 9 kB as the API server sends it."""
+CAPTURED = KFP
+"""The captured review of a KFP component, of 35 kB."""
+
+
+def sent(name: str) -> bytes:
+    """Give a captured review as the API server sends it: the captures are indented for people."""
+    return json.dumps(review(name), separators=(",", ":")).encode()
 
 
 class Spread(NamedTuple):

@@ -16,8 +16,8 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
-from benchmarks.http import Server, ask, request, small
-from tests.pods import FOLDER, KFP
+from benchmarks.http import Server, ask, request
+from benchmarks.measuring import CAPTURED, SMALL, sent
 from webhook import mutate
 from webhook.cli import cli
 from webhook.metrics import Metrics
@@ -30,7 +30,7 @@ _spent: Counter[str] = Counter()
 
 def measure() -> dict[str, Any]:
     """Send reviews one by one; gives each stage's mean in microseconds."""
-    return {name: _measure(body) for name, body in (("small", small()), ("captured", (FOLDER / KFP).read_bytes()))}
+    return {name: _measure(body) for name, body in (("small", sent(SMALL)), ("captured", sent(CAPTURED)))}
 
 
 def _measure(body: bytes) -> dict[str, float]:

@@ -6,7 +6,6 @@ of ours: HTTP 500, so that the failurePolicy decides what becomes of the pod.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from time import perf_counter
@@ -23,9 +22,6 @@ from webhook.logs import whereabouts
 from webhook.metrics import Metrics
 
 PATH = "/mutate"
-BODY_TIMEOUT = 10.0
-"""Seconds for a body to arrive; the API server waits 30 at most for the whole."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -157,21 +153,17 @@ class Mutate:
     async def _body(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []
         size = 0
-        try:
-            async with asyncio.timeout(BODY_TIMEOUT):
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise _ClientGoneError
-                    chunk = message.get("body", b"")
-                    size += len(chunk)
-                    if size > self._body_limit:
-                        raise self._too_large()
-                    chunks.append(chunk)
-                    more = message.get("more_body", False)
-        except TimeoutError:
-            raise BadRequestError(408, f"the body did not arrive within {BODY_TIMEOUT:g} seconds") from None
+        more = True
+        while more:  # for how long is the server's to bound
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _ClientGoneError
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self._body_limit:
+                raise self._too_large()
+            chunks.append(chunk)
+            more = message.get("more_body", False)
         body = b"".join(chunks)
         if not body:
             raise BadRequestError(400, "the body is empty: an AdmissionReview is expected")

@@ -22,45 +22,63 @@ from certs.issue import KeyPair
 
 KEEP_ALIVE = 120
 """Seconds; the API server drops idle connections after 90, and must never find one dropped by us first."""
-HEAD_TIMEOUT = 10.0
-"""Seconds for a request's head to arrive, from the connection's start or the request's first byte."""
+REQUEST_TIMEOUT = 10.0
+"""Seconds for a whole request to arrive, from the connection's start or the request's first byte. The API server waits
+30 at most for the answer."""
+
+_TOO_SLOW = b"the body did not arrive within %g seconds\n" % REQUEST_TIMEOUT
 
 _log = logging.getLogger(__name__)
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Ends a connection on which no request's head is completed in time; uvicorn itself would wait for ever."""
+    """Ends a connection on which no whole request arrives in time; uvicorn itself would wait for ever.
 
-    _head_timer: asyncio.TimerHandle | None = None
+    One timer for head and body: a time-out of its own for each body would cost a twentieth of a review.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._expect_head()
+        self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
-        self._head_arrived()
+        self._request_arrived()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        """Begin to wait for the head's end."""
+        """Begin to wait for the request's end."""
         super().on_message_begin()
-        self._expect_head()
+        self._expect_request()
 
-    def on_headers_complete(self) -> None:
+    def on_message_complete(self) -> None:
         """Stop waiting."""
-        self._head_arrived()
-        super().on_headers_complete()
+        self._request_arrived()
+        super().on_message_complete()
 
-    def _expect_head(self) -> None:
-        self._head_arrived()
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self.transport.abort)
+    def _expect_request(self) -> None:
+        self._request_arrived()
+        self._timer = self.loop.call_later(REQUEST_TIMEOUT, self._give_up)
 
-    def _head_arrived(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _request_arrived(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        """Say 408 to whom is heard: a request whose head has arrived, and which is not being answered yet."""
+        if self.cycle is None or self.cycle.response_started:
+            self.transport.abort()
+            return
+        _log.warning("bad request", extra={"status": 408, "problem": "the body did not arrive in time"})
+        self.transport.write(
+            b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n"
+            b"content-length: %d\r\n\r\n%b" % (len(_TOO_SLOW), _TOO_SLOW)
+        )
+        self.transport.close()
 
 
 class Server(uvicorn.Server):

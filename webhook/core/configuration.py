@@ -147,7 +147,7 @@ def _of_namespace(platform: Platform, namespace: Namespace) -> Configuration:
 
 
 def _concerned(annotations: Mapping[str, str]) -> bool:
-    return any(key.startswith(_PREFIX) for key in annotations)
+    return _PREFIX in "\n".join(annotations)  # a look at all keys at once; what is found is looked at one by one
 
 
 def _parse(annotations: Mapping[str, str], *, of: str, source: Source) -> tuple[dict[str, Any], list[str]]:

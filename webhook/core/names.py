@@ -20,6 +20,8 @@ TRACKING_TOKEN: Final = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - the name of a va
 EXPERIMENT_NAME: Final = "MLFLOW_EXPERIMENT_NAME"
 EXPERIMENT_ID: Final = "MLFLOW_EXPERIMENT_ID"
 RUN_ID: Final = "MLFLOW_RUN_ID"
+EXPERIMENT_CHOICES: Final = frozenset({EXPERIMENT_NAME, EXPERIMENT_ID, RUN_ID})
+"""Each of them decides which experiment a run is in."""
 RUN_CONTEXT: Final = "MLFLOW_RUN_CONTEXT"
 POD_NAME: Final = "MLFLOW_WEBHOOK_POD_NAME"
 """Ours alone: MLFLOW_RUN_CONTEXT refers to it, since a pod made from generateName has no name at admission."""

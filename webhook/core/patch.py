@@ -6,7 +6,6 @@ comparing two copies of a KFP pod would cost a hundred times as much.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from webhook.core.decision import ContainerDecision, Decision
@@ -19,23 +18,23 @@ Operation = dict[str, Any]
 
 def patch(pod: Pod, decision: Decision, *, at: str = "") -> list[Operation]:
     """List the operations. `at` is the pod's place as a JSON Pointer, for a pod template within another object."""
-    operations = [operation for container in decision.containers for operation in _env(pod, container, at)]
+    operations: list[Operation] = []
+    for container in decision.containers:
+        operations += _env(pod, container, at)
     record = decision.record
     if record is not None and pod.annotations.get(DECISION_ANNOTATION) != record:
         operations.append(_annotation(pod, record, at))
     return operations
 
 
-def _env(pod: Pod, container: ContainerDecision, at: str) -> Iterator[Operation]:
+def _env(pod: Pod, container: ContainerDecision, at: str) -> list[Operation]:
     path = f"{at}/spec/containers/{container.index}/env"
     entries = [variable.entry() for variable in container.variables]
     if not entries:
-        return
+        return []
     if pod.containers[container.index].env is None:
-        yield {"op": "add", "path": path, "value": entries}
-        return
-    for place, entry in enumerate(entries):
-        yield {"op": "add", "path": f"{path}/{place}", "value": entry}
+        return [{"op": "add", "path": path, "value": entries}]
+    return [{"op": "add", "path": f"{path}/{place}", "value": entry} for place, entry in enumerate(entries)]
 
 
 def _annotation(pod: Pod, record: str, at: str) -> Operation:

@@ -6,7 +6,7 @@ server is never given to a container that brings credentials which are not ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -68,10 +68,13 @@ class Variable(msgspec.Struct, frozen=True, gc=False):
         return {"name": self.name, "valueFrom": value.source()}
 
 
+Variables = tuple[Variable, ...]
+
+
 class Wiring(NamedTuple):
     """What a container gets, or the reason for which it gets nothing."""
 
-    variables: tuple[Variable, ...] = ()
+    variables: Variables = ()
     skipped: Reason | None = None
 
 
@@ -87,19 +90,15 @@ def wire(container: Container, *, configuration: Configuration, lineage: Lineage
     conflict = _conflict(present, configuration)
     if conflict is not None:
         return Wiring(skipped=conflict)
-    variables = tuple(
-        variable
-        for group in (
-            _server(configuration),
-            _workspace(configuration),
-            _identity(present, configuration, explicit=explicit),
-            _experiment(present, configuration, lineage),
-            _lineage(present, configuration, lineage),
-            _extras(configuration),
-        )
-        for variable in group
-        if variable.name not in present
-    )
+    wanted = [
+        *_server(configuration),
+        *_workspace(configuration),
+        *_identity(present, configuration, explicit=explicit),
+        *_experiment(present, configuration, lineage),
+        *_lineage(present, configuration, lineage),
+        *_extras(configuration),
+    ]
+    variables = tuple([variable for variable in wanted if variable.name not in present])
     return Wiring(variables) if variables else Wiring(skipped=Reason.NOTHING_TO_ADD)
 
 
@@ -127,52 +126,57 @@ def _is_our_token(variable: EnvVar, configuration: Configuration) -> bool:
     )
 
 
-def _server(configuration: Configuration) -> Iterator[Variable]:
+def _server(configuration: Configuration) -> Variables:
     uri = configuration.tracking_uri
-    yield Variable(names.TRACKING_URI, uri.value, Group.SERVER, uri.source)
+    return (Variable(names.TRACKING_URI, uri.value, Group.SERVER, uri.source),)
 
 
-def _workspace(configuration: Configuration) -> Iterator[Variable]:
+def _workspace(configuration: Configuration) -> Variables:
     workspace = configuration.workspace
-    if workspace.value is not None:
-        yield Variable(names.WORKSPACE, workspace.value, Group.WORKSPACE, workspace.source)
+    if workspace.value is None:
+        return ()
+    return (Variable(names.WORKSPACE, workspace.value, Group.WORKSPACE, workspace.source),)
 
 
-def _identity(present: Mapping[str, EnvVar], configuration: Configuration, *, explicit: bool) -> Iterator[Variable]:
+def _identity(present: Mapping[str, EnvVar], configuration: Configuration, *, explicit: bool) -> Variables:
     secret = configuration.token_secret
     if secret is None or not names.CREDENTIALS.isdisjoint(present):
-        return
+        return ()
     optional = configuration.token_optional.value
     reference = SecretRef(secret.value, optional=not explicit if optional is None else optional)
-    yield Variable(names.TRACKING_TOKEN, reference, Group.IDENTITY, secret.source)
+    return (Variable(names.TRACKING_TOKEN, reference, Group.IDENTITY, secret.source),)
 
 
-def _experiment(present: Mapping[str, EnvVar], configuration: Configuration, lineage: Lineage) -> Iterator[Variable]:
-    if not {names.EXPERIMENT_NAME, names.EXPERIMENT_ID, names.RUN_ID}.isdisjoint(present):
-        return
+def _experiment(present: Mapping[str, EnvVar], configuration: Configuration, lineage: Lineage) -> Variables:
+    if not names.EXPERIMENT_CHOICES.isdisjoint(present):
+        return ()
     if configuration.experiment.value is not None:
         name, source = configuration.experiment
     else:
         name, source = lineage.experiment, Source.WORKLOAD
-    if name:
-        yield Variable(names.EXPERIMENT_NAME, _literal(name), Group.EXPERIMENT, source)
+    if not name:
+        return ()
+    return (Variable(names.EXPERIMENT_NAME, _literal(name), Group.EXPERIMENT, source),)
 
 
-def _lineage(present: Mapping[str, EnvVar], configuration: Configuration, lineage: Lineage) -> Iterator[Variable]:
+def _lineage(present: Mapping[str, EnvVar], configuration: Configuration, lineage: Lineage) -> Variables:
     # both or none: $(VAR) resolves only to what stands before it, so ours cannot refer to a later one of the user's
-    if not configuration.lineage.value or not {names.RUN_CONTEXT, names.POD_NAME}.isdisjoint(present):
-        return
+    if not configuration.lineage.value or names.RUN_CONTEXT in present or names.POD_NAME in present:
+        return ()
     tags = {name: _literal(value) for name, value in lineage.tags.items()}
     if lineage.run_name:
         tags["mlflow.runName"] = _literal(lineage.run_name)
     tags["k8s.pod.name"] = f"$({names.POD_NAME})"
-    yield Variable(names.POD_NAME, FieldRef("metadata.name"), Group.LINEAGE, Source.WORKLOAD)
-    yield Variable(names.RUN_CONTEXT, _encode(tags), Group.LINEAGE, Source.WORKLOAD)
+    return (
+        Variable(names.POD_NAME, FieldRef("metadata.name"), Group.LINEAGE, Source.WORKLOAD),
+        Variable(names.RUN_CONTEXT, _encode(tags), Group.LINEAGE, Source.WORKLOAD),
+    )
 
 
-def _extras(configuration: Configuration) -> Iterator[Variable]:
-    for name, value in configuration.env.items():
-        yield Variable(name, value, Group.EXTRAS, Source.PLATFORM)
+def _extras(configuration: Configuration) -> Variables:
+    if not configuration.env:
+        return ()
+    return tuple([Variable(name, value, Group.EXTRAS, Source.PLATFORM) for name, value in configuration.env.items()])
 
 
 def _literal(text: str) -> str:

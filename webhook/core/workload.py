@@ -6,7 +6,7 @@ RECOGNISERS is the whole list, tried in order. A new kind of workload is a new e
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from itertools import pairwise
 
@@ -99,7 +99,10 @@ class Recogniser(msgspec.Struct, frozen=True, kw_only=True):
 
 def recognise(pod: Pod) -> Recogniser:
     """Say what a pod is. Every pod is something: the last entry matches all."""
-    return next(recogniser for recogniser in RECOGNISERS if recogniser.matches(pod))
+    for recogniser in RECOGNISERS:
+        if recogniser.matches(pod):
+            return recogniser
+    raise AssertionError("not reached: the last recogniser matches every pod")
 
 
 def is_sidecar(pod: Pod, container: Container) -> bool:
@@ -107,13 +110,13 @@ def is_sidecar(pod: Pod, container: Container) -> bool:
     return container.name in _SIDECARS or (container.name == "wait" and _ARGO_WORKFLOW in pod.labels)
 
 
-def wired_by_kfp_plugin(variables: Iterable[str]) -> bool:
+def wired_by_kfp_plugin(variables: Collection[str]) -> bool:
     """Whether KFP's own MLflow plugin has wired the user's code of a container with these variables.
 
     Its configuration alone does not say so: by default the plugin sets it and leaves user code without a server
     (observed with KFP 2.17.0, ``injectUserEnvVars``).
     """
-    return {KFP_PLUGIN_CONFIG, RUN_ID, TRACKING_URI} <= set(variables)
+    return KFP_PLUGIN_CONFIG in variables and RUN_ID in variables and TRACKING_URI in variables
 
 
 def task_of(node_name: str) -> str | None:
