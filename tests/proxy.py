@@ -138,6 +138,8 @@ class Server:
         workspace = headers.get("x-mlflow-workspace")
         if path == "/api/3.0/mlflow/server-info":
             return of_json(200, {"workspaces_enabled": self.workspaces_enabled})
+        if path == "/api/3.0/mlflow/workspaces":
+            return of_json(200, {"workspaces": [{"name": name} for name in self.workspaces]})
         if path == "/api/2.0/mlflow/experiments/search":
             if workspace and not self.workspaces_enabled:
                 return of_json(500, {"error_code": "FEATURE_DISABLED", "message": "Workspace APIs are not available"})

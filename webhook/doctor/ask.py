@@ -11,7 +11,8 @@ import httpx
 
 from webhook.token.claims import form_problem
 
-INFO, SEARCH = "/api/3.0/mlflow/server-info", "/api/2.0/mlflow/experiments/search"
+INFO, LIST = "/api/3.0/mlflow/server-info", "/api/3.0/mlflow/workspaces"
+SEARCH = "/api/2.0/mlflow/experiments/search"
 JSON, ANY = "application/json", "*/*"
 """What may be answered. MLflow's client asks for anything; an oauth2-proxy refuses a request for JSON without HTML."""
 

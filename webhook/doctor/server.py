@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from webhook.doctor.ask import INFO, SEARCH, Answer, Asker, Target
+from webhook.doctor.ask import INFO, LIST, SEARCH, Answer, Asker, Target
 from webhook.doctor.findings import Finding, Status, failed, passed, skipped, warned
 from webhook.doctor.proxy import TOKEN, check_token, find_proxy
 from webhook.network import fault_of
@@ -144,7 +144,7 @@ def _access(asker: Asker, target: Target) -> Finding:
             return failed(
                 ACCESS,
                 "workspace_unknown",
-                f"There is no workspace {target.workspace}, or you may not see it.",
+                f"There is no workspace {target.workspace}, or you may not see it{_others(asker)}.",
                 "Is the namespace labelled mlflow-enabled=true? Where workspaces are not namespaces: create it.",
             )
         case 400, "INVALID_PARAMETER_VALUE":
@@ -177,6 +177,19 @@ def _access(asker: Asker, target: Target) -> Finding:
             )
         case _:
             return _unexpected(ACCESS, answer)
+
+
+def _others(asker: Asker) -> str:
+    """Say which workspaces this token may see (MLflow's plugin for Kubernetes leaves out the others)."""
+    answer = asker.ask("GET", LIST)
+    listed = answer.json.get("workspaces") if answer.status == 200 and isinstance(answer.json, dict) else None
+    if not isinstance(listed, list):
+        return ""
+    names = sorted(str(found["name"]) for found in listed if isinstance(found, dict) and "name" in found)
+    if not names:
+        return "; you see none"
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"; you see {', '.join(names[:10])}{more}"
 
 
 def _write(asker: Asker) -> Finding:

@@ -242,6 +242,23 @@ def test_a_token_that_may_not_be_read_does_not_matter_where_no_proxy_asks_for_on
     assert ask(server, token=None, unread="token")["workspace-access"].status is Status.PASSED
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (of_json(200, {"workspaces": [{"name": "b"}, {"name": "a"}]}), "may not see it; you see a, b."),
+        (of_json(200, {"workspaces": [{"name": f"w{n:02}"} for n in range(12)]}), "w08, w09 and 2 more."),
+        (of_json(200, {}), "may not see it."),
+        (of_json(200, {"workspaces": []}), "you see none."),
+        (html(503, "disabled"), "may not see it."),
+    ],
+)
+def test_beside_an_unknown_workspace_those_that_there_are_are_named(answer: Reply, words: str, server: Server) -> None:
+    server.replies["/api/3.0/mlflow/workspaces"] = answer
+    found = ask(server, workspace="team-c")["workspace-access"]
+    assert found.code == "workspace_unknown"
+    assert found.message.endswith(words)
+
+
 def test_a_server_that_says_nothing_is_not_waited_for_long() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
