@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -12,6 +12,13 @@ from webhook.core.reasons import Reason, Verdict
 from webhook.core.review import Container, Pod
 from webhook.core.wiring import Variable, wire
 from webhook.core.workload import Recogniser, WorkloadKind, is_sidecar, recognise
+
+
+class _Record(msgspec.Struct):
+    """What an earlier call wrote on the pod (`Decision.record`), as far as it decides."""
+
+    decision: str = ""
+    containers: dict[str, list[str]] = {}
 
 
 class ContainerDecision(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +39,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     containers: tuple[ContainerDecision, ...] = ()
     warnings: tuple[str, ...] = ()
     configuration: Configuration | None = None
+    earlier: Mapping[str, Sequence[str]] = {}
+    """By container, the variables in it that an earlier call gave, as the pod's own record says."""
 
     @property
     def verdict(self) -> Verdict:
@@ -48,7 +57,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         """What is written on the pod, or None: the verdict, the reason, the workload and the variables given."""
         if not self.reason.recorded:
             return None
-        given = {c.name: [v.name for v in c.variables] for c in self.containers if c.variables}
+        given = {container: list(variables) for container, variables in self.earlier.items()}
+        for container in self.containers:
+            if container.variables:
+                given.setdefault(container.name, []).extend([variable.name for variable in container.variables])
         record: dict[str, object] = {
             "decision": self.verdict,
             "reason": self.reason,
@@ -90,7 +102,8 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
         return skipped(Reason.NOT_A_TRAINING_WORKLOAD, *warnings)
     configuration = configure(platform, namespace, pod.annotations)
     containers = _wire_containers(pod, recogniser, configuration, explicit=explicit)
-    reason = _reason(containers, explicit=explicit, annotations=pod.annotations)
+    record = _recorded(pod.annotations)
+    reason = _reason(containers, explicit=explicit, wired_before=record.decision == Verdict.WIRED)
     return Decision(
         reason=reason,
         workload=recogniser.kind,
@@ -98,6 +111,7 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
         containers=containers,
         warnings=(*warnings, *configuration.warnings, *_complaints(containers, explicit=explicit)),
         configuration=configuration,
+        earlier=_still_there(record.containers, pod),
     )
 
 
@@ -128,23 +142,31 @@ def _is_chosen(container: Container, recogniser: Recogniser, chosen: frozenset[s
     return recogniser.container in {None, container.name}
 
 
-def _reason(containers: tuple[ContainerDecision, ...], *, explicit: bool, annotations: Mapping[str, str]) -> Reason:
+def _reason(containers: tuple[ContainerDecision, ...], *, explicit: bool, wired_before: bool) -> Reason:
     if any(container.variables for container in containers):
         return Reason.WIRED_BY_POD_LABEL if explicit else Reason.WIRED_BY_NAMESPACE_LABEL
     reasons = [container.skipped for container in containers if container.skipped]
-    # a sidecar is the least interesting of several reasons
-    reason = min(reasons, key=lambda reason: reason is Reason.SIDECAR, default=Reason.NO_CONTAINER)
-    if reason is Reason.NOTHING_TO_ADD and _recorded_verdict(annotations) == Verdict.WIRED:
+    # whatever stands in the way of another container: this one's record stays
+    if wired_before and Reason.NOTHING_TO_ADD in reasons:
         return Reason.ALREADY_WIRED
-    return reason
+    # a sidecar is the least interesting of several reasons
+    return min(reasons, key=lambda reason: reason is Reason.SIDECAR, default=Reason.NO_CONTAINER)
 
 
-def _recorded_verdict(annotations: Mapping[str, str]) -> object:
+def _recorded(annotations: Mapping[str, str]) -> _Record:
     try:
-        record = msgspec.json.decode(annotations.get(DECISION_ANNOTATION, "null"))
+        return msgspec.json.decode(annotations.get(DECISION_ANNOTATION, "{}"), type=_Record)
     except (msgspec.DecodeError, RecursionError):
-        return None
-    return record.get("decision") if isinstance(record, dict) else None
+        return _Record()
+
+
+def _still_there(recorded: Mapping[str, Sequence[str]], pod: Pod) -> dict[str, list[str]]:
+    # the API server calls again when another webhook has changed the pod: what was given then is not given twice
+    if not recorded:
+        return {}
+    present = {container.name: {variable.name for variable in container.env or ()} for container in pod.containers}
+    still = {name: [v for v in dict.fromkeys(given) if v in present.get(name, ())] for name, given in recorded.items()}
+    return {name: given for name, given in still.items() if given}
 
 
 def _complaints(containers: tuple[ContainerDecision, ...], *, explicit: bool) -> list[str]:

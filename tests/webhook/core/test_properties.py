@@ -1,0 +1,210 @@
+"""What holds for every pod, whatever it has, and whatever its namespace and the platform say."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import jsonpatch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.pods import KFP, TRAINJOB, pod
+from webhook.core import names
+from webhook.core.configuration import Namespace, Platform, SecretKey, Sourced
+from webhook.core.decision import decide
+from webhook.core.patch import Operation, patch
+from webhook.core.review import decode_pod
+from webhook.demo.kubelet import container_environment
+
+OURS = "http://mlflow-tracking-server.kubeflow:5000"
+SERVERS = [
+    OURS,
+    f"{OURS}/path",
+    "HTTP://MLFLOW-tracking-server.kubeflow.:5000",
+    "https://mlflow-tracking-server.kubeflow:5000",
+    "http://mlflow-tracking-server.kubeflow",
+    f"{OURS}0",
+    f"{OURS}.other.example",
+    f"{OURS}@other.example",
+    "https://other.example",
+]
+NO_SERVER = {f"{OURS}.other.example", f"{OURS}@other.example", "no address", ""}
+SECRETS = ["mlflow-token", "other-token"]
+PATHS = re.compile(r"/spec/containers/\d+/env(/\d+)?|/metadata/annotations(/mlflow\.kubeflow\.org~1decision)?")
+
+
+class Case(NamedTuple):
+    document: dict[str, Any]
+    namespace: Namespace
+    platform: Platform
+
+
+def _annotations(**more: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, str]]:
+    keys = {
+        "tracking-uri": st.sampled_from([*SERVERS, "no address", ""]),
+        "workspace": st.sampled_from(["team-b", "", "Not One"]),
+        "experiment": st.sampled_from(["theirs", "$(HOME)", ""]),
+        "token-secret": st.sampled_from([*SECRETS, "other-token/token", "other-token/key", "Not/A/Secret"]),
+        "token-optional": st.sampled_from(["true", "false", "perhaps"]),
+        "lineage": st.sampled_from(["true", "false", "perhaps"]),
+        "unknown": st.just("x"),
+        **more,
+    }
+    optional = {f"{names.ANNOTATION_GROUP}/{key}": values for key, values in keys.items()}
+    return st.fixed_dictionaries({}, optional={"own": st.just("x"), **optional})
+
+
+_NAMES = st.sampled_from(sorted(names.MANAGED | {names.KFP_PLUGIN_CONFIG, "OWN", "EXTRA"}))
+_ENTRIES = (
+    st.fixed_dictionaries({"name": _NAMES, "value": st.sampled_from(["", "text", "$(OWN)", "$$(OWN)"])})
+    | st.fixed_dictionaries(
+        {"name": st.sampled_from([names.TRACKING_URI, names.REGISTRY_URI]), "value": st.sampled_from(SERVERS)}
+    )
+    | st.builds(
+        lambda name, secret: {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": "token"}}},
+        st.sampled_from([names.TRACKING_TOKEN, *sorted(names.CREDENTIALS)]),
+        st.sampled_from(SECRETS),
+    )
+    | st.builds(lambda name: {"name": name, "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}, _NAMES)
+)
+_CONTAINERS = st.fixed_dictionaries({"image": st.just("i")}, optional={"env": st.lists(_ENTRIES, max_size=4)})
+_INIT_CONTAINERS = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from(["init", "istio-proxy", "main"])},
+        optional={"env": st.lists(_ENTRIES, max_size=2), "restartPolicy": st.just("Always")},
+    ),
+    max_size=2,
+    unique_by=lambda container: str(container["name"]),
+)
+_POD_ANNOTATIONS = _annotations(
+    containers=st.sampled_from(["main", "node", "helper", "helper, main, node", "absent", "Not One"]),
+    decision=st.sampled_from(
+        [
+            '{"decision":"wired"}',
+            '{"decision":"skipped"}',
+            '{"decision":"wired","containers":{"main":["OWN","MLFLOW_WORKSPACE"],"absent":["OWN"]}}',
+            '{"decision":"wired","containers":["main"]}',
+            "spoilt",
+        ]
+    ),
+)
+_PLATFORMS = st.builds(
+    Platform,
+    tracking_uri=st.sampled_from([Sourced(OURS), Sourced("https://elsewhere.example")]),
+    token_secret=st.sampled_from([Sourced(SecretKey(name)) for name in SECRETS]),
+    workspaces=st.builds(Sourced, st.booleans()),
+    lineage=st.builds(Sourced, st.booleans()),
+    env=st.sampled_from([{}, {"EXTRA": "x"}]),
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Draw a KFP component, a TrainJob's node or any other pod, with one to three containers."""
+    sample = draw(st.sampled_from([KFP, TRAINJOB, None]))
+    document: dict[str, Any] = copy.deepcopy(pod(sample)) if sample else {"metadata": {"name": "p"}, "spec": {}}
+    metadata, spec = document["metadata"], document["spec"]
+    metadata.pop("managedFields", None)
+    others = st.lists(st.sampled_from(["helper", "istio-proxy", "wait"]), max_size=2, unique=True)
+    called = draw(st.permutations(["node" if sample == TRAINJOB else "main", *draw(others)]))
+    own = {container["name"]: container for container in spec.get("containers", [])}
+    spec["containers"] = [{**own.get(name, {}), "name": name, **draw(_CONTAINERS)} for name in called]
+    spec["initContainers"] = [*spec.get("initContainers", []), *draw(_INIT_CONTAINERS)]
+    if label := draw(st.sampled_from([None, "true", "true", "false"])):
+        metadata.setdefault("labels", {})[names.LABEL] = label
+    if annotations := draw(_POD_ANNOTATIONS):
+        metadata.setdefault("annotations", {}).update(annotations)
+    labels = draw(st.sampled_from([{}, {names.LABEL: "true"}]))
+    return Case(document, Namespace("team-a", labels, draw(_annotations())), draw(_PLATFORMS))
+
+
+def operations(case: Case) -> list[Operation]:
+    seen = decode_pod(json.dumps(case.document).encode())
+    return patch(seen, decide(seen, namespace=case.namespace, platform=case.platform))
+
+
+def wired(case: Case) -> dict[str, Any]:
+    document: dict[str, Any] = jsonpatch.apply_patch(copy.deepcopy(case.document), operations(case))
+    return document
+
+
+def added(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give what stands in front of a container's own entries."""
+    own, entries = before.get("env", []), after.get("env", [])
+    return list(entries[: len(entries) - len(own)])
+
+
+def origin(uri: str) -> tuple[str, str, int]:
+    parts = urlsplit(uri)
+    assert parts.hostname
+    assert parts.username is None
+    return parts.scheme, parts.hostname.rstrip("."), parts.port or {"http": 80, "https": 443}[parts.scheme]
+
+
+def server_of_the_token(case: Case) -> str:
+    """Give the server of the pod when the pod names a token too, else the namespace's, else the platform's."""
+    own = case.document["metadata"].get("annotations") or {}
+    named = own.get(f"{names.ANNOTATION_GROUP}/token-secret", "Not/A/Secret") != "Not/A/Secret"
+    uris = [
+        own.get(f"{names.ANNOTATION_GROUP}/tracking-uri", "") if named else "",
+        case.namespace.annotations.get(f"{names.ANNOTATION_GROUP}/tracking-uri", ""),
+    ]
+    return next((uri for uri in uris if uri not in NO_SERVER), case.platform.tracking_uri.value)
+
+
+@given(cases())
+def test_what_a_pod_has_stays_as_it_is_and_no_variable_comes_twice(case: Case) -> None:
+    after = wired(case)
+    for old, new in zip(case.document["spec"]["containers"], after["spec"]["containers"], strict=True):
+        given_names = [entry["name"] for entry in added(old, new)]
+        assert len(given_names) == len(set(given_names))
+        assert not set(given_names) & {entry["name"] for entry in old.get("env", [])}
+        assert new.get("env", [])[len(given_names) :] == old.get("env", [])
+        assert {**new, "env": None} == {**old, "env": None}
+    for document in (after, before := copy.deepcopy(case.document)):
+        document["spec"].pop("containers")
+        document["metadata"].setdefault("annotations", {}).pop(names.DECISION_ANNOTATION, None)
+    assert after == before
+
+
+@given(cases())
+def test_the_patch_does_nothing_but_add_variables_and_the_record(case: Case) -> None:
+    for operation in operations(case):
+        assert operation["op"] == "add"
+        assert PATHS.fullmatch(operation["path"]), operation["path"]
+
+
+@given(cases())
+def test_a_second_time_changes_nothing(case: Case) -> None:
+    assert operations(case._replace(document=wired(case))) == []
+
+
+@given(cases())
+def test_the_record_names_every_variable_that_was_added_and_none_that_is_not_there(case: Case) -> None:
+    after = wired(case)
+    if after == case.document:
+        return
+    record = json.loads(after["metadata"]["annotations"][names.DECISION_ANNOTATION])
+    for old, new in zip(case.document["spec"]["containers"], after["spec"]["containers"], strict=True):
+        recorded = record.get("containers", {}).pop(new["name"], [])
+        assert {entry["name"] for entry in added(old, new)} <= set(recorded)
+        assert {entry["name"] for entry in new.get("env", [])} >= set(recorded)
+        assert len(recorded) == len(set(recorded))
+    assert not record.get("containers")
+
+
+@given(cases())
+def test_a_token_goes_to_the_server_it_is_for_and_to_no_other(case: Case) -> None:
+    after = wired(case)
+    for old, new in zip(case.document["spec"]["containers"], after["spec"]["containers"], strict=True):
+        if not any(entry["name"] == names.TRACKING_TOKEN for entry in added(old, new)):
+            continue
+        assert names.CREDENTIALS.isdisjoint(entry["name"] for entry in old.get("env", []))
+        secrets = {name: {"token": "x", "key": "x"} for name in SECRETS}
+        environment = container_environment(after, new["name"], secrets=secrets)
+        for name in {names.TRACKING_URI, names.REGISTRY_URI} & environment.keys():
+            assert origin(environment[name]) == origin(server_of_the_token(case))
