@@ -34,6 +34,7 @@ _JOBSETS = {
 }
 _RUNTIMES = frozenset({"TrainingRuntime", "ClusterTrainingRuntime"})
 _JOBSET_LABELS = "jobset.sigs.k8s.io/"
+_BETWEEN = re.compile(r"\s*(?:---(?:\s+|$))?")
 
 
 _LEFT_TO_THE_WEBHOOK = (
@@ -99,16 +100,9 @@ _Dumper.add_representer(
 def load_documents(text: str) -> list[dict[str, Any]]:
     """Read YAML or JSON documents. An AdmissionReview stands for the object in it. Raises DocumentError."""
     try:
-        if text.lstrip().startswith("{"):
-            documents = [json.loads(text)]
-        else:
-            documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}" if mark else ""
-        raise DocumentError(f"not YAML{place}: {getattr(error, 'problem', None) or 'unreadable'}") from None
-    except (ValueError, RecursionError) as error:
-        raise DocumentError(f"not JSON: {error}") from None
+        documents = _json(text) if text.lstrip().startswith("{") else _yaml(text)
+    except RecursionError:
+        raise DocumentError("it is nested too deeply") from None
     objects = []
     for number, document in enumerate(documents, 1):
         if not isinstance(document, dict):
@@ -117,6 +111,39 @@ def load_documents(text: str) -> list[dict[str, Any]]:
     if not objects:
         raise DocumentError("there is no document in it")
     return objects
+
+
+def _json(text: str) -> list[Any]:
+    """Read JSON documents that follow one another, as kubectl does, or YAML that begins with a brace as well."""
+    documents, decoder, at = [], json.JSONDecoder(), text.index("{")
+    try:
+        while at < len(text):
+            document, end = decoder.raw_decode(text, at)
+            documents.append(document)
+            at = _end_of_separator(text, end)
+    except json.JSONDecodeError as error:
+        try:
+            return _yaml(text)
+        except DocumentError:
+            place = f"line {error.lineno}, column {error.colno}"
+            raise DocumentError(f"neither JSON nor YAML; as JSON, at {place}: {error.msg}") from None
+    return documents
+
+
+def _end_of_separator(text: str, at: int) -> int:
+    separator = _BETWEEN.match(text, at)
+    return separator.end() if separator else at
+
+
+def _yaml(text: str) -> list[Any]:
+    try:
+        return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}" if mark else ""
+        raise DocumentError(f"not YAML{place}: {getattr(error, 'problem', None) or 'unreadable'}") from None
+    except ValueError as error:
+        raise DocumentError(f"not YAML: {error}") from None
 
 
 def find_pods(document: dict[str, Any], *, at: str = "") -> list[PodInDocument]:
@@ -178,14 +205,25 @@ def _unwrap(document: dict[str, Any], number: int) -> dict[str, Any]:
     review_object = request.get("object")
     if not isinstance(review_object, dict):
         raise DocumentError(f"document {number} is an AdmissionReview without an object")
-    if request.get("operation", "CREATE") != "CREATE":
-        operation = request["operation"]
-        raise DocumentError(f"document {number} is the review of a {operation}; the webhook decides about CREATE only")
+    if request.get("operation", "CREATE") != "CREATE" or not _is_about_pods(request):
+        asked = _mapping(request.get("resource"))
+        parts = (asked.get("resource", "pods"), request.get("subResource"))
+        what = f"{request.get('operation', 'CREATE')} {'/'.join(str(part) for part in parts if part)}"
+        raise DocumentError(f"document {number} is the review of {what}; the webhook decides about CREATE pods only")
     # the request's namespace is the true one, the object's own may be missing
     metadata = {**_mapping(review_object.get("metadata"))}
     if request.get("namespace"):
         metadata.setdefault("namespace", request["namespace"])
     return {"apiVersion": "v1", "kind": "Pod", **review_object, "metadata": metadata}
+
+
+def _is_about_pods(request: dict[str, Any]) -> bool:
+    asked = _mapping(request.get("resource"))
+    return (asked.get("group") or "", asked.get("resource", "pods"), request.get("subResource") or "") == (
+        "",
+        "pods",
+        "",
+    )
 
 
 def _templates(here: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any]]]:

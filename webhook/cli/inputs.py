@@ -117,8 +117,8 @@ def _find(documents: list[dict[str, Any]]) -> tuple[list[PodInDocument], list[No
 def _read(filename: str) -> str:
     try:
         if filename == "-":
-            return sys.stdin.buffer.read().decode()
-        return Path(filename).read_text(encoding="utf-8")
+            return sys.stdin.buffer.read().decode("utf-8-sig")
+        return Path(filename).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise click.ClickException(f"cannot read {filename}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -149,6 +149,18 @@ def test_several_documents_give_several() -> None:
     assert len(json.loads(call("explain", "-f", "-", "-o", "json", text=text).stdout)) == 2
 
 
+@pytest.mark.parametrize("between", ["\n---\n", "\n", ""], ids=["parted", "lines", "joined"])
+def test_json_documents_may_follow_one_another(between: str) -> None:
+    text = between.join([json.dumps({"kind": "Pod", **TEMPLATE})] * 2)
+    assert len(list(yaml.safe_load_all(call("inject", "-f", "-", text=text).stdout))) == 2
+
+
+def test_yaml_may_begin_with_a_brace() -> None:
+    text = "{kind: Pod, metadata: {labels: {mlflow-enabled: 'true'}}, spec: {containers: [{name: c}]}}"
+    for document in (text, f"{text}\n---\n{text}", f"\ufeff{text}"):
+        assert "MLFLOW_TRACKING_URI" in call("inject", "-f", "-", text=document).stdout
+
+
 def test_strings_that_look_like_numbers_stay_strings() -> None:
     labels = {"a": "1e3", "b": "0o7", "c": "yes", "d": "2026-01-01", "e": "12", "f": "null"}
     document = {"kind": "Pod", "metadata": {"labels": labels}, "spec": {"containers": []}}
@@ -162,14 +174,28 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
     ("text", "sentence"),
     [
         ("a: [", "not YAML at line"),
-        ("{", "not JSON"),
+        ("{", "neither JSON nor YAML; as JSON, at line 1, column 2: "),
+        ('{"kind": "Pod",\n "spec": {"containers" []}}', "as JSON, at line 2, column 24: Expecting ':'"),
+        ("[" * 9000, "nested too deeply"),
+        ('{"a":' * 90000, "nested too deeply"),
         ("", "no document"),
         ("- a", "not a Kubernetes object"),
         ("kind: Service", "has no pod template"),
         ("kind: Deployment", "pod template is missing"),
         ("kind: Pod\nspec: {containers: [{name: 3}]}", "spec.containers[0].name"),
         ("kind: AdmissionReview", "without an object"),
-        ("kind: AdmissionReview\nrequest: {operation: DELETE, object: {}}", "decides about CREATE only"),
+        (
+            "kind: AdmissionReview\nrequest: {operation: DELETE, object: {}}",
+            "the review of DELETE pods; the webhook decides",
+        ),
+        (
+            "kind: AdmissionReview\nrequest: {resource: {resource: pods}, subResource: binding, object: {}}",
+            "the review of CREATE pods/binding; the webhook decides about CREATE pods only",
+        ),
+        (
+            "kind: AdmissionReview\nrequest: {resource: {group: apps, resource: deployments}, object: {}}",
+            "the review of CREATE deployments; the webhook decides about CREATE pods only",
+        ),
         (
             "metadata: {labels: {mlflow-enabled: true}}\nspec: {}",
             "a Pod without a name: label mlflow-enabled is true, not",
