@@ -46,14 +46,22 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _duration(text: str) -> timedelta:
+def _duration(least: str, most: str) -> Callable[[str], timedelta]:
+    def parse(text: str) -> timedelta:
+        duration = _seconds(text)
+        if duration is None or not _seconds(least) <= duration <= _seconds(most):  # type: ignore[operator]
+            raise ValueError(f"a duration from {least} to {most}, such as 500ms, 10s, 5m, 12h or 30d")
+        return timedelta(seconds=duration)
+
+    return parse
+
+
+def _seconds(text: str) -> float | None:
     match = _DURATION.fullmatch(text)
-    if not match:
-        raise ValueError("a duration such as 500ms, 10s, 5m, 12h or 30d")
-    try:
-        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
-    except OverflowError:
-        raise ValueError("a duration of less than a billion days") from None
+    return float(match[1]) * _UNITS[match[2]] if match else None
+
+
+_LIFETIME = _duration("5s", "3650d")
 
 
 def _size(text: str) -> int:
@@ -77,6 +85,12 @@ def _name(text: str) -> str:
 
 def _optional_name(text: str) -> str:
     return _name(text) if text else ""
+
+
+def _folder(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the path of a folder, such as /certs")
+    return text
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -157,10 +171,10 @@ _SERVING = (
     Setting("listenAddress", _address, "0.0.0.0", "The address to listen on."),  # noqa: S104 - a pod's own address
     Setting("listenPort", _port, "8443", "The port to listen on, for HTTPS."),
     Setting("bodyLimit", _size, "7Mi", "The largest review taken; the largest a webhook written in Go takes."),
-    Setting("lookupTimeout", _duration, "2s", "How long a live look-up of a namespace may take."),
+    Setting("lookupTimeout", _duration("10ms", "30s"), "2s", "How long a live look-up of a namespace may take."),
     Setting(
         "shutdownDelay",
-        _duration,
+        _duration("0s", "1h"),
         "5s",
         "How long to keep serving after SIGTERM, until the cluster has noticed that the pod is going.",
     ),
@@ -181,7 +195,7 @@ _CERTIFICATES = (
     ),
     Setting(
         "certificateDirectory",
-        str,
+        _folder,
         "/certs",
         "For files: the folder of tls.crt and tls.key; they are read again when they change.",
     ),
@@ -197,8 +211,13 @@ _CERTIFICATES = (
     Setting("caSecretName", _name, "mlflow-webhook-ca", "The Secret that holds the CA."),
     Setting("leaseName", _name, "mlflow-webhook", "The Lease by which one replica at a time writes."),
     Setting("identity", str, "", "This replica's name in the Lease. Empty: the host name."),
-    Setting("caLifetime", _duration, "365d", "How long a CA is valid; it is renewed after two thirds of that."),
-    Setting("leafLifetime", _duration, "14d", "How long a certificate is valid; renewed after two thirds of that."),
+    Setting("caLifetime", _LIFETIME, "365d", "How long a CA is valid; it is renewed after two thirds of that."),
+    Setting(
+        "leafLifetime",
+        _LIFETIME,
+        "14d",
+        "How long a certificate is valid; renewed after two thirds of that. At most caLifetime.",
+    ),
 )
 SETTINGS = (*_WIRING, *_SERVING, *_CERTIFICATES)
 ENV_HELP = "Further variables for every wired container: a mapping of names to values. In the file only."
@@ -240,6 +259,11 @@ def load_settings(
             values[setting.name] = setting.parse(text)
         except ValueError as error:
             errors.append(f'{setting.name}: "{text}" ({place}) is not allowed: expected {error}')
+    if values.keys() >= {"caLifetime", "leafLifetime"} and values["leafLifetime"] > values["caLifetime"]:
+        (leaf, _, place), (ca, _, ca_place) = texts["leafLifetime"], texts["caLifetime"]
+        errors.append(
+            f'leafLifetime: "{leaf}" ({place}) is not allowed: expected at most caLifetime, "{ca}" ({ca_place})'
+        )
     env, env_errors = _extras(from_file.get("env"), file)
     if errors := [*errors, *env_errors]:
         raise SettingsError("\n".join(errors))
