@@ -178,6 +178,21 @@ def find_pods(document: dict[str, Any], *, at: str = "") -> list[PodInDocument]:
     return pods
 
 
+def find_namespaces(documents: list[dict[str, Any]]) -> list[Namespace]:
+    """Give the Namespaces that documents or lists in them hold. Raises DocumentError for anything else, or for none."""
+    namespaces = []
+    for item in [item for document in documents for item in (_items(document) if "items" in document else [document])]:
+        metadata = _mapping(_mapping(item).get("metadata"))
+        name = _text(metadata.get("name"))
+        if _mapping(item).get("kind") != "Namespace" or name is None:
+            raise DocumentError("expected Namespaces with a name, and found something else")
+        _check_strings(metadata, f"Namespace {name}")
+        namespaces.append(Namespace(name, _mapping(metadata.get("labels")), _mapping(metadata.get("annotations"))))
+    if not namespaces:
+        raise DocumentError("there is no Namespace in it")
+    return namespaces
+
+
 def inject(place: PodInDocument, *, namespace: Namespace, platform: Platform) -> tuple[Decision, list[Operation]]:
     """Decide about a pod in a document; the operations' paths are those of the document.
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import re
+import signal
 import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,3 +196,15 @@ def test_the_demo_ends_well() -> None:
     assert result.exit_code == 0, result.output[-3000:]
     assert "KFP component: its run is in MLflow" in result.output
     assert "TrainJob node: its run is in MLflow" in result.output
+
+
+def test_the_demos_server_stays_until_ctrl_c_when_asked_to() -> None:
+    command = [sys.executable, "-m", "webhook.cli", "demo", "--keep"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        ui = next(line.split()[2] for line in process.stdout if line.startswith("MLflow's UI: "))
+        assert "<title>MLflow</title>" in httpx.get(ui, trust_env=False).text
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(ui, trust_env=False)

@@ -24,6 +24,18 @@ from tests.pods import FOLDER, KFP
 BODY = (FOLDER / KFP).read_bytes()
 JSON = {"content-type": "application/json"}
 
+NAMESPACES = """
+kind: List
+items:
+- kind: Namespace
+  metadata:
+    name: kfp-team-b
+    labels: {mlflow-enabled: "true"}
+    annotations: {mlflow.kubeflow.org/experiment: of-the-file}
+- kind: Namespace
+  metadata: {name: other}
+"""
+
 
 class Serving:
     def __init__(self, process: subprocess.Popen[str], port: int, ca: Path, log: Path) -> None:
@@ -51,8 +63,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = ["-m", "webhook.cli", "serve", "--standalone", "--port", str(port), "--ca-file", str(ca)]
+    namespaces = folder / "namespaces.yaml"
+    namespaces.write_text(NAMESPACES)
     with log.open("w") as stderr:
-        process = subprocess.Popen([sys.executable, *command, "--namespace", "kfp-team-b"], stderr=stderr, text=True)
+        process = subprocess.Popen(
+            [sys.executable, *command, "--namespaces", str(namespaces)], stderr=stderr, text=True
+        )
     try:
         for _ in range(300):
             with socket.socket() as probe:
@@ -81,6 +97,14 @@ def test_an_unmodified_pod_goes_in_and_its_patch_comes_out(server: Serving) -> N
         "reason": "wired_by_namespace_label",
         "workload": "kfp_component",
     }
+
+
+def test_namespaces_are_those_of_the_file(server: Serving) -> None:
+    assert b"of-the-file" in b64decode(server.review().json()["response"]["patch"])
+    document = json.loads(BODY)
+    document["request"]["namespace"] = "other"
+    other = server.review(json.dumps(document).encode()).json()["response"]
+    assert other["auditAnnotations"]["reason"] == "not_enabled"
 
 
 def test_health_readiness_and_metrics_answer(server: Serving) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from pathlib import PurePath
@@ -37,8 +38,11 @@ class _Commands(click.Group):
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mlflow-webhook")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Wire Kubeflow pods to an MLflow tracking server."""
+    if os.environ.get("NO_COLOR"):  # rich heeds it by itself (https://no-color.org), click does not
+        ctx.color = False
 
 
 def main() -> None:

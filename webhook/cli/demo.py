@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -64,7 +65,8 @@ def _tell(examples: Path, python: Path, folder: Path, *, keep: bool) -> None:
         click.echo("\nSimulated: the API server, the kubelet, and the token (a placeholder; there is no proxy).")
         if keep:
             click.echo(f"MLflow's UI: {mlflow} (Ctrl-C ends it)")
-            threading.Event().wait()
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
 
 
 def _one(story: tell.Story, *, url: str, ca: Path, mlflow: str, python: Path, folder: Path) -> tell.FoundRun:

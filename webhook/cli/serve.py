@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import click
-import yaml
 
 from webhook.assembly import ListenError, run_in_cluster, run_standalone
 from webhook.core.configuration import Namespace
 from webhook.core.names import LABEL
+from webhook.documents import DocumentError, find_namespaces, load_documents
 from webhook.kube import KubeClient, KubeConfigError
 from webhook.logs import configure_logging
 from webhook.namespaces import StaticNamespaces
@@ -91,18 +91,9 @@ def _from_file(file: Path | None) -> list[Namespace]:
     if file is None:
         return []
     try:
-        documents = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise click.ClickException(f"cannot read namespaces from {file}: {type(error).__name__}") from error
-    namespaces = []
-    for document in documents:
-        for item in (document or {}).get("items", [document]) if isinstance(document, dict) else []:
-            metadata = item.get("metadata") if isinstance(item, dict) else None
-            if not isinstance(metadata, dict) or item.get("kind") != "Namespace" or not metadata.get("name"):
-                raise click.ClickException(f"{file} holds something else than Namespaces with a name")
-            namespaces.append(
-                Namespace(metadata["name"], metadata.get("labels") or {}, metadata.get("annotations") or {})
-            )
-    if not namespaces:
-        raise click.ClickException(f"{file} holds no Namespace")
-    return namespaces
+        return find_namespaces(load_documents(file.read_text(encoding="utf-8-sig")))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise click.ClickException(f"cannot read {file}: {reason}") from error
+    except DocumentError as error:
+        raise click.ClickException(f"{file}: {error}") from error

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +264,46 @@ def test_a_wrong_configuration_is_refused_before_serving(tmp_path: Path) -> None
     result = call("serve", "--standalone", "--config", str(config))
     assert result.exit_code == 1
     assert 'listenPort: "many"' in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("kind: Pod", "expected Namespaces with a name"),
+        ("kind: NamespaceList\nitems: []", "there is no Namespace in it"),
+        ("kind: List\nitems: [a]", "expected Namespaces with a name"),
+        ("a: [", "not YAML at line 1"),
+        (
+            "kind: Namespace\nmetadata: {name: a, labels: {mlflow-enabled: true}}",
+            'Namespace a: label mlflow-enabled is true, not a string: write "true" in quotation marks',
+        ),
+    ],
+)
+def test_a_wrong_file_of_namespaces_is_refused_before_serving(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "namespaces.yaml"
+    file.write_text(text)
+    result = call("serve", "--standalone", "--namespaces", str(file))
+    assert result.exit_code == 1
+    assert f"{file}: " in result.stderr
+    assert sentence in result.stderr
+
+
+@pytest.mark.parametrize("command", [["explain"], ["inject", "-o", "diff", *LABELLED]], ids=["explain", "inject"])
+@pytest.mark.parametrize(("variables", "colours"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=["colours", "none"])
+def test_there_are_colours_on_a_terminal_unless_they_are_not_wanted(
+    command: list[str], variables: dict[str, str], *, colours: bool
+) -> None:
+    terminal, other_end = os.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+    plugin = Path(sys.executable).with_name("kubectl-mlflow")
+    subprocess.run(
+        [str(plugin), *command, "-f", str(FOLDER / KFP)],
+        stdout=other_end,
+        env={**environment, "TERM": "xterm", **variables},
+        check=False,
+    )
+    os.close(other_end)
+    shown = os.read(terminal, 65536)
+    os.close(terminal)
+    assert b"mlflow-training-pipeline" in shown
+    assert bool(re.search(rb"\x1b\[(\d;)?[39]\dm", shown)) is colours
