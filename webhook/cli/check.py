@@ -16,6 +16,7 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
+from webhook.cli.values import valid_namespace
 from webhook.core.configuration import Namespace, Platform, parse_tracking_uri
 from webhook.doctor.ask import Target
 from webhook.doctor.findings import Finding, Status, failed, skipped
@@ -64,7 +65,9 @@ def _trust(_context: click.Context, _parameter: click.Parameter, value: str | No
     epilog="Exit codes: 0 nothing failed, 1 a check failed, 2 a wrong call. Each check has a section in docs/checks.md."
 )
 @click.argument("what", nargs=-1, metavar="[NAMESPACE | pod NAME | trainjob NAME | run ID]")
-@click.option("-n", "--namespace", metavar="NAME", help="The namespace of the pod, TrainJob or run.")
+@click.option(
+    "-n", "--namespace", metavar="NAME", callback=valid_namespace, help="The namespace of the pod, TrainJob or run."
+)
 @click.option("--url", metavar="URL", callback=_url, help="Reach the tracking server here, in place of a port-forward.")
 @click.option(
     "--ca-file",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from webhook.cli.values import valid_namespace
 from webhook.core.configuration import Namespace, Platform
 from webhook.documents import DocumentError, NoPodError, PodInDocument, find_pods, load_documents
 from webhook.settings import SettingsError, load_settings
@@ -49,7 +50,14 @@ def inputs_options(command: F) -> F:
             metavar="FILE",
             help="YAML or JSON with pods, objects with a pod template, or AdmissionReviews. -: standard input.",
         ),
-        click.option("-n", "--namespace", "namespace_name", metavar="NAME", help="The namespace the pods are made in."),
+        click.option(
+            "-n",
+            "--namespace",
+            "namespace_name",
+            metavar="NAME",
+            callback=valid_namespace,
+            help="The namespace the pods are made in.",
+        ),
         click.option(
             "--namespace-label",
             "labels",

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from webhook.assembly import ListenError, run_in_cluster, run_standalone
+from webhook.cli.values import valid_namespace
 from webhook.core.configuration import Namespace
 from webhook.core.names import LABEL
 from webhook.documents import DocumentError, find_namespaces, load_documents
@@ -32,7 +33,12 @@ class _Serve(click.Command):
 @click.option("--host", metavar="ADDRESS", help="Set listenAddress.  [standalone: 127.0.0.1]")
 @click.option("--port", metavar="NUMBER", help="Set listenPort.")
 @click.option(
-    "--namespace", "names", multiple=True, metavar="NAME", help=f"Standalone: a namespace labelled {LABEL}=true."
+    "--namespace",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    callback=valid_namespace,
+    help=f"Standalone: a namespace labelled {LABEL}=true.",
 )
 @click.option(
     "--namespaces",

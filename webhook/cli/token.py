@@ -17,6 +17,7 @@ from typing import Any
 import click
 import httpx
 
+from webhook.cli.values import valid_namespace
 from webhook.core.configuration import SecretKey, parse_secret
 from webhook.kube import KubeClient, KubeError
 from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
@@ -43,7 +44,10 @@ def _secret(_context: click.Context, _parameter: click.Parameter, value: str) ->
 
 def _secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
-        click.option("-n", "--namespace", metavar="NAME", help="The Secret's namespace.  [default: the context's]"),
+        click.option(
+            "-n", "--namespace", metavar="NAME", callback=valid_namespace,
+            help="The Secret's namespace.  [default: the context's]",
+        ),
         click.option(
             "--secret", metavar="NAME[/KEY]", default="mlflow-token", show_default=True, callback=_secret,
             help="The Secret, and the key in it (token).",

@@ -225,6 +225,16 @@ def test_a_file_that_is_not_there_and_a_wrong_flag_are_named() -> None:
     assert "KEY=VALUE" in call("explain", "-f", "-", "--namespace-label", "x", text="").stderr
 
 
+@pytest.mark.parametrize(
+    "command", [["explain", "-f", "-"], ["inject", "-f", "-"], ["serve", "--standalone"], ["check"], ["token", "show"]]
+)
+@pytest.mark.parametrize("name", ["Team_A", "", "-a", "a" * 64, "a.b"])
+def test_a_name_that_no_namespace_has_is_refused(command: list[str], name: str) -> None:
+    result = call(*command, "--namespace", name)
+    assert result.exit_code == 2
+    assert f"no namespace is called {name!r}" in result.stderr
+
+
 @pytest.mark.parametrize("command", ["serve", "inject", "explain", "demo"])
 def test_every_command_has_help(command: str) -> None:
     result = call(command, "--help")
