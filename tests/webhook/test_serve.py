@@ -210,9 +210,53 @@ def test_a_request_is_waited_for_no_longer_than_the_limit(server: Serving) -> No
         waiting = {name: stack.enter_context(server.connect()) for name in TOO_SLOW}
         for name, connection in waiting.items():
             connection.sendall(TOO_SLOW[name][0])
+        reused = stack.enter_context(server.connect())
+        reused.sendall(HEAD % len(BODY) + BODY)
+        while not reused.recv(65536).endswith(b"}"):
+            pass
+        reused.sendall(b"\r\n")  # no request begins with an empty line
+        assert everything(reused) == b""
         said = {name: re.findall(rb"HTTP/1.1 (\d+)", everything(connection)) for name, connection in waiting.items()}
     assert said == {name: statuses for name, (_, statuses) in TOO_SLOW.items()}
     assert server.review().status_code == 200
+
+
+LINE = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
+TOO_LARGE = {
+    "fields": (LINE + b"a: b\r\n" * 1_000_000, b"400"),
+    "a value": (LINE + b"a: " + b"b" * 6_000_000, b"431"),
+    "a path": (b"GET /" + b"b" * 6_000_000, b"431"),
+    "trailers": (
+        HEAD.replace(b"content-length: %d", b"transfer-encoding: chunked")
+        + b"1\r\n{\r\n0\r\n"
+        + b"a: b\r\n" * 1_000_000,
+        b"400",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_a_head_without_end_is_refused_before_it_fills_the_memory(server: Serving, name: str) -> None:
+    sent, status = TOO_LARGE[name]
+    before = memory(server)
+    with server.connect() as connection:
+        try:
+            connection.sendall(sent)
+            answered = connection.recv(4096)
+        except OSError:  # the server has ended the connection before it had read all
+            answered = b""
+    assert answered[9:12] in {status, b""}
+    assert memory(server) - before < 10 << 10
+    assert server.review().status_code == 200
+
+
+def memory(server: Serving) -> int:
+    """Give the server's resident memory in KiB, where the system says it."""
+    try:
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+    except OSError:
+        pytest.skip("needs /proc")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 def test_a_body_that_is_longer_than_it_says_harms_nobody(server: Serving) -> None:
