@@ -17,17 +17,17 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 USERNAME, PASSWORD = "alice@example.com", "planted-password-%2B+"
 CLIENT_ID, CLIENT_SECRET = "mlflow", "planted-client-secret-%+"
 KEY_ID = "0" * 40
-_KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 
 
 def keys() -> dict[str, Any]:
     """Give the key set, as Dex has it under /keys."""
-    numbers = _KEY.public_key().public_numbers()
+    numbers = KEY.public_key().public_numbers()
     n, e = (_encode(number.to_bytes((number.bit_length() + 7) // 8)) for number in (numbers.n, numbers.e))
     return {"keys": [{"use": "sig", "kty": "RSA", "kid": KEY_ID, "alg": "RS256", "n": n, "e": e}]}
 
 
-def jwt(*, key: rsa.RSAPrivateKey = _KEY, kid: str = KEY_ID, **claims: Any) -> str:
+def jwt(*, key: rsa.RSAPrivateKey = KEY, kid: str = KEY_ID, **claims: Any) -> str:
     """Sign a token (RS256) with these claims over Dex's usual ones; a claim of None is left out."""
     now = int(time.time())
     usual: dict[str, Any] = {

@@ -69,6 +69,8 @@ class Server:
         self.workspaces = {"team-a", "default"}
         self.replies: dict[str, Reply] = {}
         """What a path is answered with, in place of all that."""
+        self.everywhere: Reply | None = None
+        """What every other path is answered with."""
         self.authorizations: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         if context:
@@ -88,6 +90,8 @@ class Server:
         path = path.partition("?")[0]
         if path in self.replies:
             return self.replies[path]
+        if self.everywhere:
+            return self.everywhere
         if not self.proxied:
             return self._mlflow(path, headers)
         if not self.own_paths and (path == "/ping" or path.startswith("/oauth2/")):

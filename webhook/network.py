@@ -1,10 +1,12 @@
-"""Why a server could not be reached, in a closed set of causes and in words."""
+"""Opens HTTP clients, and says why a server could not be reached: in a closed set of causes and in words."""
 
 from __future__ import annotations
 
 import socket
 import ssl
 from enum import StrEnum
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
@@ -19,6 +21,8 @@ class NetworkFault(StrEnum):
     OTHER_HOST = "certificate_of_another_host"
     OUT_OF_DATE = "certificate_out_of_date"
     TIMEOUT = "no_answer_in_time"
+    NOT_HTTP = "answer_not_http"
+    ADDRESS = "address_not_valid"
     OTHER = "connection_failed"
 
     @property
@@ -28,6 +32,8 @@ class NetworkFault(StrEnum):
 
     def sentence(self, url: str) -> str:
         """The fault in words."""
+        if self is NetworkFault.ADDRESS:
+            return f"{url!r} is not an address that can be asked."
         address = httpx.URL(url)
         place = f"{address.host}:{address.port or (443 if address.scheme == 'https' else 80)}"
         return {
@@ -38,6 +44,7 @@ class NetworkFault(StrEnum):
             NetworkFault.OTHER_HOST: f"The certificate of {place} is for another host name: use a name that is in it.",
             NetworkFault.OUT_OF_DATE: f"The certificate of {place} has expired, or is not valid yet by this clock.",
             NetworkFault.TIMEOUT: f"{place} did not answer in time.",
+            NetworkFault.NOT_HTTP: f"{place} answered with something that is not valid HTTP.",
             NetworkFault.OTHER: f"The connection to {place} failed.",
         }[self]
 
@@ -70,4 +77,35 @@ def fault_of(error: httpx.RequestError) -> NetworkFault:
                 return NetworkFault.REFUSED
             case httpx.TimeoutException():
                 return NetworkFault.TIMEOUT
+            case httpx.UnsupportedProtocol():
+                return NetworkFault.ADDRESS
+            case httpx.DecodingError():
+                return NetworkFault.NOT_HTTP
+            case httpx.RemoteProtocolError() if "without sending" not in str(link):
+                return NetworkFault.NOT_HTTP
     return NetworkFault.OTHER
+
+
+class ProxySettingsError(Exception):
+    """The environment names a proxy, or exceptions from it, that cannot be used."""
+
+
+def open_client(**arguments: Any) -> httpx.Client:
+    """Open a client of httpx with its arguments. Raises ProxySettingsError."""
+    try:
+        return httpx.Client(**arguments)
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise ProxySettingsError(
+            "cannot use what HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY say: the proxies must be http:// or "
+            "https://, and the exceptions names or IPv4 addresses"
+        ) from error
+
+
+def split_url(url: str) -> SplitResult:
+    """Take a URL apart; one that is malformed, or that names no valid port, has no parts."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - looked at for its ValueError
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+    return parts

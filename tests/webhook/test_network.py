@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from webhook.network import NetworkFault, fault_of
+from webhook.network import NetworkFault, ProxySettingsError, fault_of, open_client, split_url
 
 DAY = timedelta(days=1)
 
@@ -76,3 +76,15 @@ def test_each_fault_of_a_certificate_is_told_apart(
 
 def test_no_two_faults_have_the_same_words() -> None:
     assert len({fault.sentence("https://dex.example/dex") for fault in NetworkFault}) == len(NetworkFault)
+
+
+@pytest.mark.parametrize(("name", "value"), [("ALL_PROXY", "socks5://127.0.0.1:1"), ("NO_PROXY", "fd00::/8")])
+def test_proxy_settings_that_cannot_be_used_are_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ProxySettingsError, match=name):
+        open_client(timeout=1)
+
+
+@pytest.mark.parametrize("url", ["http://[", "//a]b/", "http://a:99999/", "http://a:b/"])
+def test_a_malformed_url_has_no_parts(url: str) -> None:
+    assert split_url(url).geturl() == ""

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from itertools import chain
 
 import click
-import httpx
 from rich.console import Console
 from rich.markup import escape
 
@@ -38,6 +37,7 @@ from webhook.doctor.namespace import (
 from webhook.doctor.pod import WIRING, Subject, check_pod, find_pods, platform_of
 from webhook.doctor.server import REACHABLE, check_server
 from webhook.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError
+from webhook.network import ProxySettingsError, open_client
 from webhook.token.claims import NotATokenError, read_claims
 
 FAILED = 1
@@ -122,12 +122,14 @@ def check(
             time.sleep(2)
     except KubeError as error:
         raise click.ClickException(error.message) from error
+    except ProxySettingsError as error:
+        raise click.ClickException(str(error)) from error
     if output == "json":
         click.echo(
             json.dumps({name: [finding.to_dict() for finding in findings] for name, findings in found}, indent=2)
         )
     else:
-        _print(found)
+        print_sections(found)
     if bad:
         sys.exit(FAILED)
 
@@ -195,7 +197,7 @@ def _server(client: KubeClient, target: Target, *, write: bool, now: datetime, b
         with suppress(NotATokenError):
             uris.append(read_claims(target.token).issuer)
     service = by.service(client, target.uri)
-    with httpx.Client(timeout=by.timeout, verify=by.verify, mounts=by.mounts(client, uris)) as http:
+    with open_client(timeout=by.timeout, verify=by.verify, mounts=by.mounts(client, uris)) as http:
         try:
             yield from check_server(http, target, now=now, write=write)
         except UnreachableError as error:
@@ -223,17 +225,23 @@ def _pods(client: KubeClient, namespace: str, subject: Subject) -> list[Section]
     return [(title, [check_pod(pod, found, platform or Platform()) for pod in pods])]
 
 
-def _print(sections: list[Section]) -> None:
+def _shown(text: str) -> str:
+    """Take the control characters out of what servers and tokens say: a terminal would obey them."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def print_sections(sections: list[Section]) -> None:
+    """Show findings to a person, by section, and count them."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200, soft_wrap=True)
     for title, findings in sections:
         console.print(f"[bold]{escape(title)}[/]")
         for finding in findings:
             note = f" ({finding.status})" if finding.status is Status.SKIPPED else ""
-            console.print(f"{_MARKS[finding.status]} {finding.check}{note}: {escape(finding.message)}")
+            console.print(f"{_MARKS[finding.status]} {finding.check}{note}: {escape(_shown(finding.message))}")
             if finding.code:
                 console.print(f"    {finding.code}; see docs/checks.md#{finding.check}")
             if finding.remedy:
-                console.print(f"    do: {escape(finding.remedy)}")
+                console.print(f"    do: {escape(_shown(finding.remedy))}")
         console.print()
     every = list(chain.from_iterable(findings for _, findings in sections))
     counts = {status: sum(finding.status is status for finding in every) for status in Status}

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import httpx
 
 from webhook.cli.values import valid_namespace
 from webhook.core.configuration import SecretKey, parse_secret
 from webhook.kube import KubeClient, KubeError
+from webhook.network import ProxySettingsError, open_client
 from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
 from webhook.token.credentials import CA_FILE, FIELDS, OPTIONAL, CredentialsError, find_ca, find_credentials
 from webhook.token.grant import SCOPE, Endpoint, GrantError, mint
@@ -218,11 +218,9 @@ def refresh(
         except ssl.SSLError as error:
             raise click.ClickException(f"{ca} holds no certificate in PEM") from error
         try:
-            client = httpx.Client(verify=context, timeout=timeout)
-        except (ImportError, ValueError, httpx.InvalidURL) as error:
-            raise click.ClickException(
-                "cannot use the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY: only http:// and https:// proxies"
-            ) from error
+            client = open_client(verify=context, timeout=timeout)
+        except ProxySettingsError as error:
+            raise click.ClickException(str(error)) from error
         with client:
             return mint(endpoint, given, client=client, sleep=time.sleep, attempts=attempts)
 

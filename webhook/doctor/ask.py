@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from json import loads
+from time import monotonic
 from typing import Any, Literal
 
 import httpx
@@ -15,6 +16,8 @@ INFO, LIST = "/api/3.0/mlflow/server-info", "/api/3.0/mlflow/workspaces"
 SEARCH = "/api/2.0/mlflow/experiments/search"
 JSON, ANY = "application/json", "*/*"
 """What may be answered. MLflow's client asks for anything; an oauth2-proxy refuses a request for JSON without HTML."""
+_MOST = 1 << 20
+"""Bytes of an answer that are read; what tells one from another is at its beginning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,32 +81,53 @@ class Asker:
         """Ask the server, with the target's token and workspace if told so. Raises httpx.RequestError."""
         headers = {"Accept": accept}
         token = self._target.token
-        if identified and token and token.isascii() and form_problem(token) is None:
+        if identified and token and token.isascii() and token.isprintable() and form_problem(token) is None:
             headers["Authorization"] = f"Bearer {token}"
         if workspace and self._target.workspace:
             headers["X-MLFLOW-WORKSPACE"] = self._target.workspace
         return self._send(method, self._target.uri.rstrip("/") + path, headers, content)
 
     def fetch(self, url: str) -> Answer:
-        """Get what anybody may, from any server; no token is sent. Raises httpx.RequestError or httpx.InvalidURL."""
-        return self._send("GET", url, {"Accept": JSON}, {})
+        """Get what anybody may, from any server; no token is sent. Raises httpx.RequestError."""
+        return self._send("GET", url, {"Accept": JSON}, {"follow_redirects": True}, any_type=True)
 
-    def _send(self, method: str, url: str, headers: Mapping[str, str], content: Mapping[str, Any]) -> Answer:
-        response = self._client.request(method, url, headers=headers, follow_redirects=False, **content)
-        kind = response.headers.get("content-type", "").partition(";")[0].strip()
-        text = self._hide(response.text)
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], content: Mapping[str, Any], *, any_type: bool = False
+    ) -> Answer:
+        headers = {"Accept-Encoding": "identity", **headers}
+        self._client.cookies.clear()  # a pod's client brings none
         try:
-            json = loads(text) if kind == JSON else None
+            with self._client.stream(method, url, headers=headers, **content) as response:
+                text = self._hide(self._read(response))
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise httpx.UnsupportedProtocol(str(error)) from error
+        said = {name: self._hide(response.headers.get(name, "")) for name in ("content-type", "location", "gap-auth")}
+        kind = said["content-type"].partition(";")[0].strip().lower()
+        try:
+            json = loads(text) if any_type or kind == JSON else None
         except (ValueError, RecursionError):
             json = None
         return Answer(
             status=response.status_code,
             kind=kind,
             text=text,
-            location=self._hide(response.headers.get("location", "")),
-            identity=response.headers.get("gap-auth"),
+            location=said["location"],
+            identity=said["gap-auth"] if "gap-auth" in response.headers else None,
             json=json,
         )
+
+    def _read(self, response: httpx.Response) -> str:
+        """Read no more than is needed, and for no longer than a first byte may take: each read has its own time-out."""
+        limit = self._client.timeout.read
+        deadline = monotonic() + limit if limit is not None else None
+        content = b""
+        for part in response.iter_bytes():
+            content += part
+            if len(content) > _MOST:
+                break
+            if deadline is not None and monotonic() > deadline:
+                raise httpx.ReadTimeout("the answer did not end in time")
+        return content[:_MOST].decode("utf-8", "replace")
 
     def _hide(self, text: str) -> str:
         """Take the token out of what a server said: it may repeat what it was sent."""

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import httpx
 
 from webhook.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError, core_path
+from webhook.network import split_url
 
 
 class Endpoint(NamedTuple):
@@ -54,7 +54,7 @@ def service_of(client: KubeClient, uri: str) -> Service | None:
 
     Two labels may be any host's name: they name a Service only where there is a namespace of the second one.
     """
-    parts = urlsplit(uri)
+    parts = split_url(uri)
     match = re.fullmatch(r"([a-z0-9-]+)\.([a-z0-9-]+)(\.svc(\.cluster\.local)?)?", parts.hostname or "")
     if not match:
         return None
@@ -132,7 +132,7 @@ class Reaching:
 
     def mounts(self, client: KubeClient, uris: list[str]) -> dict[str, httpx.BaseTransport | None]:
         """Give each Service among some addresses a transport that reaches it."""
-        services = {urlsplit(uri).hostname: self.service(client, uri) for uri in uris}
+        services = {split_url(uri).hostname: self.service(client, uri) for uri in uris}
         return {
             f"all://{host}": ServiceTransport(client, service, self.verify)
             for host, service in services.items()

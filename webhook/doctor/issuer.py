@@ -15,7 +15,7 @@ from webhook.doctor.ask import Answer, Asker
 from webhook.doctor.forward import UnreachableError
 from webhook.network import NetworkFault, fault_of
 
-_OF_ITS_OWN = {NetworkFault.REFUSED, NetworkFault.TIMEOUT, NetworkFault.OTHER}
+_OF_ITS_OWN = {NetworkFault.REFUSED, NetworkFault.TIMEOUT, NetworkFault.NOT_HTTP, NetworkFault.OTHER}
 """Faults that the issuer has for everybody; others, such as a CA unknown here, may be this machine's."""
 
 
@@ -51,8 +51,6 @@ def judge_signature(asker: Asker, token: str, issuer: str) -> Verdict:
         return Verdict(signature, fault.sentence(url).rstrip("."))
     except UnreachableError as error:
         return Verdict(Signature.ISSUER_DOWN if error.code else Signature.NOT_LOOKED_AT, str(error))
-    except httpx.InvalidURL:
-        return Verdict(Signature.NOT_LOOKED_AT, f"{url!r} is no address")
     return _search(answer, token, url)
 
 
@@ -66,18 +64,30 @@ def _search(answer: Answer, token: str, url: str) -> Verdict:
     if answer.status != 200 or not isinstance(answer.json, dict):
         return Verdict(Signature.ISSUER_DOWN, f"{url} gives no keys: {answer.shown()}")
     try:
-        wanted = jwt.get_unverified_header(token).get("kid")
-        keys = [key for key in jwt.PyJWKSet.from_dict(answer.json).keys if wanted in {None, key.key_id}]
+        header = jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:
-        return Verdict(Signature.NOT_LOOKED_AT, f"its keys cannot be read ({type(error).__name__})")
-    if not keys:
-        return Verdict(Signature.UNKNOWN_KEY)
-    return Verdict(Signature.GOOD if any(_signed(token, key) for key in keys) else Signature.WRONG)
+        return Verdict(Signature.NOT_LOOKED_AT, f"the token's header cannot be read ({type(error).__name__})")
+    keys = answer.json.get("keys")
+    wanted = header.get("kid")
+    found = [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
+    verdicts = [_signed(token, key, header) for key in found if wanted is None or key.get("kid") == wanted]
+    if True in verdicts:
+        return Verdict(Signature.GOOD)
+    if None in verdicts or not found:
+        return Verdict(Signature.NOT_LOOKED_AT, "its keys cannot be read")
+    return Verdict(Signature.WRONG if verdicts else Signature.UNKNOWN_KEY)
 
 
-def _signed(token: str, key: jwt.PyJWK) -> bool:
+def _signed(token: str, data: dict[str, object], header: dict[str, object]) -> bool | None:
+    """Whether a key signed a token; None for a key that cannot be read."""
+    algorithm = str(header.get("alg"))
+    try:
+        # a key that does not say for which algorithm it is serves all of its kind
+        key = jwt.PyJWK(data, algorithm=None if "alg" in data or algorithm.startswith(("HS", "none")) else algorithm)
+    except (jwt.PyJWTError, TypeError, ValueError):
+        return None
     try:
         jwt.PyJWS().decode(token, key, algorithms=[key.algorithm_name])
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, TypeError, ValueError):
         return False
     return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import httpx
 
@@ -18,6 +18,7 @@ from webhook.doctor.ask import ANY, INFO, Answer, Asker, Target
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.forward import UnreachableError
 from webhook.doctor.issuer import Signature, discover, judge_signature
+from webhook.network import split_url
 from webhook.token.claims import Claims, NotATokenError, TokenProblem, problem_of, read_claims
 
 TOKEN = "proxy-accepts-token"  # noqa: S105 - the name of a check
@@ -33,8 +34,9 @@ def find_proxy(asker: Asker) -> bool:
     ping = asker.ask("GET", "/ping", identified=False)
     if ping.status == 200 and ping.text.strip() == "OK":
         return True
-    if asker.ask("GET", "/oauth2/auth", identified=False).status in {202, 401, 403}:
-        return True
+    auth = asker.ask("GET", "/oauth2/auth", identified=False)
+    if auth.status in {202, 401, 403} and (auth.status, auth.text) != (ping.status, ping.text):
+        return True  # what refuses every path alike is something else, such as MLflow's check of the Host header
     front = asker.ask("GET", "/", identified=False, accept=ANY)
     return _is_sign_in_page(front) or bool(_sign_in_of(front).client_id)
 
@@ -72,6 +74,7 @@ def _cause(asker: Asker, target: Target, token: str, answer: Answer, *, now: dat
         _for_another_proxy(asker, claims)
         or _email(claims)
         or _not_allowed(answer, claims)
+        or _unknown(answer)
         or _unsigned(asker, token, claims, target)
     )
 
@@ -101,14 +104,21 @@ def _email(claims: Claims) -> _Cause | None:
 
 
 def _not_allowed(answer: Answer, claims: Claims) -> _Cause | None:
-    # For a refused token the proxy answers a request for JSON with 401, or with a plain "Forbidden".
-    if answer.status != 403 or answer.identity or _is_sign_in_page(answer) or answer.text == "Forbidden\n":
+    if not _is_not_allowed(answer):
         return None
     return _Cause(
         "identity_not_allowed",
         f"The token is good, but the proxy does not let {claims.owner} in (groups: {', '.join(claims.groups)}).",
         "See the proxy's --email-domain and --allowed-group; groups are in the token only with the scope groups.",
     )
+
+
+def _unknown(answer: Answer) -> _Cause | None:
+    # For a refused token the proxy answers a request for JSON with 401, or with a plain "Forbidden".
+    if answer.status != 403 or answer.identity or _is_sign_in_page(answer) or answer.text == "Forbidden\n":
+        return None
+    sentence = f"Something before MLflow, and not its oauth2-proxy, refuses the request: {answer.shown()}"
+    return _Cause("refused_by_another", sentence, "Is there a mesh or gateway with rules of its own before the server?")
 
 
 def _unsigned(asker: Asker, token: str, claims: Claims, target: Target) -> _Cause:
@@ -130,22 +140,22 @@ def _unsigned(asker: Asker, token: str, claims: Claims, target: Target) -> _Caus
         case Signature.ISSUER_DOWN:
             return _Cause(
                 "issuer_down",
-                f"The token is right in every claim, but the keys of its issuer cannot be had, so the proxy cannot "
-                f"verify it: {why}.",
+                f"The token is right in every claim looked at, but the keys of its issuer cannot be had, so the proxy "
+                f"cannot verify it: {why}.",
                 "Is Dex running, and can the proxy reach it?",
             )
         case Signature.NOT_LOOKED_AT:
             return _Cause(
                 "bearer_refused",
-                f"The proxy refuses a token that is right in every claim; who signed it could not be looked at "
+                f"The proxy refuses a token that is right in every claim looked at; who signed it could not be seen "
                 f"from here: {why}.",
                 f"Is --skip-jwt-bearer-tokens on? Has Dex lost the key that signed it? {_ADMIN}",
             )
         case Signature.GOOD:
             return _Cause(
                 "bearer_not_accepted",
-                "The proxy refuses a token that is right in every claim and signed by its issuer's key: it takes no "
-                "tokens at all, or has not got that key yet.",
+                "The proxy refuses a token that is right in every claim looked at, and signed by its issuer's key: it "
+                "takes no tokens at all, or has not got that key yet.",
                 f"Start the proxy with --skip-jwt-bearer-tokens. {_ADMIN}",
             )
 
@@ -167,7 +177,7 @@ def _sign_in(asker: Asker) -> _SignIn:
 
 
 def _sign_in_of(answer: Answer) -> _SignIn:
-    target = urlsplit(answer.location)
+    target = split_url(answer.location)
     if not 300 <= answer.status < 400 or not target.netloc:
         return _SignIn()
     return _SignIn(f"{target.scheme}://{target.netloc}{target.path}", parse_qs(target.query).get("client_id", [""])[0])
@@ -177,15 +187,21 @@ def _signs_in_at(asker: Asker, issuer: str, address: str) -> bool:
     """Whether an issuer's sign-in has this address: below its own, as Dex's is, or as its discovery document says."""
     if address.startswith(issuer.rstrip("/") + "/"):
         return True
-    if urlsplit(issuer).netloc != urlsplit(address).netloc:
+    if split_url(issuer).netloc != split_url(address).netloc:
         return False
-    with suppress(httpx.HTTPError, httpx.InvalidURL, UnreachableError):
+    with suppress(httpx.HTTPError, UnreachableError):
         return (discover(asker, issuer) or {}).get("authorization_endpoint") == address
     return False
 
 
 def _is_sign_in_page(answer: Answer) -> bool:
     return answer.status == 403 and "<title>Sign In</title>" in answer.text
+
+
+def _is_not_allowed(answer: Answer) -> bool:
+    """Whether it is the proxy's page for a good token of somebody it does not let in, or its JSON for the same."""
+    page = "<title>403 Forbidden</title>" in answer.text or answer.json == {}
+    return answer.status == 403 and not answer.identity and page
 
 
 def _is_refusal(answer: Answer) -> bool:

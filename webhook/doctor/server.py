@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from urllib.parse import urlsplit
 
 import httpx
 
 from webhook.doctor.ask import INFO, LIST, SEARCH, Answer, Asker, Target
 from webhook.doctor.findings import Finding, Status, failed, passed, skipped, warned
 from webhook.doctor.proxy import TOKEN, check_token, find_proxy
-from webhook.network import fault_of
+from webhook.network import fault_of, split_url
 
 REACHABLE, MLFLOW = "server-reachable", "mlflow-answers"
 WORKSPACES, ACCESS, WRITTEN = "server-workspaces", "workspace-access", "run-written"
@@ -91,7 +90,7 @@ def _mlflow(asker: Asker, target: Target, info: dict[str, object]) -> Finding:
                 "Add the name to the server's --allowed-hosts, or set --pass-host-header=false on the proxy.",
             )
         case status if 300 <= status < 400:
-            place = urlsplit(answer.location)._replace(query="", fragment="").geturl()
+            place = split_url(answer.location)._replace(query="", fragment="").geturl()
             return failed(
                 MLFLOW,
                 "redirected",
@@ -201,7 +200,8 @@ def _write(asker: Asker) -> Finding:
         found = asker.ask("POST", "/api/2.0/mlflow/experiments/create", workspace=True, json={"name": EXPERIMENT})
     if found.status != 200 or not isinstance(found.json, dict):
         return _unexpected(WRITTEN, found)
-    experiment = found.json.get("experiment_id") or (found.json.get("experiment") or {}).get("experiment_id")
+    held = found.json.get("experiment")
+    experiment = found.json.get("experiment_id") or (held.get("experiment_id") if isinstance(held, dict) else None)
     made = asker.ask(
         "POST", "/api/2.0/mlflow/runs/create", workspace=True, json={"experiment_id": experiment, "run_name": "check"}
     )
@@ -226,10 +226,10 @@ def _artifact(asker: Asker, uri: str) -> Finding | None:
         return warned(
             WRITTEN,
             "artifact_storage_not_tried",
-            f"A run was written and deleted; artifacts go straight to {urlsplit(uri).scheme or 'a path'}:, not tried.",
+            f"A run was written and deleted; artifacts go straight to {split_url(uri).scheme or 'a path'}:, not tried.",
             "Log an artifact from a pod of the namespace: the credentials for that storage are there, not here.",
         )
-    path = "/api/2.0/mlflow-artifacts/artifacts/" + urlsplit(uri).path.lstrip("/") + "/check.txt"
+    path = "/api/2.0/mlflow-artifacts/artifacts/" + split_url(uri).path.lstrip("/") + "/check.txt"
     written = asker.ask("PUT", path, workspace=True, content=b"written by mlflow-webhook check\n")
     if written.status not in {200, 204}:
         return failed(

@@ -132,7 +132,7 @@ def _post(client: httpx.Client, url: str, form: dict[str, str], headers: dict[st
     except httpx.TransportError as error:
         fault = fault_of(error)
         return GrantError(fault.value, fault.sentence(url), may_pass=fault.may_pass)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         return GrantError("invalid_url", f"{url} cannot be asked: {type(error).__name__}.")
 
 

@@ -18,6 +18,8 @@ from click.testing import CliRunner, Result
 
 from tests.pods import FOLDER, KFP, SAMPLES, pod
 from webhook.cli import cli
+from webhook.cli.check import print_sections
+from webhook.doctor.findings import failed
 
 LABELLED = ["--namespace-label", "mlflow-enabled=true"]
 
@@ -317,3 +319,10 @@ def test_there_are_colours_on_a_terminal_unless_they_are_not_wanted(
     os.close(terminal)
     assert b"mlflow-training-pipeline" in shown
     assert bool(re.search(rb"\x1b\[(\d;)?[39]\dm", shown)) is colours
+
+
+def test_what_a_server_says_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_sections([("server", [failed("check", "code", "you see \x1b[2J\x1b]0;owned\x07 \ud800[red]", "do \x9b")])])
+    shown = capsys.readouterr().out
+    assert "you see \\x1b[2J\\x1b]0;owned\\x07 \\ud800[red]" in shown
+    assert "do \\x9b" in shown

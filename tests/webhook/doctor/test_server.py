@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
+import jwt as pyjwt
 import pytest
 
-from tests.dex import OTHER_KEY, Answer, Dex, jwt, keys
+from tests.dex import KEY, KEY_ID, OTHER_KEY, Answer, Dex, jwt, keys
 from tests.proxy import PLUGIN_401, PLUGIN_403, Reply, Server, html, of_json
 from webhook.doctor.ask import Target
 from webhook.doctor.findings import Finding, Status
@@ -102,6 +107,7 @@ CASES: dict[str, tuple[Callable[[Server], Any], dict[str, Any]]] = {
         reply(INFO, Reply(403, "Invalid Host header - possible DNS rebinding attack detected", TEXT)),
         {},
     ),
+    "refused_by_another": (reply(INFO, Reply(403, "RBAC: access denied", TEXT), takes_bearer=False), {}),
     "redirected": (reply(INFO, Reply(302, "", {"Location": "https://elsewhere/login?x=y"}), proxied=False), {}),
     "gateway_error": (reply(INFO, html(502, "<title>502</title>"), proxied=False), {}),
     "unauthorized": (reply(INFO, of_json(401, {}), proxied=False), {}),
@@ -119,6 +125,8 @@ CASES: dict[str, tuple[Callable[[Server], Any], dict[str, Any]]] = {
     "workspace_apis_disabled": (reply(SEARCH, of_json(500, {"error_code": "FEATURE_DISABLED"})), {}),
     "nothing_listens": (switch(), {"uri": "http://127.0.0.1:1"}),
     "name_does_not_resolve": (switch(), {"uri": "http://no-such-host.invalid"}),
+    "address_not_valid": (switch(), {"uri": "http://a..b:5000"}),
+    "answer_not_http": (switch(everywhere=Reply(200, "not compressed", {"Content-Encoding": "gzip"})), {}),
     "tls_to_a_plain_port": (lambda server: setattr(server, "url", server.url.replace("http:", "https:")), {}),
 }
 
@@ -184,6 +192,94 @@ def test_nothing_is_found_whatever_the_flags_when_nothing_is_wrong(flags: str, s
     assert "alice@example.com" in found["proxy-accepts-token"].message
 
 
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Reply(403, "Invalid Host header - possible DNS rebinding attack detected", TEXT), "host_not_allowed"),
+        (Reply(403, "RBAC: access denied", TEXT), "unexpected_answer"),
+        (Reply(401, "", {"WWW-Authenticate": 'Basic realm="mlflow"'}), "unauthorized"),
+        (of_json(401, PLUGIN_401), "unauthorized"),
+    ],
+)
+@pytest.mark.parametrize("token", [None, minted()], ids=["no-token", "token"])
+def test_what_refuses_every_path_alike_is_no_proxy(answer: Reply, code: str, token: Any, server: Server) -> None:
+    switch(proxied=False, everywhere=answer)(server)
+    found = ask(server, token=token)
+    assert found["proxy-accepts-token"].status is Status.SKIPPED
+    assert found["mlflow-answers"].code == code
+
+
+ODD_URLS = [
+    "http://[",
+    "//a]b/",
+    "http://x[/",
+    "http://a:99999/",
+    "http://a..b/",
+    "http://256.1.1.1/",
+    "x",
+    "\ud800",
+    "",
+]
+
+
+@pytest.mark.parametrize("url", ODD_URLS)
+def test_an_address_that_a_server_or_a_token_makes_up_is_never_more_than_a_finding(url: str, server: Server) -> None:
+    switch(takes_bearer=False)(server)
+    found = ask(server, token=minted(iss=url))
+    assert found["proxy-accepts-token"].status is Status.FAILED
+    if url.isascii():
+        server.replies[INFO] = server.replies["/oauth2/start"] = Reply(302, "", {"Location": url})
+        assert ask(server)["proxy-accepts-token"].status is Status.FAILED
+        switch(proxied=False)(server)
+        assert Status.FAILED in {finding.status for finding in ask(server).values()}
+
+
+@pytest.mark.parametrize("url", ODD_URLS)
+def test_a_tracking_uri_that_is_no_address_is_a_finding(url: str, server: Server) -> None:
+    assert ask(server, uri=url)["server-reachable"].status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"Content-Type": "text/plain; charset=hex"}, "abc"),
+        ({"Content-Type": "application/json"}, '{"workspaces_enabled": 1' + "0" * 9000),
+        ({"Content-Type": "application/json"}, "[" * 90000),
+        ({"Set-Cookie": "a=caf\u00e9"}, "{}"),
+    ],
+    ids=["charset", "number", "depth", "cookie"],
+)
+def test_an_odd_answer_is_never_more_than_a_finding(headers: dict[str, str], body: str, server: Server) -> None:
+    server.everywhere = Reply(200, body, headers)
+    assert Status.FAILED in {finding.status for finding in ask(server).values()}
+
+
+def test_an_answer_without_end_is_read_for_no_longer_than_the_time_out() -> None:
+    class Dripping(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(100):
+                    self.wfile.write(b" ")
+                    time.sleep(0.05)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Dripping)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        target = Target(uri=f"http://127.0.0.1:{server.server_port}", workspace=None, token=None)
+        with httpx.Client(timeout=0.3, trust_env=False) as client:
+            assert next(check_server(client, target, now=datetime.now(UTC))).code == "no_answer_in_time"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
 def test_the_sign_in_of_an_issuer_may_be_beside_it_when_its_discovery_document_says_so(server: Server) -> None:
     # Entra's is: the issuer ends in /v2.0, its sign-in is at /oauth2/v2.0/authorize.
     issuer = Server()
@@ -206,12 +302,19 @@ def test_the_sign_in_of_an_issuer_may_be_beside_it_when_its_discovery_document_s
         (Answer(503, b"down"), "issuer_down"),
         (Answer(200, b'{"keys": 3}', {"Content-Type": "application/json"}), "bearer_refused"),
         (Answer(200, b'{"keys": []}', {"Content-Type": "application/json"}), "bearer_refused"),
+        (Answer(200, b'{"keys": [5, {"kid": ["a"]}]}', {"Content-Type": "application/json"}), "token_key_unknown"),
+        (Answer(200, b'{"keys": [{"kid": "%s", "alg": ["RS256"]}]}' % KEY_ID.encode()), "bearer_refused"),
+        (Answer(200, b'{"keys": [{"kid": "%s", "kty": "none"}]}' % KEY_ID.encode()), "bearer_refused"),
+        (Answer(200, json.dumps(keys()).encode(), {"Content-Type": "application/jwk-set+json"}), "bearer_not_accepted"),
+        (Answer(200, json.dumps(keys()).encode(), {"Content-Type": "text/plain"}), "bearer_not_accepted"),
+        (Answer(301, b"", {"Location": "/moved"}), "bearer_not_accepted"),
     ],
 )
 def test_keys_that_cannot_be_had_or_read_prove_nothing_of_the_token(answer: Answer, code: str, server: Server) -> None:
     issuer = Server()
     issuer.proxied = False
     issuer.replies["/dex/keys"] = Reply(answer.status, answer.body.decode(), answer.headers)
+    issuer.replies["/moved"] = of_json(200, keys())
     try:
         switch(issuer=f"{issuer.url}/dex", takes_bearer=False)(server)
         assert ask(server)["proxy-accepts-token"].code == code
@@ -282,8 +385,35 @@ def test_a_token_that_a_server_repeats_is_not_shown(server: Server) -> None:
     assert token not in message
 
 
-def test_a_token_that_cannot_be_sent_is_a_finding(server: Server) -> None:
-    assert ask(server, token="\u201cx\u201d")["proxy-accepts-token"].status is Status.FAILED
+@pytest.mark.parametrize("mark", ["\u201c", "\x00", "\x7f"])
+def test_a_token_that_cannot_be_sent_is_a_finding(mark: str, server: Server) -> None:
+    assert ask(server, token=f"{jwt()}{mark}")["proxy-accepts-token"].code == "token_not_a_jwt"
+
+
+def test_a_token_that_the_proxy_names_as_the_identity_is_not_shown(server: Server) -> None:
+    token = jwt(iss=server.issuer)
+    server.identity = token
+    assert token not in ask(server, token=token)["proxy-accepts-token"].message
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "code"),
+    [("RS384", "bearer_not_accepted"), ("PS256", "bearer_not_accepted"), ("HS256", "token_signature_wrong")],
+)
+def test_a_key_that_names_no_algorithm_serves_all_of_its_kind(algorithm: str, code: str, server: Server) -> None:
+    issuer = Server()
+    issuer.proxied = False
+    issuer.replies["/dex/keys"] = of_json(
+        200, {"keys": [{name: value for name, value in key.items() if name != "alg"} for key in keys()["keys"]]}
+    )
+    try:
+        switch(issuer=f"{issuer.url}/dex", takes_bearer=False)(server)
+        claims = pyjwt.decode(jwt(iss=server.issuer), options={"verify_signature": False})
+        key = "a secret of its own, long enough" if algorithm == "HS256" else KEY
+        token = pyjwt.encode(claims, key, algorithm, {"kid": KEY_ID})
+        assert ask(server, token=token)["proxy-accepts-token"].code == code
+    finally:
+        issuer.stop()
 
 
 RUNS = "/api/2.0/mlflow/runs/"
