@@ -30,9 +30,13 @@ _NAMING_LABELS = (
     "app.kubernetes.io/name",
     "app",
     "notebook-name",
-    "batch.kubernetes.io/job-name",
-    "job-name",
+    _JOBSET_NAME,
 )
+_JOB_NAMES = ("batch.kubernetes.io/job-name", "job-name")
+_TEMPLATE_HASH = "pod-template-hash"
+_SCHEDULED = re.compile(r"-(?:2[6-9]|3\d)\d{6}$")
+"""What a CronJob puts behind its name for each Job: the minutes since 1970, here of the years 2019 to 2046."""
+
 
 _SIDECARS = frozenset(
     {
@@ -224,8 +228,17 @@ def _trainjob_lineage(pod: Pod) -> Lineage:
 
 def _other_lineage(pod: Pod) -> Lineage:
     # A workspace needs an experiment: a label that outlives one pod, else what the pod's name begins with.
-    named = (pod.labels.get(label) for label in _NAMING_LABELS)
-    return Lineage(experiment=next(filter(None, named), None) or pod.name.rstrip("-") or None)
+    labels = pod.labels
+    named = next(filter(None, map(labels.get, _NAMING_LABELS)), None)
+    job = next(filter(None, map(labels.get, _JOB_NAMES)), "")
+    return Lineage(experiment=named or _SCHEDULED.sub("", job) or _owner_by_name(pod) or None)
+
+
+def _owner_by_name(pod: Pod) -> str:
+    """Give the name of the Deployment or the like that a pod's own begins with."""
+    begins = pod.metadata.generate_name or pod.metadata.name or ""
+    template = pod.labels.get(_TEMPLATE_HASH)
+    return begins.rstrip("-").removesuffix(f"-{template}" if template else "")
 
 
 RECOGNISERS: tuple[Recogniser, ...] = (

@@ -332,6 +332,30 @@ def test_a_dollar_sign_in_a_name_is_not_expanded_by_the_kubelet() -> None:
     assert run(document).containers[0].variables[3].value == "$$(HOME)"
 
 
+@pytest.mark.parametrize(
+    ("metadata", "experiment"),
+    [
+        ({"name": "debug"}, "debug"),
+        ({"generateName": "d-5d9c7f8b6-", "labels": {"pod-template-hash": "5d9c7f8b6"}}, "d"),
+        ({"name": "web-0", "generateName": "web-"}, "web"),
+        ({"generateName": "train-", "labels": {"batch.kubernetes.io/job-name": "train"}}, "train"),
+        ({"generateName": "cj-29712345-", "labels": {"batch.kubernetes.io/job-name": "cj-29712345"}}, "cj"),
+        ({"generateName": "day-20261123-", "labels": {"job-name": "day-20261123"}}, "day-20261123"),
+        ({"generateName": "js-w-0-0-", "labels": {"jobset.sigs.k8s.io/jobset-name": "js", "job-name": "js-w-0"}}, "js"),
+        ({"generateName": "d-5d9c7f8b6-", "labels": {"app.kubernetes.io/name": "tuner"}}, "tuner"),
+        ({}, None),
+    ],
+    ids=["pod", "deployment", "statefulset", "job", "cronjob", "job-of-a-day", "jobset", "app", "nameless"],
+)
+def test_the_runs_of_other_pods_share_an_experiment_that_outlives_one_pod(
+    metadata: dict[str, Any], experiment: str | None
+) -> None:
+    labels = {**metadata.get("labels", {}), "mlflow-enabled": "true"}
+    decision = run({"metadata": {**metadata, "labels": labels}, "spec": {"containers": [{"name": "c"}]}})
+    given = {variable.name: variable.value for variable in decision.containers[0].variables}
+    assert given.get("MLFLOW_EXPERIMENT_NAME") == experiment
+
+
 _ANYTHING: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just([]) | st.just({}) | st.just([1])
 )
