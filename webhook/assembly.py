@@ -29,7 +29,8 @@ class ListenError(Exception):
 
 def run_standalone(settings: Settings, namespaces: StaticNamespaces, *, ca_file: Path | None) -> None:
     """Serve until told to end, with no cluster. Raises ListenError, and OSError when `ca_file` cannot be written."""
-    ca, leaf = _throw_away(("localhost",), ("127.0.0.1", "::1"), settings)
+    dns_names, ip_addresses = _parted(settings["certificateNames"])
+    ca, leaf = _throw_away(("localhost", *dns_names), ("127.0.0.1", "::1", *ip_addresses), settings)
     if ca_file:
         ca_file.write_bytes(ca.certificate_pem)
     _run(_server(settings, namespaces, Metrics(), certificate=leaf, problems={}, on_start=lambda: None))
@@ -99,9 +100,15 @@ def _certificates(settings: Settings, client: KubeClient, events: CertificateEve
 
 def _service_names(service: str, namespace: str, further: Sequence[str]) -> tuple[list[str], list[str]]:
     """Give the DNS names and the addresses: the API server asks for ``SERVICE.NAMESPACE.svc``."""
-    dns_names = [f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local", f"{service}.{namespace}"]
-    ip_addresses = []
-    for name in further:
+    dns_names, ip_addresses = _parted(further)
+    own = [f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local", f"{service}.{namespace}"]
+    return [*own, *dns_names], ip_addresses
+
+
+def _parted(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part DNS names from addresses."""
+    dns_names, ip_addresses = [], []
+    for name in names:
         try:
             ip_addresses.append(str(ipaddress.ip_address(name)))
         except ValueError:
@@ -149,4 +156,5 @@ def _run(server: Server) -> None:
     try:
         server.run()
     except SystemExit as ended:  # uvicorn's way of saying that it cannot listen; it has logged the system's words
-        raise ListenError(f"cannot listen on {server.config.host} port {server.config.port}") from ended
+        place = f"{server.config.host} port {server.config.port}"
+        raise ListenError(f"cannot listen on {place}; the line above says why") from ended

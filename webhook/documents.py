@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-import yaml
 from msgspec.structs import replace
 
 from webhook.core.configuration import Namespace, Platform, Source, Sourced
 from webhook.core.decision import Decision, decide
+from webhook.core.names import LABEL
 from webhook.core.patch import Operation, patch
 from webhook.core.reasons import Verdict
 from webhook.core.review import MalformedReviewError, Pod, decode_pod
+from webhook.yaml_files import YamlError, plain, read_yaml
 
 _TEMPLATES = {
     "PodTemplate": "/template",
@@ -34,6 +35,11 @@ _JOBSETS = {
 }
 _RUNTIMES = frozenset({"TrainingRuntime", "ClusterTrainingRuntime"})
 _JOBSET_LABELS = "jobset.sigs.k8s.io/"
+_WITHOUT = {
+    "TrainJob": "its pods come from its runtime: give that, or a pod that it made (kubectl get pod NAME -o yaml)",
+    "Workflow": "its pods are made by Argo: give one that it made (kubectl get pod NAME -o yaml)",
+}
+_NOT_TEXT = re.compile(r"Expected `str[^`]*`, got `(int|float|bool)`")
 _BETWEEN = re.compile(r"\s*(?:---(?:\s+|$))?")
 
 
@@ -50,61 +56,41 @@ class DocumentError(Exception):
 class NoPodError(DocumentError):
     """An object is of a kind that holds no pod. `what` names it."""
 
-    def __init__(self, what: str) -> None:
-        known = ", ".join(["Pod", "AdmissionReview", "List", *_TEMPLATES, *_JOBSETS])
-        super().__init__(f"{what} has no pod template; kinds that have one: {known}")
+    def __init__(self, what: str, kind: str) -> None:
+        known = ["Pod", "AdmissionReview", "List", *_TEMPLATES, *_JOBSETS]
+        meant = next((name for name in known if name.lower() == kind.lower()), None)
+        hint = _WITHOUT.get(kind) or (f"is {meant} meant?" if meant else f"kinds that have one: {', '.join(known)}")
+        super().__init__(f"{what} has no pod template; {hint}")
         self.what = what
 
 
 class PodInDocument(NamedTuple):
     """A pod or pod template, where it stands in its document, and the namespace it says it is in.
 
-    `for_any_job`: the template is a runtime's, for pods of TrainJobs whose names are not known here.
+    `what` names it. `for_any_job`: the template is a runtime's, for pods of TrainJobs whose names are not known here.
+    `warning` is about where it stands.
     """
 
     document: dict[str, Any]
     at: str
     pod: Pod
     namespace: str | None
+    what: str
     for_any_job: bool = False
-
-
-class _Loader(yaml.SafeLoader):
-    """Leaves timestamps the strings that they are in JSON."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-class _Dumper(yaml.SafeDumper):
-    """Puts strings into quotes that kubectl would take for numbers, and long text into blocks."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - as its base class
-        return True
-
-
-_Dumper.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d+)([eE][-+]?\d+)?$|0o[0-7]+$"),
-    list("-+.0123456789"),
-)
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
-)
+    warning: str = ""
 
 
 def load_documents(text: str) -> list[dict[str, Any]]:
     """Read YAML or JSON documents. An AdmissionReview stands for the object in it. Raises DocumentError."""
     try:
-        documents = _json(text) if text.lstrip().startswith("{") else _yaml(text)
-    except RecursionError:
-        raise DocumentError("it is nested too deeply") from None
+        documents = _json(text) if text.lstrip().startswith("{") else read_yaml(text)
+    except YamlError as error:
+        hint = "; is it a template? Render it first (helm template …), and give the result" if "{{" in text else ""
+        raise DocumentError(f"{error}{hint}") from None
     objects = []
     for number, document in enumerate(documents, 1):
+        if isinstance(document, list):
+            raise DocumentError(f"document {number} is a list, not a Kubernetes object: make it the items of a List")
         if not isinstance(document, dict):
             raise DocumentError(f"document {number} is not a Kubernetes object")
         objects.append(_unwrap(document, number))
@@ -119,14 +105,17 @@ def _json(text: str) -> list[Any]:
     try:
         while at < len(text):
             document, end = decoder.raw_decode(text, at)
-            documents.append(document)
+            documents.append(plain(document))
             at = _end_of_separator(text, end)
     except json.JSONDecodeError as error:
         try:
-            return _yaml(text)
-        except DocumentError:
+            return read_yaml(text)
+        except YamlError:
             place = f"line {error.lineno}, column {error.colno}"
-            raise DocumentError(f"neither JSON nor YAML; as JSON, at {place}: {error.msg}") from None
+            raise YamlError(f"neither JSON nor YAML; as JSON, at {place}: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else f"not JSON: {error}"
+        raise YamlError(why) from None
     return documents
 
 
@@ -135,31 +124,20 @@ def _end_of_separator(text: str, at: int) -> int:
     return separator.end() if separator else at
 
 
-def _yaml(text: str) -> list[Any]:
-    try:
-        return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}" if mark else ""
-        raise DocumentError(f"not YAML{place}: {getattr(error, 'problem', None) or 'unreadable'}") from None
-    except ValueError as error:
-        raise DocumentError(f"not YAML: {error}") from None
-
-
-def find_pods(document: dict[str, Any], *, at: str = "") -> list[PodInDocument]:
+def find_pods(document: dict[str, Any], *, at: str = "", item_of: str = "") -> list[PodInDocument]:
     """List the pods and pod templates of a document.
 
     Raises NoPodError when it is of a kind that holds none, DocumentError when one is malformed. In a list, what holds
-    no pod is passed over.
+    no pod is passed over. `item_of` is the kind of the list that it is an item of, and may leave out its own.
     """
     here = _resolve(document, at)
-    kind = str(here.get("kind"))
+    kind = str(here.get("kind") or item_of.removesuffix("List") or None)
     if kind == "List" or (kind.endswith("List") and isinstance(here.get("items"), list)):
         places = [f"{at}/items/{index}" for index, item in enumerate(_items(here)) if isinstance(item, dict)]
         found = []
         for place in places:
             with suppress(NoPodError):
-                found += find_pods(document, at=place)
+                found += find_pods(document, at=place, item_of=kind)
         return found
     metadata = _mapping(here.get("metadata"))
     shown = "Pod" if kind == "None" else kind
@@ -167,15 +145,29 @@ def find_pods(document: dict[str, Any], *, at: str = "") -> list[PodInDocument]:
     pods = []
     for pointer, assumed in _templates(here, kind):
         template = _resolve(here, pointer)
-        if isinstance(template, dict) and template.get("metadata") is None:
-            template["metadata"] = {}  # the patch has to have somewhere to put the annotation
-        pod, namespace = _decode(template, assumed, what), _text(metadata.get("namespace"))
-        pods.append(PodInDocument(document, at + pointer, pod, namespace, for_any_job=kind in _RUNTIMES))
+        pods.append(
+            PodInDocument(
+                document,
+                at + pointer,
+                _decode(template, assumed, what),
+                _text(metadata.get("namespace")),
+                str(metadata.get("name") or metadata.get("generateName") or "pod") if kind in {"Pod", "None"} else what,
+                for_any_job=kind in _RUNTIMES,
+                warning=_misplaced_label(kind, metadata, template, pointer),
+            )
+        )
     if not pods and "kind" not in here:
         raise DocumentError("a document without a kind, so not a Kubernetes object")
     if not pods:
-        raise NoPodError(what)
+        raise NoPodError(what, kind)
     return pods
+
+
+def _misplaced_label(kind: str, metadata: dict[str, Any], template: dict[str, Any], pointer: str) -> str:
+    labels = _mapping(_mapping(template.get("metadata")).get("labels"))
+    if not pointer or LABEL in labels or _mapping(metadata.get("labels")).get(LABEL) != "true":
+        return ""
+    return f"the label {LABEL} of the {kind} is not on its pods: put it into {pointer}/metadata/labels"
 
 
 def find_namespaces(documents: list[dict[str, Any]]) -> list[Namespace]:
@@ -205,12 +197,12 @@ def inject(place: PodInDocument, *, namespace: Namespace, platform: Platform) ->
     decision = decide(place.pod, namespace=namespace, platform=platform)
     if place.for_any_job and decision.verdict is Verdict.WIRED:
         decision = replace(decision, warnings=(*decision.warnings, _LEFT_TO_THE_WEBHOOK))
-    return decision, patch(place.pod, decision, at=place.at)
-
-
-def dump_yaml(document: Mapping[str, Any]) -> str:
-    """Write a document as YAML that kubectl reads back as the same."""
-    return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000_000)
+    if place.warning:
+        decision = replace(decision, warnings=(*decision.warnings, place.warning))
+    operations = patch(place.pod, decision, at=place.at)
+    if operations and _resolve(place.document, f"{place.at}/metadata") is None:  # a template may do without
+        operations.insert(0, {"op": "add", "path": f"{place.at}/metadata", "value": {}})
+    return decision, operations
 
 
 def _unwrap(document: dict[str, Any], number: int) -> dict[str, Any]:
@@ -243,14 +235,18 @@ def _is_about_pods(request: dict[str, Any]) -> bool:
 
 def _templates(here: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give each template's place, and the metadata that a controller will add to its pods."""
-    owner = str(_mapping(here.get("metadata")).get("name", ""))
+    metadata = _mapping(here.get("metadata"))
+    owner = str(metadata.get("name") or str(metadata.get("generateName", "")).rstrip("-"))
     if kind == "Pod" or (kind == "None" and "spec" in here):
         yield "", {}
     elif kind in _TEMPLATES:
         labels = {"batch.kubernetes.io/job-name": owner} if kind in {"Job", "CronJob"} else {}
         yield _TEMPLATES[kind], {"generateName": f"{owner}-", "labels": labels}
     elif kind in _JOBSETS:
-        for index, job in enumerate(_resolve(here, _JOBSETS[kind], default=[])):
+        jobs = _resolve(here, _JOBSETS[kind], default=[])
+        if not isinstance(jobs, list):
+            raise DocumentError(f"{kind} {owner}: {_JOBSETS[kind]} is not a list")
+        for index, job in enumerate(jobs):
             labels = {
                 f"{_JOBSET_LABELS}jobset-name": owner,
                 f"{_JOBSET_LABELS}replicatedjob-name": str(_mapping(job).get("name", "")),
@@ -270,7 +266,9 @@ def _decode(template: Any, assumed: dict[str, Any], what: str) -> Pod:
     try:
         return decode_pod(json.dumps(template).encode())
     except (MalformedReviewError, TypeError, ValueError, RecursionError) as error:
-        raise DocumentError(f"{what}: {error}") from None
+        # what a forgotten pair of quotation marks makes of "1" or "true"
+        hint = ": write it in quotation marks" if _NOT_TEXT.search(str(error)) else ""
+        raise DocumentError(f"{what}: {error}{hint}") from None
 
 
 def _check_strings(metadata: dict[str, Any], what: str) -> None:

@@ -14,13 +14,13 @@ _USER = re.compile(r"(://)[^/?#\s]*@")
 """A user name and a password in a URL."""
 
 
-def explanation(pod: Pod, decision: Decision, *, namespace: str) -> dict[str, Any]:
+def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str) -> dict[str, Any]:
     """Give the decision as data: the shape of `explain -o json`.
 
     Literal values of credentials that the pod brings are not repeated.
     """
     return {
-        "pod": pod.name,
+        "pod": name,
         "namespace": namespace,
         "decision": decision.verdict.value,
         "reason": decision.reason.value,

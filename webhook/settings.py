@@ -10,10 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import yaml
 
 from webhook.core.configuration import (
     Platform,
@@ -25,6 +24,7 @@ from webhook.core.configuration import (
     parse_tracking_uri,
 )
 from webhook.core.names import MANAGED
+from webhook.yaml_files import YamlError, read_scalars_as_text
 
 ENVIRONMENT_PREFIX = "MLFLOW_WEBHOOK_"
 # What Kubernetes itself puts into every pod for a Service called mlflow-webhook; not ours to read.
@@ -33,6 +33,9 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_USER = re.compile(r"(://)[^/?#\s]*@")
+_DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_DNS_NAME = re.compile(rf"(\*\.)?{_DNS_LABEL}(\.{_DNS_LABEL})*")
 _SIZES = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20}
 
 
@@ -65,10 +68,11 @@ _LIFETIME = _duration("5s", "3650d")
 
 
 def _size(text: str) -> int:
-    match = re.fullmatch(r"([1-9]\d{0,9})(Ki|Mi)?", text)
-    if not match:
-        raise ValueError("a size in bytes such as 65536, 512Ki or 7Mi")
-    return int(match[1]) * _SIZES[match[2] or ""]
+    match = re.fullmatch(r"([1-9][0-9]{0,9})(Ki|Mi)?", text)
+    size = int(match[1]) * _SIZES[match[2] or ""] if match else 0
+    if not 1 << 16 <= size <= 1 << 30:
+        raise ValueError("a size in bytes from 64Ki to 1024Mi, such as 524288, 512Ki or 7Mi")
+    return size
 
 
 def _address(text: str) -> str:
@@ -83,8 +87,14 @@ def _name(text: str) -> str:
     return text
 
 
-def _optional_name(text: str) -> str:
-    return _name(text) if text else ""
+def _label(text: str) -> str:
+    if not re.fullmatch(_DNS_LABEL, text):
+        raise ValueError("1 to 63 lower-case letters, digits and hyphens, as a Service or a namespace is called")
+    return text
+
+
+def _optional_label(text: str) -> str:
+    return _label(text) if text else ""
 
 
 def _folder(text: str) -> str:
@@ -93,9 +103,17 @@ def _folder(text: str) -> str:
     return text
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not all(re.fullmatch(r"[A-Za-z0-9.:*-]+", name) for name in names):
+    if not all(_DNS_NAME.fullmatch(name.lower()) or _is_address(name) for name in names):
         raise ValueError("DNS names and IP addresses, parted by commas")
     return names
 
@@ -199,14 +217,14 @@ _CERTIFICATES = (
         "/certs",
         "For files: the folder of tls.crt and tls.key; they are read again when they change.",
     ),
-    Setting("serviceName", _name, "mlflow-webhook", "The Service that the certificate names."),
+    Setting("serviceName", _label, "mlflow-webhook", "The Service that the certificate names."),
     Setting(
         "certificateNames",
         _names,
         "",
         "Further DNS names and IP addresses for the certificate, parted by commas, for calls by URL.",
     ),
-    Setting("namespace", _optional_name, "", "The webhook's own namespace. Empty: the service account's."),
+    Setting("namespace", _optional_label, "", "The webhook's own namespace. Empty: the service account's."),
     Setting("configurationName", _name, "mlflow-webhook", "The MutatingWebhookConfiguration whose caBundle is kept."),
     Setting("caSecretName", _name, "mlflow-webhook-ca", "The Secret that holds the CA."),
     Setting("leaseName", _name, "mlflow-webhook", "The Lease by which one replica at a time writes."),
@@ -258,7 +276,8 @@ def load_settings(
         try:
             values[setting.name] = setting.parse(text)
         except ValueError as error:
-            errors.append(f'{setting.name}: "{text}" ({place}) is not allowed: expected {error}')
+            shown = _USER.sub(r"\1(not shown)@", text)
+            errors.append(f'{setting.name}: "{shown}" ({place}) is not allowed: expected {error}')
     if values.keys() >= {"caLifetime", "leafLifetime"} and values["leafLifetime"] > values["caLifetime"]:
         (leaf, _, place), (ca, _, ca_place) = texts["leafLifetime"], texts["caLifetime"]
         errors.append(
@@ -278,16 +297,14 @@ def _field(name: str) -> str:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_scalars_as_text(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{file} is not UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" (line {mark.line + 1})" if mark else ""
-        raise SettingsError(f"{file} is not YAML{place}: {getattr(error, 'problem', None) or 'unreadable'}") from error
-    if content is None:
+    except YamlError as error:
+        raise SettingsError(f"{file}: {error}") from error
+    if not content:
         return {}
     if not isinstance(content, dict):
         raise SettingsError(f"{file} must hold a mapping of settings, such as `trackingUri: http://…`")
@@ -322,15 +339,13 @@ def _text(
     if setting.name not in from_file:
         return setting.default, Source.DEFAULT, "default"
     value = from_file[setting.name]
-    if isinstance(value, bool):
-        value = str(value).lower()
-    if value is None or isinstance(value, (dict, list)):
-        raise ValueError(f"{setting.name} ({file}) must be a single value, in quotes if in doubt")
-    return str(value), Source.PLATFORM, str(file)
+    if not isinstance(value, str):
+        raise ValueError(f"{setting.name} ({file}) must be a single value")  # noqa: TRY004 - of whoever wrote the file
+    return value, Source.PLATFORM, str(file)
 
 
 def _extras(env: Any, file: Path | None) -> tuple[dict[str, str], list[str]]:
-    if env is None:
+    if not env:
         return {}, []
     if not isinstance(env, dict):
         return {}, [f"env ({file}) must be a mapping of variable names to values"]
@@ -341,5 +356,5 @@ def _extras(env: Any, file: Path | None) -> tuple[dict[str, str], list[str]]:
         elif name in MANAGED:
             errors.append(f"env: {name} ({file}) is not allowed: the webhook sets it by rules of its own")
         elif not isinstance(value, str):
-            errors.append(f"env: the value of {name} ({file}) must be a string: put it in quotes")
+            errors.append(f"env: the value of {name} ({file}) must be a single value")
     return dict(env), errors

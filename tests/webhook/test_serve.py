@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -50,9 +51,9 @@ class Serving:
     def review(self, body: bytes = BODY) -> httpx.Response:
         return self.request("POST", "/mutate", content=body, headers=JSON)
 
-    def connect(self) -> ssl.SSLSocket:
+    def connect(self, name: str = "127.0.0.1") -> ssl.SSLSocket:
         raw = socket.create_connection(("127.0.0.1", self.port), timeout=20)
-        return self.context.wrap_socket(raw, server_hostname="127.0.0.1")
+        return self.context.wrap_socket(raw, server_hostname=name)
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +66,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     command = ["-m", "webhook.cli", "serve", "--standalone", "--port", str(port), "--ca-file", str(ca)]
     namespaces = folder / "namespaces.yaml"
     namespaces.write_text(NAMESPACES)
+    environment = {**os.environ, "MLFLOW_WEBHOOK_CERTIFICATE_NAMES": "webhook.example"}
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, *command, "--namespaces", str(namespaces)], stderr=stderr, text=True
+            [sys.executable, *command, "--namespaces", str(namespaces)], stderr=stderr, text=True, env=environment
         )
     try:
         for _ in range(300):
@@ -105,6 +107,11 @@ def test_namespaces_are_those_of_the_file(server: Serving) -> None:
     document["request"]["namespace"] = "other"
     other = server.review(json.dumps(document).encode()).json()["response"]
     assert other["auditAnnotations"]["reason"] == "not_enabled"
+
+
+def test_the_certificate_is_for_further_names_as_well(server: Serving) -> None:
+    for name in ("localhost", "webhook.example"):
+        server.connect(name).close()
 
 
 def test_health_readiness_and_metrics_answer(server: Serving) -> None:
@@ -315,7 +322,8 @@ def test_a_port_that_is_taken_is_said_to_be(server: Serving) -> None:
     command = ["-m", "webhook.cli", "serve", "--standalone", "--port", str(server.port)]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert done.stderr.endswith(f"Error: cannot listen on 127.0.0.1 port {server.port}\n")
+    assert done.stderr.endswith(f"Error: cannot listen on 127.0.0.1 port {server.port}; the line above says why\n")
+    assert "address already in use" in done.stderr
 
 
 def test_sigterm_drains_and_ends_well(server: Serving, tmp_path: Path) -> None:

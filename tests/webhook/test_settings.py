@@ -49,7 +49,15 @@ def test_the_command_line_goes_before_the_environment_and_that_before_the_file(t
         ("colour: red", ["colour", "is not a setting"]),
         ("trackingUri: [a]", ["trackingUri", "single value"]),
         ("env: {MLFLOW_TRACKING_TOKEN: x}", ["MLFLOW_TRACKING_TOKEN", "not allowed"]),
-        ("env: {A: 1}", ["value of A", "quotes"]),
+        ("env: {A: [1]}", ["value of A", "single value"]),
+        ("listenPort: 1\nlistenPort: 2", ["line 2", "listenPort is there twice"]),
+        ("env: {A: b, A: c}", ["A is there twice"]),
+        ("workspaces: yes", ["workspaces", '"yes"', '"true" or "false"']),
+        ("listenPort: 0x1F", ["listenPort", '"0x1F"']),
+        ("trackingUri:", ["trackingUri", "http://"]),
+        ("bodyLimit: 1", ["bodyLimit", "from 64Ki"]),
+        ("serviceName: a..b", ["serviceName", "as a Service"]),
+        ('certificateNames: "*,..,-"', ["certificateNames", "DNS names"]),
         ("env: {1-A: x}", ["1-A", "not the name"]),
         ("- a", ["mapping"]),
         ("a: [", ["not YAML", "line"]),
@@ -77,3 +85,16 @@ def test_what_kubernetes_sets_for_a_service_is_not_taken_for_a_setting() -> None
 def test_every_setting_has_a_variable_of_its_own_and_help() -> None:
     assert len({setting.variable for setting in SETTINGS}) == len(SETTINGS)
     assert all(setting.help.endswith(".") for setting in SETTINGS)
+
+
+def test_values_are_the_text_that_they_are_written_as(tmp_path: Path) -> None:
+    text = "experiment: 1.10\nenv: {A: 0777, B: 12:30, C: yes, D: 1_000}"
+    platform = load_settings(file=write(tmp_path, text), environment={}).platform
+    assert platform.experiment.value == "1.10"
+    assert platform.env == {"A": "0777", "B": "12:30", "C": "yes", "D": "1_000"}
+
+
+def test_a_password_in_a_wrong_address_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file=write(tmp_path, "trackingUri: http://me:planted@mlflow"), environment={})
+    assert "planted" not in str(caught.value)

@@ -48,4 +48,8 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """Run the command line."""
     plugin = PurePath(sys.argv[0]).name.startswith("kubectl-")
-    cli(prog_name="kubectl mlflow" if plugin else "mlflow-webhook")
+    try:
+        cli(prog_name="kubectl mlflow" if plugin else "mlflow-webhook")
+    except OSError as error:  # such as a full disk behind standard output; of a closed pipe click takes care itself
+        sys.stdout = None  # else its flush at the end fails once more
+        sys.exit(f"Error: {error}")

@@ -135,6 +135,8 @@ def check(
 
 
 def _subject(what: tuple[str, ...]) -> Subject | None:
+    if len(what) == 1 and what[0] in _KINDS:
+        raise click.UsageError(f"{what[0]} needs a name; for a namespace of that name give --namespace {what[0]}")
     if len(what) < 2:
         return None
     if len(what) > 2 or what[0] not in _KINDS:

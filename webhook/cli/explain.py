@@ -33,7 +33,7 @@ def explain(output: str, **options: Any) -> None:
     for pod in inputs.pods:
         namespace = inputs.namespace_of(pod)
         decision, _ = inject_pod(pod, namespace=namespace, platform=inputs.platform)
-        found.append(explanation(pod.pod, decision, namespace=namespace.name))
+        found.append(explanation(pod.pod, decision, name=pod.what, namespace=namespace.name))
     if output == "json":
         click.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2, ensure_ascii=False))
     else:

@@ -11,8 +11,8 @@ import click
 import jsonpatch
 
 from webhook.cli.inputs import Inputs, inputs_options, read_inputs
-from webhook.documents import dump_yaml
 from webhook.documents import inject as inject_pod
+from webhook.yaml_files import dump_yaml
 
 
 @click.command()
@@ -36,9 +36,12 @@ def inject(output: str, **options: Any) -> None:
     if output == "yaml":
         click.echo("---\n".join(dump_yaml(after) for _, after, _ in results), nl=False)
     elif output == "json":
-        click.echo(_json([after for _, after, _ in results]))
+        objects = [after for _, after, _ in results]
+        one = objects[0] if len(objects) == 1 else {"apiVersion": "v1", "kind": "List", "items": objects}
+        click.echo(json.dumps(one, indent=2, ensure_ascii=False))
     elif output == "patch":
-        click.echo(_json([operations for _, _, operations in results]))
+        patches = [operations for _, _, operations in results]
+        click.echo(json.dumps(patches[0] if len(patches) == 1 else patches, indent=2, ensure_ascii=False))
     else:
         for before, after, _ in results:
             echo_diff(before, after)
@@ -51,22 +54,18 @@ def _wire(document: dict[str, Any], inputs: Inputs) -> tuple[dict[str, Any], dic
             continue
         decision, found = inject_pod(pod, namespace=inputs.namespace_of(pod), platform=inputs.platform)
         operations += found
-        name = pod.pod.name or "pod"
-        click.echo(f"{name}: {decision.verdict} ({decision.reason}). {decision.reason.sentence}", err=True)
+        click.echo(f"{pod.what}: {decision.verdict} ({decision.reason}). {decision.reason.sentence}", err=True)
         for warning in decision.warnings:
-            click.echo(f"{name}: warning: {warning}", err=True)
+            click.echo(f"{pod.what}: warning: {warning}", err=True)
     after = jsonpatch.apply_patch(copy.deepcopy(document), operations)
     return document, after, operations
-
-
-def _json(results: list[Any]) -> str:
-    return json.dumps(results[0] if len(results) == 1 else results, indent=2, ensure_ascii=False)
 
 
 def echo_diff(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Print the difference of two objects as YAML, in colours on a terminal."""
     colours = {"+": "green", "-": "red", "@": "cyan"}
-    name = str((before.get("metadata") or {}).get("name") or before.get("kind") or "pod")
+    metadata = before.get("metadata")
+    name = str((metadata.get("name") if isinstance(metadata, dict) else None) or before.get("kind") or "pod")
     lines = difflib.unified_diff(
         dump_yaml(before).splitlines(), dump_yaml(after).splitlines(), name, f"{name} (wired)", lineterm="", n=2
     )

@@ -46,9 +46,12 @@ def inputs_options(command: F) -> F:
         click.option(
             "-f",
             "--filename",
+            "filenames",
             required=True,
+            multiple=True,
             metavar="FILE",
-            help="YAML or JSON with pods, objects with a pod template, or AdmissionReviews. -: standard input.",
+            help="YAML or JSON with pods, objects with a pod template, or AdmissionReviews. -: standard input. May be "
+            "given several times.",
         ),
         click.option(
             "-n",
@@ -87,7 +90,7 @@ def inputs_options(command: F) -> F:
 
 def read_inputs(
     *,
-    filename: str,
+    filenames: tuple[str, ...],
     namespace_name: str | None,
     labels: dict[str, str],
     annotations: dict[str, str],
@@ -98,14 +101,19 @@ def read_inputs(
         platform = load_settings(file=config, environment=os.environ).platform
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
-    text, place = _read(filename), _place(filename)
-    try:
-        documents = load_documents(text)
-        pods, without = _find(documents)
-    except DocumentError as error:
-        raise click.ClickException(f"{place}: {error}") from error
-    if not pods:
-        raise click.ClickException(f"{place}: {without[0] if without else 'there is no pod in the list'}")
+    documents, pods, without = [], [], []
+    for filename in filenames:
+        place = _place(filename)
+        try:
+            read = load_documents(_read(filename))
+            found, others = _find(read)
+        except DocumentError as error:
+            raise click.ClickException(f"{place}: {error}") from error
+        if not found:
+            raise click.ClickException(f"{place}: {others[0] if others else 'there is no pod in the list'}")
+        documents += read
+        pods += found
+        without += others
     for other in without:
         click.echo(f"{other.what}: no pod template; left as it is", err=True)
     return Inputs(documents, pods, platform, namespace_name, labels, annotations)
@@ -124,13 +132,13 @@ def _find(documents: list[dict[str, Any]]) -> tuple[list[PodInDocument], list[No
 
 def _read(filename: str) -> str:
     try:
-        if filename == "-":
-            return sys.stdin.buffer.read().decode("utf-8-sig")
-        return Path(filename).read_text(encoding="utf-8-sig")
+        content = sys.stdin.buffer.read() if filename == "-" else Path(filename).read_bytes()
+        return content.decode("utf-8-sig")
     except OSError as error:
         raise click.ClickException(f"cannot read {filename}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise click.ClickException(f"{_place(filename)} is not UTF-8") from error
+        hint = ", but UTF-16: convert it" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else ""
+        raise click.ClickException(f"{_place(filename)} is not UTF-8{hint}") from error
 
 
 def _place(filename: str) -> str:

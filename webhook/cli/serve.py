@@ -63,10 +63,11 @@ def serve(
     ca_file: Path | None,
 ) -> None:
     """Serve admission reviews over HTTPS: POST /mutate, and GET /healthz, /readyz, /metrics."""
-    misplaced = {"--namespace": names, "--namespaces": namespaces_file, "--ca-file": ca_file}
-    if not standalone and any(misplaced.values()):
-        given = ", ".join(name for name, value in misplaced.items() if value)
-        raise click.UsageError(f"{given}: only with --standalone; in a cluster the cluster says it")
+    only = {"--namespace": names, "--namespaces": namespaces_file, "--ca-file": ca_file}
+    never = {"--kubeconfig": kubeconfig, "--context": context}
+    if given := ", ".join(name for name, value in (never if standalone else only).items() if value):
+        why = "not with --standalone, which asks no cluster" if standalone else "only with --standalone"
+        raise click.UsageError(f"{given}: {why}")
     overrides = {"listenAddress": host or ("127.0.0.1" if standalone else None), "listenPort": port}
     try:
         settings = load_settings(
@@ -76,6 +77,8 @@ def serve(
         )
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
+    if standalone and settings["certificates"] == "files":
+        raise click.ClickException("certificates: files is not for --standalone, which makes a certificate of its own")
     configure_logging(form=settings["logFormat"], level=settings["logLevel"])
     try:
         if standalone:

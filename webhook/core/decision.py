@@ -91,9 +91,11 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
 
     if label == "false":
         return skipped(Reason.OPTED_OUT)
-    warnings = () if label is None or explicit else (_unknown_label(label),)
+    warnings = () if label is None or explicit else (_unknown_label(label, of="pod"),)
     if namespace is None:
         return skipped(recogniser.never or Reason.NAMESPACE_LOOKUP_FAILED, *warnings)
+    if namespace.labels.get(LABEL, "true") not in {"true", "false"}:
+        warnings = (*warnings, _unknown_label(namespace.labels[LABEL], of="namespace"))
     if not explicit and not namespace.enabled:
         return skipped(Reason.NOT_ENABLED, *warnings)
     if recogniser.never:
@@ -115,8 +117,8 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
     )
 
 
-def _unknown_label(label: str) -> str:
-    return f'label {LABEL}={label} of the pod is neither "true" nor "false" and is ignored'
+def _unknown_label(label: str, *, of: str) -> str:
+    return f'label {LABEL}={label} of the {of} is neither "true" nor "false" and is ignored'
 
 
 def _wire_containers(

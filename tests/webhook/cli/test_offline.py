@@ -122,9 +122,10 @@ def test_pod_templates_are_wired_where_they_stand(document: dict[str, Any], path
     result = on("inject", document, *LABELLED, "-o", "patch")
     assert result.exit_code == 0, result.output
     operations = json.loads(result.stdout)
-    assert len(operations) == 2
     assert all(operation["path"].startswith(path) for operation in operations)
-    assert on("inject", document, *LABELLED).exit_code == 0
+    after = yaml.safe_load(on("inject", document, *LABELLED).stdout)
+    assert jsonpatch.apply_patch(document, operations) == after
+    assert "MLFLOW_TRACKING_URI" in str(after)
 
 
 def test_a_runtime_does_not_give_its_own_name_to_the_runs_of_its_trainjobs() -> None:
@@ -161,6 +162,87 @@ def test_json_documents_may_follow_one_another(between: str) -> None:
     assert len(list(yaml.safe_load_all(call("inject", "-f", "-", text=text).stdout))) == 2
 
 
+SHARED = """
+kind: Pod
+metadata: {name: p, labels: &marks {mlflow-enabled: "true", 1: one, true: yes-it-is}, annotations: *marks}
+spec:
+  initContainers: [{name: i, env: &env [{name: A, value: b}]}]
+  containers: [{name: a, env: *env}, {name: b, env: *env}]
+"""
+
+
+def test_what_yaml_shares_is_wired_once_in_each_place() -> None:
+    after = yaml.safe_load(call("inject", "-f", "-", text=SHARED).stdout)
+    given = [[entry["name"] for entry in container["env"]] for container in after["spec"]["containers"]]
+    assert given[0] == given[1] == list(dict.fromkeys(given[0]))
+    assert given[0][-1] == "A"
+    assert after["spec"]["initContainers"] == [{"name": "i", "env": [{"name": "A", "value": "b"}]}]
+    assert after["metadata"]["labels"] == {"mlflow-enabled": "true", "1": "one", "true": "yes-it-is"}
+    assert "mlflow.kubeflow.org/decision" in after["metadata"]["annotations"]
+
+
+def test_what_is_not_wired_stays_as_it_is() -> None:
+    document = {"kind": "Deployment", "metadata": {"name": "d"}, "spec": {"template": {"spec": {"containers": []}}}}
+    assert yaml.safe_load(on("inject", document).stdout) == document
+    assert on("inject", document, "-o", "diff").stdout == ""
+
+
+def test_several_files_are_all_looked_at(tmp_path: Path) -> None:
+    wired, other = tmp_path / "wired.yaml", tmp_path / "other.yaml"
+    wired.write_text(yaml.safe_dump({"kind": "Pod", **TEMPLATE}))
+    other.write_text("kind: Pod\nmetadata: {name: other}\nspec: {containers: [{name: c}]}")
+    result = call("explain", "-f", str(other), "-f", str(wired))
+    assert result.exit_code == 3
+    assert "other in namespace" in result.stdout
+    assert "wired_by_pod_label" in result.stdout
+    assert "nowhere" in call("explain", "-f", "nowhere", "-f", str(wired)).stderr
+
+
+def test_several_objects_as_json_are_a_list_that_is_taken_again() -> None:
+    text = yaml.safe_dump_all([{"kind": "Pod", **TEMPLATE}] * 2)
+    printed = call("inject", "-f", "-", "-o", "json", text=text).stdout
+    assert json.loads(printed)["kind"] == "List"
+    assert call("explain", "-f", "-", text=printed).exit_code == 0
+
+
+def test_items_of_a_list_of_one_kind_may_leave_it_out() -> None:
+    document = {"kind": "DeploymentList", "items": [{"metadata": {"name": "d"}, "spec": {"template": TEMPLATE}}]}
+    result = on("explain", document)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Deployment d in namespace")
+
+
+def test_a_label_on_the_wrong_object_or_of_the_wrong_value_is_named() -> None:
+    metadata = {"name": "d", "labels": {"mlflow-enabled": "true"}}
+    document = {"kind": "Deployment", "metadata": metadata, "spec": {"template": {"spec": {"containers": []}}}}
+    shown = on("explain", document).stdout
+    assert (
+        "label mlflow-enabled of the Deployment is not on its pods: put it into /spec/template/metadata/labels" in shown
+    )
+    pod_alone = {"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": []}}
+    shown = on("explain", pod_alone, "--namespace-label", "mlflow-enabled=True").stdout
+    assert 'label mlflow-enabled=True of the namespace is neither "true" nor "false"' in shown
+
+
+def test_utf_16_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "pod.yaml"
+    file.write_text("kind: Pod", encoding="utf-16")
+    assert "is not UTF-8, but UTF-16" in call("explain", "-f", str(file)).stderr
+
+
+@pytest.mark.parametrize("output", ["yaml", "json", "patch", "diff"])
+def test_output_that_cannot_be_written_is_one_line(output: str, tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no /dev/full on this system")
+    command = [str(Path(sys.executable).with_name("mlflow-webhook")), "inject", "-f", str(FOLDER / KFP), *LABELLED]
+    with full.open("wb") as stdout:
+        done = subprocess.run([*command, "-o", output], stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_yaml_may_begin_with_a_brace() -> None:
     text = "{kind: Pod, metadata: {labels: {mlflow-enabled: 'true'}}, spec: {containers: [{name: c}]}}"
     for document in (text, f"{text}\n---\n{text}", f"\ufeff{text}"):
@@ -170,7 +252,7 @@ def test_yaml_may_begin_with_a_brace() -> None:
 def test_strings_that_look_like_numbers_stay_strings() -> None:
     labels = {"a": "1e3", "b": "0o7", "c": "yes", "d": "2026-01-01", "e": "12", "f": "null"}
     document = {"kind": "Pod", "metadata": {"labels": labels}, "spec": {"containers": []}}
-    text = on("inject", document).stdout
+    text = call("inject", "-f", "-", text=json.dumps(document)).stdout
     assert yaml.safe_load(text)["metadata"]["labels"] == labels
     assert "a: '1e3'" in text
     assert "b: '0o7'" in text
@@ -185,7 +267,17 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
         ("[" * 9000, "nested too deeply"),
         ('{"a":' * 90000, "nested too deeply"),
         ("", "no document"),
-        ("- a", "not a Kubernetes object"),
+        ("- a", "make it the items of a List"),
+        ("a", "not a Kubernetes object"),
+        ("kind: pod", "is Pod meant?"),
+        ("kind: TrainJob\nmetadata: {name: t}", "TrainJob t has no pod template; its pods come from its runtime"),
+        ("kind: JobSet\nspec: {replicatedJobs: 5}", "/spec/replicatedJobs is not a list"),
+        ("metadata: &m {x: *m}", "holds what JSON cannot: Circular"),
+        ('{"kind": "\\ud800"}', "holds what JSON cannot: "),
+        ("kind: Pod\nspec: {{ .Values.spec }}", "is it a template? Render it first"),
+        ("{{- if .x }}", "is it a template? Render it first"),
+        ("kind: \x00", "unacceptable character #x0000"),
+        ("kind: Pod\nspec: {containers: [{name: a, env: [{name: A, value: 1}]}]}", "write it in quotation marks"),
         ("kind: Service", "has no pod template"),
         ("kind: Deployment", "pod template is missing"),
         ("kind: Pod\nspec: {containers: [{name: 3}]}", "spec.containers[0].name"),
@@ -249,6 +341,7 @@ def test_every_command_has_help(command: str) -> None:
     [
         ["job", "x"],
         ["pod", "x", "y"],
+        ["pod"],
         ["team-a", "--namespace", "team-b"],
         ["team-a", "--url", "mlflow:5000"],
         ["team-a", "--url", "http://["],
@@ -276,6 +369,26 @@ def test_a_wrong_configuration_is_refused_before_serving(tmp_path: Path) -> None
     result = call("serve", "--standalone", "--config", str(config))
     assert result.exit_code == 1
     assert 'listenPort: "many"' in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--standalone", "--context", "c", "--kubeconfig", "k"], "--kubeconfig, --context: not with --standalone"),
+        (["--ca-file", "ca.pem"], "--ca-file: only with --standalone"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(arguments: list[str], sentence: str) -> None:
+    result = call("serve", *arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_a_standalone_webhook_has_a_certificate_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_WEBHOOK_CERTIFICATES", "files")
+    result = call("serve", "--standalone")
+    assert result.exit_code == 1
+    assert "certificates: files is not for --standalone" in result.stderr
 
 
 @pytest.mark.parametrize(
