@@ -10,12 +10,13 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import yaml
 
 _TAG = "tag:yaml.org,2002:"
-_INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]*|[1-9][0-9]*)")
+_INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|0[0-7]*|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, bool | float | None] = {
     **dict.fromkeys(["", "~", "null", "Null", "NULL"]),
@@ -103,10 +104,10 @@ def _tag_of(text: str) -> str:
     if text in _WORDS:
         word = _WORDS[text]
         return _TAG + ("null" if word is None else "bool" if isinstance(word, bool) else "float")
-    digits = text.replace("_", "") if text[0] in "+-.0123456789" else ""
+    digits = text.replace("_", "") if text[0] in "+-0123456789" else text
     if _INTEGER.fullmatch(digits):
         return f"{_TAG}int"
-    return f"{_TAG}float" if _FLOAT.fullmatch(digits) else f"{_TAG}str"
+    return f"{_TAG}float" if _FLOAT.fullmatch(digits) and isfinite(float(digits)) else f"{_TAG}str"
 
 
 def _number(text: str) -> float:

@@ -17,7 +17,25 @@ WORDS: dict[str, Any] = {
     **dict.fromkeys(["1e3", "1000", "1.0e+3"], 1000),
     **dict.fromkeys(["8", "08"], 8),
     **dict.fromkeys([".5", "+.5", "5e-1"], 0.5),
-    **{text: text for text in ("8080:22", "1:30:00", "2026-01-01", "=", "<<", "_1", "0x", "1e", ".", "+", "yES")},
+    **{
+        text: text
+        for text in (
+            "8080:22",
+            "1:30:00",
+            "2026-01-01",
+            "=",
+            "<<",
+            "_1",
+            "0x",
+            "0o",
+            "1e",
+            "1e400",
+            "._5",
+            ".",
+            "+",
+            "yES",
+        )
+    },
 }
 """What kubectl 1.32 takes plain words for (``kubectl annotate --local -f FILE x=y -o json``)."""
 
