@@ -1,0 +1,36 @@
+"""YAML, as the real kubectl reads it."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+from tests.cluster.controlplane import ControlPlane
+from tests.webhook.test_yaml_files import WORDS
+from webhook.yaml_files import dump_yaml, read_yaml
+
+HEAD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"
+
+
+def words() -> list[str]:
+    """Give words that look like numbers, always the same."""
+    some = random.Random(4)
+    made = {"".join(some.choices("01278xXoObBeE_+.", k=some.randint(1, 6))) for _ in range(500)}
+    return sorted({*WORDS, *made})
+
+
+def read(plane: ControlPlane, text: str) -> Any:
+    return json.loads(plane.kubectl("annotate", "--local", "--filename=-", "--output=json", "a=b", stdin=text))["xs"]
+
+
+def test_plain_words_are_what_kubectl_takes_them_for(control_plane: ControlPlane) -> None:
+    text = f"{HEAD}xs:\n" + "".join(f"- {word}\n" for word in words())
+    (document,) = read_yaml(text)
+    taken = read(control_plane, text)
+    assert [(word, ours) for word, ours, its in zip(words(), document["xs"], taken, strict=True) if ours != its] == []
+    assert [type(value) is bool for value in taken] == [type(value) is bool for value in document["xs"]]
+
+
+def test_kubectl_reads_text_back_that_looks_like_something_else(control_plane: ControlPlane) -> None:
+    assert read(control_plane, HEAD + dump_yaml({"xs": words()})) == words()
