@@ -28,6 +28,7 @@ _WORDS: dict[str, bool | float | None] = {
     **dict.fromkeys([sign + word for word in (".inf", ".Inf", ".INF") for sign in ("", "+")], float("inf")),
     **dict.fromkeys(["-.inf", "-.Inf", "-.INF"], float("-inf")),
 }
+_FOLDED = re.compile("[\\x85\\u2028\\u2029\\ufeff]")
 _MOST = 10_000_000
 """Values that a document may have once its aliases are written out; a few lines of them can stand for billions."""
 
@@ -182,7 +183,10 @@ class _Dumper(yaml.SafeDumper):
         return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
 
 
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar(f"{_TAG}str", text, style="|" if "\n" in text else None),
-)
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # YAML takes these for line ends (for a mark of the byte order, the last) and folds them: they have to be escaped
+    style = '"' if _FOLDED.search(text) else "|" if "\n" in text else None
+    return dumper.represent_scalar(f"{_TAG}str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)

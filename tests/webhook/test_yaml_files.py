@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from webhook.yaml_files import YamlError, dump_yaml, read_scalars_as_text, read_yaml
@@ -48,10 +48,14 @@ def test_plain_words_are_what_kubectl_takes_them_for(word: str) -> None:
 
 
 @given(
-    st.text(alphabet="0123456789abcdefxXoObByYnNeE_+-.:~=<#&*!|>%@`'\"{}[], \n\t\\ä\u2028\U0001f600", max_size=8)
+    st.text(
+        alphabet="0123456789abcdefxXoObByYnNeE_+-.:~=<#&*!|>%@`'\"{}[], \n\t\\ä\x85\u2028\ufeff\r\U0001f600", max_size=8
+    )
     | st.sampled_from(sorted(WORDS))
     | st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=8)
 )
+@example("\x85")
+@example("a\u2028\n\ufeff")
 def test_text_is_read_back_as_the_same_text(text: str) -> None:
     document = {"a": text, text: [text]}
     assert read_yaml(dump_yaml(document)) == [document]
