@@ -16,7 +16,7 @@ from webhook.core.names import LABEL
 from webhook.core.patch import Operation, patch
 from webhook.core.reasons import Verdict
 from webhook.core.review import MalformedReviewError, Pod, decode_pod
-from webhook.yaml_files import YamlError, plain, read_yaml
+from webhook.formats import FormatError, read_documents
 
 _TEMPLATES = {
     "PodTemplate": "/template",
@@ -40,7 +40,6 @@ _WITHOUT = {
     "Workflow": "its pods are made by Argo: give one that it made (kubectl get pod NAME -o yaml)",
 }
 _NOT_TEXT = re.compile(r"Expected `str[^`]*`, got `(int|float|bool)`")
-_BETWEEN = re.compile(r"\s*(?:---(?:\s+|$))?")
 
 
 _LEFT_TO_THE_WEBHOOK = (
@@ -83,8 +82,8 @@ class PodInDocument(NamedTuple):
 def load_documents(text: str) -> list[dict[str, Any]]:
     """Read YAML or JSON documents. An AdmissionReview stands for the object in it. Raises DocumentError."""
     try:
-        documents = _json(text) if text.lstrip().startswith("{") else read_yaml(text)
-    except YamlError as error:
+        documents = read_documents(text)
+    except FormatError as error:
         hint = "; is it a template? Render it first (helm template …), and give the result" if "{{" in text else ""
         raise DocumentError(f"{error}{hint}") from None
     objects = []
@@ -97,31 +96,6 @@ def load_documents(text: str) -> list[dict[str, Any]]:
     if not objects:
         raise DocumentError("there is no document in it")
     return objects
-
-
-def _json(text: str) -> list[Any]:
-    """Read JSON documents that follow one another, as kubectl does, or YAML that begins with a brace as well."""
-    documents, decoder, at = [], json.JSONDecoder(), text.index("{")
-    try:
-        while at < len(text):
-            document, end = decoder.raw_decode(text, at)
-            documents.append(plain(document))
-            at = _end_of_separator(text, end)
-    except json.JSONDecodeError as error:
-        try:
-            return read_yaml(text)
-        except YamlError:
-            place = f"line {error.lineno}, column {error.colno}"
-            raise YamlError(f"neither JSON nor YAML; as JSON, at {place}: {error.msg}") from None
-    except (ValueError, RecursionError) as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else f"not JSON: {error}"
-        raise YamlError(why) from None
-    return documents
-
-
-def _end_of_separator(text: str, at: int) -> int:
-    separator = _BETWEEN.match(text, at)
-    return separator.end() if separator else at
 
 
 def find_pods(document: dict[str, Any], *, at: str = "", item_of: str = "") -> list[PodInDocument]:

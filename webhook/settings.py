@@ -24,7 +24,7 @@ from webhook.core.configuration import (
     parse_tracking_uri,
 )
 from webhook.core.names import MANAGED
-from webhook.yaml_files import YamlError, read_scalars_as_text
+from webhook.formats import FormatError, read_scalars_as_text
 
 ENVIRONMENT_PREFIX = "MLFLOW_WEBHOOK_"
 # What Kubernetes itself puts into every pod for a Service called mlflow-webhook; not ours to read.
@@ -302,7 +302,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise SettingsError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{file} is not UTF-8") from error
-    except YamlError as error:
+    except FormatError as error:
         raise SettingsError(f"{file}: {error}") from error
     if not content:
         return {}

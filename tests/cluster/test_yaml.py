@@ -7,8 +7,8 @@ import random
 from typing import Any
 
 from tests.cluster.controlplane import ControlPlane
-from tests.webhook.test_yaml_files import WORDS
-from webhook.yaml_files import dump_yaml, read_yaml
+from tests.webhook.test_formats import WORDS
+from webhook.formats import dump_yaml, read_documents
 
 HEAD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"
 
@@ -26,7 +26,7 @@ def read(plane: ControlPlane, text: str) -> Any:
 
 def test_plain_words_are_what_kubectl_takes_them_for(control_plane: ControlPlane) -> None:
     text = f"{HEAD}xs:\n" + "".join(f"- {word}\n" for word in words())
-    (document,) = read_yaml(text)
+    (document,) = read_documents(text)
     taken = read(control_plane, text)
     assert [(word, ours) for word, ours, its in zip(words(), document["xs"], taken, strict=True) if ours != its] == []
     assert [type(value) is bool for value in taken] == [type(value) is bool for value in document["xs"]]

@@ -12,7 +12,7 @@ import jsonpatch
 
 from webhook.cli.inputs import Inputs, inputs_options, read_inputs
 from webhook.documents import inject as inject_pod
-from webhook.yaml_files import dump_yaml
+from webhook.formats import dump_yaml
 
 
 @click.command()

@@ -262,8 +262,8 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
     ("text", "sentence"),
     [
         ("a: [", "not YAML at line"),
-        ("{", "neither JSON nor YAML; as JSON, at line 1, column 2: "),
-        ('{"kind": "Pod",\n "spec": {"containers" []}}', "as JSON, at line 2, column 24: Expecting ':'"),
+        ("{", "not JSON at line 1, column 2: "),
+        ('{"kind": "Pod",\n "spec": {"containers" []}}', "not JSON at line 2, column 24: Expecting ':'"),
         ("[" * 9000, "nested too deeply"),
         ('{"a":' * 90000, "nested too deeply"),
         ("", "no document"),

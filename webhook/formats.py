@@ -1,4 +1,4 @@
-"""Reads and writes YAML as kubectl does: the same words are booleans and numbers, and all is what JSON can hold.
+"""Reads JSON and YAML as kubectl does, and writes YAML: the same words are numbers, and all is what JSON can hold.
 
 What kubectl takes a plain word for was observed with kubectl 1.32 (``annotate --local -o json``): ``y`` and ``off`` are
 booleans, ``0o644`` and ``0644`` are octal, ``1e3`` is a number; ``10:30`` and ``2026-01-01`` are text.
@@ -29,55 +29,85 @@ _WORDS: dict[str, bool | float | None] = {
     **dict.fromkeys(["-.inf", "-.Inf", "-.INF"], float("-inf")),
 }
 _FOLDED = re.compile("[\\x85\\u2028\\u2029\\ufeff]")
+_LIKE_JSON = re.compile(r"\s*\{\s*(\"|$)")
+_BETWEEN = re.compile(r"\s*(?:---(?:\s+|$))?")
 _MOST = 10_000_000
 """Values that a document may have once its aliases are written out; a few lines of them can stand for billions."""
 
 
-class YamlError(Exception):
-    """A text is not YAML, or holds what JSON cannot; the message says where and why."""
+class FormatError(Exception):
+    """A text is neither JSON nor YAML, or holds what JSON cannot; the message says where and why."""
 
 
-def read_yaml(text: str) -> list[Any]:
-    """Read the documents of a text, as JSON would give them: nothing is shared, and every key is a string.
+def read_documents(text: str) -> list[Any]:
+    """Read documents of JSON, one after another, or of YAML, as JSON would give them.
 
-    Raises YamlError.
+    Nothing in them is shared, and every key is a string. Raises FormatError.
     """
-    try:
-        documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
-    except yaml.YAMLError as error:
-        raise YamlError(f"not YAML{_place(error)}") from None
-    except ValueError as error:
-        raise YamlError(f"not YAML: {error}") from None
-    except RecursionError:
-        raise YamlError("it is nested too deeply") from None
-    return [plain(document) for document in documents]
+    return _read_json(text) if text.lstrip().startswith("{") else _read_yaml(text)
 
 
 def read_scalars_as_text(text: str) -> Any:
-    """Read one document whose values all stay the text that they are; a key may be there once. Raises YamlError."""
+    """Read one document whose values all stay the text that they are; a key may be there once. Raises FormatError."""
     try:
         return yaml.load(text, Loader=_TextLoader)  # noqa: S506 - it makes nothing but text
     except yaml.YAMLError as error:
-        raise YamlError(f"not YAML{_place(error)}") from None
+        raise FormatError(f"not YAML{_place(error)}") from None
     except RecursionError:
-        raise YamlError("it is nested too deeply") from None
-
-
-def plain(document: Any) -> Any:
-    """Copy a document so that nothing in it is shared. Raises YamlError where JSON cannot hold it."""
-    try:
-        if _size(document, {}) > _MOST:
-            raise YamlError(f"its aliases stand for more than {_MOST} values")
-        return json.loads(json.dumps(document, ensure_ascii=False).encode())
-    except (TypeError, ValueError) as error:
-        raise YamlError(f"it holds what JSON cannot: {error}") from None
-    except RecursionError:
-        raise YamlError("it is nested too deeply") from None
+        raise FormatError("it is nested too deeply") from None
 
 
 def dump_yaml(document: Mapping[str, Any]) -> str:
     """Write a document as YAML that kubectl reads back as the same."""
     return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000_000)
+
+
+def _read_json(text: str) -> list[Any]:
+    documents, decoder, at = [], json.JSONDecoder(), text.index("{")
+    try:
+        while at < len(text):
+            document, end = decoder.raw_decode(text, at)
+            documents.append(_plain(document))
+            at = _end_of_separator(text, end)
+    except json.JSONDecodeError as error:
+        try:
+            return _read_yaml(text)
+        except FormatError as as_yaml:
+            if not _LIKE_JSON.match(text):
+                raise as_yaml from None
+            raise FormatError(f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else f"not JSON: {error}"
+        raise FormatError(why) from None
+    return documents
+
+
+def _end_of_separator(text: str, at: int) -> int:
+    separator = _BETWEEN.match(text, at)
+    return separator.end() if separator else at
+
+
+def _read_yaml(text: str) -> list[Any]:
+    try:
+        documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
+    except yaml.YAMLError as error:
+        raise FormatError(f"not YAML{_place(error)}") from None
+    except ValueError as error:
+        raise FormatError(f"not YAML: {error}") from None
+    except RecursionError:
+        raise FormatError("it is nested too deeply") from None
+    return [_plain(document) for document in documents]
+
+
+def _plain(document: Any) -> Any:
+    try:
+        if _size(document, {}) > _MOST:
+            raise FormatError(f"its aliases stand for more than {_MOST} values")
+        return json.loads(json.dumps(document, ensure_ascii=False).encode())
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"it holds what JSON cannot: {error}") from None
+    except RecursionError:
+        raise FormatError("it is nested too deeply") from None
 
 
 def _place(error: yaml.YAMLError) -> str:

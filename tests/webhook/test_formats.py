@@ -7,7 +7,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from webhook.yaml_files import YamlError, dump_yaml, read_scalars_as_text, read_yaml
+from webhook.formats import FormatError, dump_yaml, read_documents, read_scalars_as_text
 
 WORDS: dict[str, Any] = {
     **dict.fromkeys(["y", "Yes", "on", "TRUE"], True),
@@ -42,7 +42,7 @@ WORDS: dict[str, Any] = {
 
 @pytest.mark.parametrize("word", WORDS)
 def test_plain_words_are_what_kubectl_takes_them_for(word: str) -> None:
-    (document,) = read_yaml(f"a: {word}")
+    (document,) = read_documents(f"a: {word}")
     assert document["a"] == WORDS[word]
     assert type(document["a"]) is type(WORDS[word])
 
@@ -58,23 +58,23 @@ def test_plain_words_are_what_kubectl_takes_them_for(word: str) -> None:
 @example("a\u2028\n\ufeff")
 def test_text_is_read_back_as_the_same_text(text: str) -> None:
     document = {"a": text, text: [text]}
-    assert read_yaml(dump_yaml(document)) == [document]
+    assert read_documents(dump_yaml(document)) == [document]
     assert yaml.safe_load(dump_yaml(document)) == document
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False), st.lists, max_leaves=5))
 def test_values_are_read_back_as_the_same_values(value: Any) -> None:
-    assert read_yaml(dump_yaml({"a": value})) == [{"a": value}]
+    assert read_documents(dump_yaml({"a": value})) == [{"a": value}]
 
 
 def test_keys_are_the_strings_that_they_are_in_json() -> None:
-    assert read_yaml("{1: a, true: b, ~: c, x: {<<: {d: e}}}") == [
+    assert read_documents("{1: a, true: b, ~: c, x: {<<: {d: e}}}") == [
         {"1": "a", "true": "b", "null": "c", "x": {"d": "e"}}
     ]
 
 
 def test_binary_is_the_text_in_it() -> None:
-    assert read_yaml("a: !!binary aGVsbG8=") == [{"a": "hello"}]
+    assert read_documents("a: !!binary aGVsbG8=") == [{"a": "hello"}]
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_binary_is_the_text_in_it() -> None:
     ],
 )
 def test_what_cannot_be_read_is_said(text: str, sentence: str) -> None:
-    with pytest.raises(YamlError, match=sentence):
-        read_yaml(text)
+    with pytest.raises(FormatError, match=sentence):
+        read_documents(text)
 
 
 def test_scalars_may_be_read_as_the_text_that_they_are() -> None:
@@ -106,5 +106,5 @@ def test_scalars_may_be_read_as_the_text_that_they_are() -> None:
 
 @pytest.mark.parametrize("text", ["a: 1\na: 2", "b: {a: 1, a: 2}", "? [x]\n: y", "a: ["])
 def test_where_scalars_are_text_a_key_is_there_once(text: str) -> None:
-    with pytest.raises(YamlError, match="line"):
+    with pytest.raises(FormatError, match="line"):
         read_scalars_as_text(text)
