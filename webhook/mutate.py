@@ -21,6 +21,8 @@ from webhook.core.review import MalformedReviewError, Pod, Review, decode_review
 from webhook.logs import whereabouts
 from webhook.metrics import Metrics
 
+HELD_LIMIT = 64 << 20
+"""Bytes of bodies that are not complete yet, of all connections together: memory is limited, and anybody may send."""
 PATH = "/mutate"
 _log = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class Mutate:
         self._write = write
         self._body_limit = body_limit
         self._draining = draining
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -152,18 +155,26 @@ class Mutate:
 
     async def _body(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []
-        size = 0
+        size = held = 0
         more = True
-        while more:  # for how long is the server's to bound
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _ClientGoneError
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > self._body_limit:
-                raise self._too_large()
-            chunks.append(chunk)
-            more = message.get("more_body", False)
+        try:
+            while more:  # for how long is the server's to bound
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _ClientGoneError
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > self._body_limit:
+                    raise self._too_large()
+                chunks.append(chunk)
+                more = message.get("more_body", False)
+                if more:
+                    held += len(chunk)
+                    self._held += len(chunk)
+                    if self._held > HELD_LIMIT:
+                        raise BadRequestError(503, "too many bodies are on their way at once; try again")
+        finally:
+            self._held -= held
         body = b"".join(chunks)
         if not body:
             raise BadRequestError(400, "the body is empty: an AdmissionReview is expected")

@@ -13,7 +13,7 @@ import sys
 import time
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +255,28 @@ def test_a_head_without_end_is_refused_before_it_fills_the_memory(server: Servin
     assert answered[9:12] in {status, b""}
     assert memory(server) - before < 10 << 10
     assert server.review().status_code == 200
+
+
+def test_bodies_that_do_not_end_have_a_limit_together(server: Serving) -> None:
+    before = memory(server)
+    with ExitStack() as stack:
+        waiting = [stack.enter_context(server.connect()) for _ in range(14)]
+        for connection in waiting:
+            with suppress(OSError):  # a refused one is closed while more is sent
+                connection.sendall(HEAD % (7 << 20) + b" " * (6 << 20))
+        assert memory(server) - before < 150 << 10
+        assert server.review().status_code == 200
+        said = b"".join(filter(None, (answer(connection) for connection in waiting)))
+    assert b"HTTP/1.1 503" in said
+    assert b"HTTP/1.1 200" not in said
+
+
+def answer(connection: ssl.SSLSocket) -> bytes:
+    connection.settimeout(0.2)
+    try:
+        return connection.recv(4096)
+    except OSError:
+        return b""
 
 
 def memory(server: Serving) -> int:
