@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from tests.pods import FOLDER, KFP
+from tests.pods import FOLDER, KFP, SAMPLES
+from webhook.cli import cli
 from webhook.core.configuration import Namespace, Platform
 from webhook.metrics import Metrics
 from webhook.mutate import LookupFailedError, Mutate
+from webhook.namespaces import StaticNamespaces
 
 LABELLED = {"mlflow-enabled": "true"}
 ANNOTATION = "mlflow.kubeflow.org/experiment"
@@ -70,3 +73,16 @@ def test_a_namespace_is_read_when_what_is_known_may_be_out_of_date(
     namespaces = Namespaces(known, fresh=fresh, live=live)
     assert answer(namespaces) == expected
     assert namespaces.reads == reads
+
+
+@pytest.mark.parametrize("sample", [name for name in SAMPLES if name.endswith(".admissionreview.json")])
+@pytest.mark.parametrize("labels", [LABELLED, {}], ids=["labelled", "unlabelled"])
+def test_what_inject_prints_is_what_the_server_answers(sample: str, labels: dict[str, str]) -> None:
+    content = (FOLDER / sample).read_bytes()
+    request = json.loads(content)["request"]
+    namespaces = StaticNamespaces([Namespace(request["namespace"], labels, {})])
+    mutate = Mutate(platform=Platform(), namespaces=namespaces, metrics=Metrics(), write=lambda _: None)
+    answered = json.loads(asyncio.run(mutate.answer(content)))["response"].get("patch", "W10=")
+    given = [f"--namespace-label={name}={value}" for name, value in labels.items()]
+    printed = CliRunner().invoke(cli, ["inject", "-f", str(FOLDER / sample), "-o", "patch", *given]).stdout
+    assert json.loads(printed) == json.loads(b64decode(answered))
