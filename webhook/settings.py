@@ -23,7 +23,7 @@ from webhook.core.configuration import (
     parse_secret,
     parse_tracking_uri,
 )
-from webhook.core.names import MANAGED
+from webhook.core.names import MANAGED, POD_NAME
 from webhook.formats import FormatError, read_scalars_as_text
 
 ENVIRONMENT_PREFIX = "MLFLOW_WEBHOOK_"
@@ -320,8 +320,10 @@ def _unknown(from_file: Mapping[str, Any], file: Path | None) -> Iterator[str]:
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     known = {setting.variable for setting in SETTINGS}
+    # the webhook itself gives POD_NAME to wired pods, in which the commands may be called
+    ignored = {POD_NAME}
     for name in environment:
-        if name.startswith(ENVIRONMENT_PREFIX) and name not in known and not _SERVICE_LINK.match(name):
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known | ignored and not _SERVICE_LINK.match(name):
             yield f"{name} (environment) is not a setting; there are: {', '.join(sorted(known))}"
 
 

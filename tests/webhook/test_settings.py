@@ -82,6 +82,10 @@ def test_what_kubernetes_sets_for_a_service_is_not_taken_for_a_setting() -> None
     assert load_settings(environment=links)["listenPort"] == 8443
 
 
+def test_what_a_wired_pod_is_given_is_not_taken_for_a_setting() -> None:
+    assert load_settings(environment={"MLFLOW_WEBHOOK_POD_NAME": "p"})["listenPort"] == 8443
+
+
 def test_every_setting_has_a_variable_of_its_own_and_help() -> None:
     assert len({setting.variable for setting in SETTINGS}) == len(SETTINGS)
     assert all(setting.help.endswith(".") for setting in SETTINGS)

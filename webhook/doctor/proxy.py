@@ -91,7 +91,7 @@ def _for_another_proxy(asker: Asker, claims: Claims) -> _Cause | None:
         return _Cause(
             "token_other_issuer",
             f"The token is from {claims.issuer}; the proxy trusts {address}.",
-            "Mint it there: mlflow-webhook token refresh --issuer …",
+            "Mint it there: mlflow-webhook token refresh --force --issuer …",
         )
     return None
 
@@ -129,13 +129,13 @@ def _unsigned(asker: Asker, token: str, claims: Claims, target: Target) -> _Caus
             return _Cause(
                 "token_key_unknown",
                 f"{issuer} has no key of the id that this token names: it lost its keys, or another Dex signed it.",
-                f"{target.refresh}   # Dex keeps its keys over a restart only with a storage other than memory",
+                f"{target.refresh} --force   # Dex keeps its keys over a restart only with a storage other than memory",
             )
         case Signature.WRONG:
             return _Cause(
                 "token_signature_wrong",
                 f"No key of {issuer} signed this token: it was changed after it was signed, or is another's.",
-                target.refresh,
+                f"{target.refresh} --force",
             )
         case Signature.ISSUER_DOWN:
             return _Cause(
