@@ -154,13 +154,16 @@ def _all(client: KubeClient, name: str, *, write: bool, reaching: Reaching) -> l
     found, token = read_token(client, name, wiring.secret)
     findings.append(found)
     findings.append(
-        check_token(token, namespace=name, now=now) if token is not None else skipped(GOOD, f"{SECRET} gives no token")
+        check_token(token, namespace=name, secret=wiring.secret, now=now)
+        if token is not None
+        else skipped(GOOD, f"{SECRET} gives no token")
     )
     target = Target(
         uri=reaching.url or wiring.tracking_uri,
         workspace=wiring.workspace,
         token=token,
         namespace=name,
+        secret=wiring.secret,
         unread="wiring" if not (asked or namespace) else "token" if found.status is Status.SKIPPED else "",
     )
     return [

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import httpx
 
+from webhook.core.configuration import SecretKey
 from webhook.token.claims import form_problem
 
 INFO, LIST = "/api/3.0/mlflow/server-info", "/api/3.0/mlflow/workspaces"
@@ -20,6 +21,16 @@ _MOST = 1 << 20
 """Bytes of an answer that are read; what tells one from another is at its beginning."""
 
 
+MLFLOW_TOKEN = SecretKey("mlflow-token")
+"""The Secret that `token refresh` writes unless told otherwise."""
+
+
+def refresh_command(namespace: str, secret: SecretKey) -> str:
+    """Give the command that puts a new token into a Secret."""
+    option = "" if secret == MLFLOW_TOKEN else f" --secret {secret.name}/{secret.key}"
+    return f"mlflow-webhook token refresh --namespace {namespace}{option}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """What a wired pod has: the server, the workspace (None: none), and the token (None: none)."""
@@ -28,13 +39,14 @@ class Target:
     workspace: str | None
     token: str | None
     namespace: str = "NAMESPACE"
+    secret: SecretKey = MLFLOW_TOKEN
     unread: Literal["", "token", "wiring"] = ""
     """What could not be read, so that its being None says nothing."""
 
     @property
     def refresh(self) -> str:
         """The command that gives a new token."""
-        return f"mlflow-webhook token refresh --namespace {self.namespace}"
+        return refresh_command(self.namespace, self.secret)
 
 
 @dataclass(frozen=True, kw_only=True)

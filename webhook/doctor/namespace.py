@@ -11,6 +11,7 @@ from typing import Any
 
 from webhook.core.configuration import Namespace, Platform, SecretKey, configure, parse_workspace
 from webhook.core.names import LABEL
+from webhook.doctor.ask import MLFLOW_TOKEN, refresh_command
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.kube import KubeClient, KubeForbiddenError, KubeNotFoundError, core_path
 from webhook.token.claims import TokenProblem, problem_of, read_claims
@@ -114,9 +115,9 @@ def read_token(client: KubeClient, namespace: str, secret: SecretKey) -> tuple[F
     return passed(SECRET, f"{place} has the key {secret.key}"), text
 
 
-def check_token(token: str, *, namespace: str, now: datetime) -> Finding:
+def check_token(token: str, *, namespace: str, secret: SecretKey = MLFLOW_TOKEN, now: datetime) -> Finding:
     """Check a token as it stands: whose, how long, anything wrong."""
-    refresh = f"mlflow-webhook token refresh --namespace {namespace}"
+    refresh = refresh_command(namespace, secret)
     problem = problem_of(token, now=now)
     if problem is TokenProblem.EMAIL_NOT_VERIFIED:  # it depends on the proxy, which is asked too
         return warned(GOOD, f"token_{problem}", problem.sentence, "Have Dex's store say that the address is verified.")

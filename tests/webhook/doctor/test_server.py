@@ -17,6 +17,7 @@ import pytest
 
 from tests.dex import KEY, KEY_ID, OTHER_KEY, Answer, Dex, jwt, keys
 from tests.proxy import PLUGIN_401, PLUGIN_403, Reply, Server, html, of_json
+from webhook.core.configuration import SecretKey
 from webhook.doctor.ask import Target
 from webhook.doctor.findings import Finding, Status
 from webhook.doctor.server import check_server
@@ -388,6 +389,12 @@ def test_a_token_that_a_server_repeats_is_not_shown(server: Server) -> None:
 @pytest.mark.parametrize("mark", ["\u201c", "\x00", "\x7f"])
 def test_a_token_that_cannot_be_sent_is_a_finding(mark: str, server: Server) -> None:
     assert ask(server, token=f"{jwt()}{mark}")["proxy-accepts-token"].code == "token_not_a_jwt"
+
+
+def test_the_remedy_mints_into_the_secret_that_is_read(server: Server) -> None:
+    found = ask(server, token=minted(key=OTHER_KEY), namespace="team-a", secret=SecretKey("ci-token", "jwt"))
+    remedy = "mlflow-webhook token refresh --namespace team-a --secret ci-token/jwt --force"
+    assert found["proxy-accepts-token"].remedy == remedy
 
 
 def test_a_token_that_the_proxy_names_as_the_identity_is_not_shown(server: Server) -> None:
