@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from webhook.core.configuration import Source
+from webhook.core.configuration import Source, hide_password
 from webhook.core.decision import Decision
 from webhook.core.names import CREDENTIALS, MANAGED
 from webhook.core.review import Container, EnvVar, Pod
-
-_USER = re.compile(r"(://)[^/?#\s]*@")
-"""A user name and a password in a URL."""
 
 
 def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str) -> dict[str, Any]:
@@ -58,7 +54,7 @@ def _entry(variable: EnvVar) -> dict[str, Any]:
         entry["valueFrom"] = {}
     else:
         value = variable.value or ""
-        entry["value"] = "(not shown)" if variable.name in CREDENTIALS else _USER.sub(r"\1(not shown)@", value)
+        entry["value"] = "(not shown)" if variable.name in CREDENTIALS else hide_password(value)
     return {**entry, "source": Source.POD.value}
 
 

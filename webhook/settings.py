@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
+from math import nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from webhook.core.configuration import (
     Platform,
     Source,
     Sourced,
+    hide_password,
     parse_bool,
     parse_experiment,
     parse_secret,
@@ -33,7 +35,6 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_USER = re.compile(r"(://)[^/?#\s]*@")
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _DNS_NAME = re.compile(rf"(\*\.)?{_DNS_LABEL}(\.{_DNS_LABEL})*")
 _SIZES = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20}
@@ -52,16 +53,16 @@ def _port(text: str) -> int:
 def _duration(least: str, most: str) -> Callable[[str], timedelta]:
     def parse(text: str) -> timedelta:
         duration = _seconds(text)
-        if duration is None or not _seconds(least) <= duration <= _seconds(most):  # type: ignore[operator]
+        if not (_seconds(least) <= duration <= _seconds(most)):  # nan is between nothing
             raise ValueError(f"a duration from {least} to {most}, such as 500ms, 10s, 5m, 12h or 30d")
         return timedelta(seconds=duration)
 
     return parse
 
 
-def _seconds(text: str) -> float | None:
+def _seconds(text: str) -> float:
     match = _DURATION.fullmatch(text)
-    return float(match[1]) * _UNITS[match[2]] if match else None
+    return float(match[1]) * _UNITS[match[2]] if match else nan
 
 
 _LIFETIME = _duration("5s", "3650d")
@@ -276,8 +277,7 @@ def load_settings(
         try:
             values[setting.name] = setting.parse(text)
         except ValueError as error:
-            shown = _USER.sub(r"\1(not shown)@", text)
-            errors.append(f'{setting.name}: "{shown}" ({place}) is not allowed: expected {error}')
+            errors.append(f'{setting.name}: "{hide_password(text)}" ({place}) is not allowed: expected {error}')
     if values.keys() >= {"caLifetime", "leafLifetime"} and values["leafLifetime"] > values["caLifetime"]:
         (leaf, _, place), (ca, _, ca_place) = texts["leafLifetime"], texts["caLifetime"]
         errors.append(

@@ -25,6 +25,8 @@ _RESERVED_WORKSPACES = frozenset({"workspaces", "api", "ajax-api", "static-files
 _WORKSPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])")
 _SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_USER = re.compile(r"(://)[^/?#\s]*@")
+"""A user name and a password in a URL."""
 _CONTAINER = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -176,6 +178,11 @@ def parse_tracking_uri(text: str) -> str:
     if origin(text) is None or not text.isascii() or any(c.isspace() or c in "?#$" for c in text):
         raise ValueError(expected)
     return text
+
+
+def hide_password(text: str) -> str:
+    """Take user names and passwords out of the URLs in a text."""
+    return _USER.sub(r"\1(not shown)@", text)
 
 
 def parse_workspace(text: str) -> str:

@@ -75,7 +75,7 @@ class Answer:
 
 
 class Asker:
-    """Sends requests about one target, and never follows a redirect. `client` has the time-outs."""
+    """Sends requests about one target. `client` has the time-outs. With a token, no redirect is followed."""
 
     def __init__(self, client: httpx.Client, target: Target) -> None:
         self._client, self._target = client, target
@@ -97,10 +97,10 @@ class Asker:
             headers["Authorization"] = f"Bearer {token}"
         if workspace and self._target.workspace:
             headers["X-MLFLOW-WORKSPACE"] = self._target.workspace
-        return self._send(method, self._target.uri.rstrip("/") + path, headers, content)
+        return self._send(method, self._target.uri.rstrip("/") + path, headers, {**content, "follow_redirects": False})
 
     def fetch(self, url: str) -> Answer:
-        """Get what anybody may, from any server; no token is sent. Raises httpx.RequestError."""
+        """Get what anybody may, wherever it has moved, from any server; no token is sent. Raises httpx.RequestError."""
         return self._send("GET", url, {"Accept": JSON}, {"follow_redirects": True}, any_type=True)
 
     def _send(

@@ -47,7 +47,7 @@ def wiring_of(pod: Mapping[str, Any]) -> Wiring | None:
 def expected_wiring(namespace: Namespace, platform: Platform) -> Wiring:
     """Say what the platform's settings and the namespace's annotations give, where no webhook could be asked."""
     configuration = configure(platform, namespace, {})
-    secret = configuration.token_secret.value if configuration.token_secret else SecretKey("mlflow-token")
+    secret = configuration.token_secret.value if configuration.token_secret else MLFLOW_TOKEN
     return Wiring(tracking_uri=configuration.tracking_uri.value, workspace=configuration.workspace.value, secret=secret)
 
 
