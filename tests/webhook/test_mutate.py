@@ -61,7 +61,7 @@ def answer(namespaces: Namespaces) -> tuple[str, str | None]:
         (OLD, True, NEW, ("wired_by_namespace_label", "old"), 0),
         (OLD, False, NEW, ("wired_by_namespace_label", "new"), 1),
         (OLD, False, None, ("wired_by_namespace_label", "old"), 1),
-        (OLD._replace(labels={}), True, NEW, ("wired_by_namespace_label", "new"), 1),
+        (Namespace(OLD.name, {}, OLD.annotations), True, NEW, ("wired_by_namespace_label", "new"), 1),
         (None, True, NEW, ("wired_by_namespace_label", "new"), 1),
         (None, True, None, ("namespace_lookup_failed", None), 1),
     ],

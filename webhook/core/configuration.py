@@ -49,6 +49,9 @@ class Sourced(NamedTuple, Generic[T]):
     source: Source = Source.DEFAULT
 
 
+_UNSET: Sourced[Any] = Sourced(None)
+
+
 class SecretKey(NamedTuple):
     """A key of a Secret in the pod's own namespace."""
 
@@ -56,8 +59,8 @@ class SecretKey(NamedTuple):
     key: str = "token"
 
 
-class Namespace(NamedTuple):
-    """What is known of a namespace."""
+class Namespace(msgspec.Struct, frozen=True, eq=False):
+    """What is known of a namespace. One object says the same as long as it lives; a change is another object."""
 
     name: str
     labels: Mapping[str, str]
@@ -69,7 +72,7 @@ class Namespace(NamedTuple):
         return self.labels.get(LABEL) == "true"
 
 
-class Platform(msgspec.Struct, frozen=True, kw_only=True):
+class Platform(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What the platform configures for every pod. `experiment` None: the workload's own name."""
 
     tracking_uri: Sourced[str] = Sourced("http://mlflow-tracking-server.kubeflow:5000")
@@ -121,16 +124,9 @@ def configure(platform: Platform, namespace: Namespace, pod_annotations: Mapping
     return merged
 
 
+@lru_cache(maxsize=1024)
 def _of_namespace(platform: Platform, namespace: Namespace) -> Configuration:
-    warnings: tuple[str, ...] = ()
-    workspace: Sourced[str | None] = Sourced(None, Source.DEFAULT)
-    if not platform.workspaces.value:
-        workspace = Sourced(None, platform.workspaces.source)
-    elif namespace.enabled:
-        try:
-            workspace = Sourced(parse_workspace(namespace.name), Source.NAMESPACE)
-        except ValueError as error:
-            warnings = (f"namespace {namespace.name} is labelled but cannot be a workspace: expected {error}",)
+    workspace, warnings = _workspace(platform, namespace)
     configuration = Configuration(
         tracking_uri=platform.tracking_uri,
         workspace=workspace,
@@ -138,7 +134,7 @@ def _of_namespace(platform: Platform, namespace: Namespace) -> Configuration:
         token_optional=platform.token_optional,
         experiment=platform.experiment,
         lineage=platform.lineage,
-        containers=Sourced(None),
+        containers=_UNSET,
         env=platform.env,
         warnings=warnings,
     )
@@ -146,6 +142,17 @@ def _of_namespace(platform: Platform, namespace: Namespace) -> Configuration:
         return configuration
     values, more = _parse(namespace.annotations, of="namespace", source=Source.NAMESPACE_ANNOTATION)
     return replace(configuration, **values, warnings=(*warnings, *more))
+
+
+def _workspace(platform: Platform, namespace: Namespace) -> tuple[Sourced[str | None], tuple[str, ...]]:
+    if not platform.workspaces.value:
+        return Sourced(None, platform.workspaces.source), ()
+    if not namespace.enabled:
+        return _UNSET, ()
+    try:
+        return Sourced(parse_workspace(namespace.name), Source.NAMESPACE), ()
+    except ValueError as error:
+        return _UNSET, (f"namespace {namespace.name} is labelled but cannot be a workspace: expected {error}",)
 
 
 def _concerned(annotations: Mapping[str, str]) -> bool:

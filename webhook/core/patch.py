@@ -12,6 +12,9 @@ from webhook.core.decision import ContainerDecision, Decision
 from webhook.core.names import DECISION_ANNOTATION
 from webhook.core.review import Pod
 
+_ESCAPED = DECISION_ANNOTATION.replace("~", "~0").replace("/", "~1")
+"""The annotation as a part of a JSON Pointer (RFC 6901)."""
+
 Operation = dict[str, Any]
 """An operation of RFC 6902."""
 
@@ -39,6 +42,5 @@ def _env(pod: Pod, container: ContainerDecision, at: str) -> list[Operation]:
 
 def _annotation(pod: Pod, record: str, at: str) -> Operation:
     if pod.metadata.annotations is not None:
-        name = DECISION_ANNOTATION.replace("~", "~0").replace("/", "~1")
-        return {"op": "add", "path": f"{at}/metadata/annotations/{name}", "value": record}
+        return {"op": "add", "path": f"{at}/metadata/annotations/{_ESCAPED}", "value": record}
     return {"op": "add", "path": f"{at}/metadata/annotations", "value": {DECISION_ANNOTATION: record}}

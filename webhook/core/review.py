@@ -6,7 +6,6 @@ values) is skipped over by the decoder. The pod itself is never rebuilt: the ans
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -246,7 +245,7 @@ def encode_answer(
         response["status"] = {"code": 429, "reason": "TooManyRequests", "message": try_again}
     if patch:
         response["patchType"] = "JSONPatch"
-        response["patch"] = b64encode(_encoder.encode(patch)).decode("ascii")
+        response["patch"] = _encoder.encode(patch)  # the encoder writes bytes as base64, as the API wants them
     if warnings:
         response["warnings"] = warnings
     if audit_annotations:

@@ -110,10 +110,11 @@ def _conflict(present: Mapping[str, EnvVar], configuration: Configuration) -> Re
             continue
         if name in present:
             return Reason.OTHER_SERVER
-    brings_own = any(name in present and not _is_our_token(present[name], configuration) for name in names.CREDENTIALS)
-    if brings_own and names.TRACKING_URI not in present:
-        return Reason.FOREIGN_CREDENTIALS
-    return None
+    if names.TRACKING_URI in present:
+        return None
+    brought = names.CREDENTIALS & present.keys()
+    foreign = brought and any(not _is_our_token(present[name], configuration) for name in brought)
+    return Reason.FOREIGN_CREDENTIALS if foreign else None
 
 
 def _is_our_token(variable: EnvVar, configuration: Configuration) -> bool:

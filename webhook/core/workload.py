@@ -195,7 +195,7 @@ def _kfp_lineage(pod: Pod) -> Lineage:
     }
     return Lineage(
         experiment=pipeline,
-        run_name="-".join(part for part in (task, run_id) if part) or None,
+        run_name="-".join(filter(None, (task, run_id))) or None,
         tags={name: value for name, value in tags.items() if value},
     )
 
@@ -221,7 +221,7 @@ def _trainjob_lineage(pod: Pod) -> Lineage:
     }
     return Lineage(
         experiment=name,
-        run_name="-".join(part for part in (name, job, index) if part),
+        run_name="-".join(filter(None, (name, job, index))),
         tags={tag: value for tag, value in tags.items() if value},
     )
 
