@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import subprocess
@@ -9,38 +10,61 @@ import sys
 import tempfile
 import threading
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import CAPTURED, SMALL, Spread, cpu_seconds, percentile, rss_mib, sent
+import jsonpatch
+
+from benchmarks.measuring import (
+    CAPTURED,
+    MANY,
+    SMALL,
+    Spread,
+    cpu_seconds,
+    labelled_namespace,
+    percentile,
+    rss_mib,
+    sent,
+)
 from benchmarks.servers import OTHERS
 
 ROUNDS = 9
-REQUESTS = {"floor": 4_000, "webhook": 4_000, "plain": 300}
-LATENCIES = 1_600
+CONNECTIONS = (1, 16)
+REQUESTS = {"floor": 3_200, "webhook": 3_200, "plain": 320}
 """Requests of a round, over all connections."""
 
 
 class Server:
     """One of the servers, and raw connections to it. `program` runs in place of ours, with the same arguments."""
 
-    def __init__(self, kind: str, folder: Path, program: Sequence[str] = (sys.executable, "-m", "webhook.cli")) -> None:
+    def __init__(
+        self,
+        kind: str,
+        folder: Path,
+        program: Sequence[str] = (sys.executable, "-m", "webhook.cli"),
+        arguments: Sequence[str] = (),
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self._ca = folder / f"{kind}.pem"
         port, ca = str(self.port), str(self._ca)
         command = [*program, "serve", "--standalone", "--port", port, "--ca-file", ca]
-        command += ["--namespace", "kfp-team-b", "--namespace", "trainer-a"]
+        command += ["--namespace", "kfp-team-b", "--namespace", "trainer-b", *arguments]
         if kind in OTHERS:
             command = [sys.executable, "-m", "benchmarks.servers", kind, port, ca]
         started = time.perf_counter()
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603 - our own servers
-        self._wait()
-        with self.connect() as connection:
-            ask(connection, request(sent(SMALL)))
+        try:
+            self._wait()
+            with self.connect() as connection:
+                ask(connection, request(sent(SMALL)))
+        except BaseException:
+            self.stop()
+            raise
         self.seconds_to_first_answer = time.perf_counter() - started
 
     def _wait(self) -> None:
@@ -70,8 +94,8 @@ def request(body: bytes) -> bytes:
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
-def ask(connection: ssl.SSLSocket, content: bytes) -> int:
-    """Send a request and read the answer whole; gives its length."""
+def ask(connection: ssl.SSLSocket, content: bytes) -> bytes:
+    """Send a request and give the answer's body."""
     connection.sendall(content)
     data = b""
     while b"\r\n\r\n" not in data:
@@ -82,7 +106,7 @@ def ask(connection: ssl.SSLSocket, content: bytes) -> int:
     length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
     while len(rest) < length:
         rest += connection.recv(65536)
-    return length
+    return rest
 
 
 @contextmanager
@@ -104,9 +128,11 @@ def measure() -> dict[str, Any]:
     bodies = {"small": sent(SMALL), "captured": sent(CAPTURED)}
     found: dict[str, Any] = {"bytes": {name: len(body) for name, body in bodies.items()}}
     with servers() as running:
-        found["cpu_microseconds"] = {name: _cpu(running, body) for name, body in bodies.items()}
-        found["latency_milliseconds"] = {
-            str(number): _latencies(running, bodies["small"], number) for number in (1, 16)
+        for body in bodies.values():
+            _check_same_work(running, body)
+        found["load"] = {
+            name: {str(connections): _compare(running, body, connections) for connections in CONNECTIONS}
+            for name, body in bodies.items()
         }
         found["rss_mib"] = {kind: rss_mib(server.process.pid) for kind, server in running.items()}
     starts = []
@@ -116,56 +142,81 @@ def measure() -> dict[str, Any]:
             starts.append(server.seconds_to_first_answer)
             server.stop()
     found["seconds_to_first_answer"] = Spread.of(starts)
+    found["namespaces"] = _by_namespaces(bodies["small"])
     return found
 
 
-def _cpu(running: dict[str, Server], body: bytes) -> dict[str, Any]:
-    content = request(body)
-    found: dict[str, list[float]] = {kind: [] for kind in running}
-    for _ in range(ROUNDS):
-        for kind, server in running.items():
-            with server.connect() as connection:
-                before = cpu_seconds(server.process.pid)
-                for _ in range(REQUESTS[kind]):
-                    ask(connection, content)
-                found[kind].append((cpu_seconds(server.process.pid) - before) / REQUESTS[kind] * 1e6)
-    ratios = {
-        "webhook/floor": Spread.of([a / b for a, b in zip(found["webhook"], found["floor"], strict=True)]),
-        "plain/webhook": Spread.of([a / b for a, b in zip(found["plain"], found["webhook"], strict=True)]),
-    }
-    return {**{kind: Spread.of(values) for kind, values in found.items()}, **ratios}
+def _check_same_work(running: dict[str, Server], body: bytes) -> None:
+    """Raise RuntimeError unless the plain way and ours make the same pod, another than they were sent."""
+    pod = json.loads(body)["request"]["object"]
+    made = []
+    for kind in ("plain", "webhook"):
+        with running[kind].connect() as connection:
+            response = json.loads(ask(connection, request(body)))["response"]
+        made.append(jsonpatch.apply_patch(pod, b64decode(response.get("patch", b64encode(b"[]")))))
+    if made[0] != made[1] or pod in made:
+        raise RuntimeError("the servers that are compared do not do the same")
 
 
-def _latencies(running: dict[str, Server], body: bytes, connections: int) -> dict[str, Any]:
-    rounds = [{kind: _latency(server, body, connections) for kind, server in running.items()} for _ in range(ROUNDS)]
-    return {
-        kind: {figure: Spread.of([found[kind][figure] for found in rounds]) for figure in rounds[0][kind]}
+def _by_namespaces(body: bytes) -> dict[str, Any]:
+    """CPU time of a review (microseconds) for a server that knows two namespaces, and one that knows many more."""
+    with tempfile.TemporaryDirectory() as few, tempfile.TemporaryDirectory() as many:
+        names = Path(many, "namespaces.json")
+        names.write_text(json.dumps({"kind": "List", "items": [labelled_namespace(number) for number in range(MANY)]}))
+        running: dict[str, Server] = {}
+        try:
+            running["0"] = Server("webhook", Path(few))
+            running[str(MANY)] = Server("webhook", Path(many), arguments=["--namespaces", str(names)])
+            rounds = [{name: _round(server, body, 1, 3_200) for name, server in running.items()} for _ in range(ROUNDS)]
+        finally:
+            for server in running.values():
+                server.stop()
+    return {name: Spread.of([one[name]["cpu_microseconds"] for one in rounds]) for name in running}
+
+
+def _compare(running: dict[str, Server], body: bytes, connections: int) -> dict[str, Any]:
+    rounds = [
+        {kind: _round(server, body, connections, REQUESTS[kind]) for kind, server in running.items()}
+        for _ in range(ROUNDS)
+    ]
+    found: dict[str, Any] = {
+        kind: {figure: Spread.of([one[kind][figure] for one in rounds]) for figure in rounds[0][kind]}
         for kind in running
     }
+    for one, other in (("webhook", "floor"), ("plain", "webhook")):
+        cpu = [(each[one]["cpu_microseconds"], each[other]["cpu_microseconds"]) for each in rounds]
+        found[f"{one}/{other}"] = Spread.of([a / b for a, b in cpu])
+    return found
 
 
-def _latency(server: Server, body: bytes, connections: int) -> dict[str, float]:
+def _round(server: Server, body: bytes, connections: int, requests: int) -> dict[str, float]:
     content, times = request(body), []
     lock = threading.Lock()
 
-    def run() -> None:
+    def run(connection: ssl.SSLSocket) -> None:
         mine = []
-        with server.connect() as connection:
-            for _ in range(LATENCIES // connections):
-                started = time.perf_counter()
-                ask(connection, content)
-                mine.append((time.perf_counter() - started) * 1e3)
+        for _ in range(requests // connections):
+            started = time.perf_counter()
+            ask(connection, content)
+            mine.append((time.perf_counter() - started) * 1e3)
         with lock:
             times.extend(mine)
 
-    threads = [threading.Thread(target=run) for _ in range(connections)]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seconds = time.perf_counter() - started
-    return {"p50": percentile(times, 0.5), "p99": percentile(times, 0.99), "per_second": len(times) / seconds}
+    with ExitStack() as stack:
+        opened = [stack.enter_context(server.connect()) for _ in range(connections)]
+        threads = [threading.Thread(target=run, args=(connection,)) for connection in opened]
+        cpu, started = cpu_seconds(server.process.pid), time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    cpu, seconds = cpu_seconds(server.process.pid) - cpu, time.perf_counter() - started
+    return {
+        "cpu_microseconds": cpu / len(times) * 1e6,
+        "p50": percentile(times, 0.5),
+        "p99": percentile(times, 0.99),
+        "per_second": len(times) / seconds,
+    }
 
 
 def soak(reviews: int) -> dict[str, Any]:

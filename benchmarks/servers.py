@@ -1,26 +1,30 @@
-"""The servers that ours is compared with, each a process: two floors, and the plain way to write the webhook."""
+"""The servers that ours is compared with, each a process: the floor, answers from memory, the plain way."""
 
 from __future__ import annotations
 
-import base64
-import copy
 import json
 import re
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any
 
-import jsonpatch
-from fastapi import FastAPI
-from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from benchmarks import plain
 from certs.issue import issue_ca, issue_leaf
+from tests.pods import KFP, TRAINJOB
+from tests.pods import plain as made_again
+from webhook.core.configuration import Namespace, Platform
+from webhook.core.decision import decide
+from webhook.core.names import LABEL
+from webhook.core.patch import patch as patch_of
+from webhook.core.review import decode_pod
 from webhook.server import create_server
 
-OTHERS = ("floor", "touch", "plain")
+OTHERS = ("floor", "recall", "plain")
 
 
 async def floor(_scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,17 +38,23 @@ async def floor(_scope: Scope, receive: Receive, send: Send) -> None:
 
 
 _UID = re.compile(rb'"uid":"([^"]*)"')
-_TOUCH = base64.b64encode(b'[{"op":"add","path":"/metadata/annotations/touched","value":"yes"}]').decode()
+_TOUCH = b'[{"op":"add","path":"/metadata/annotations/touched","value":"yes"}]'
 
 
-async def touch(_scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer every review with one annotation: what the API server itself spends on any webhook that patches."""
+async def recall(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer from memory, so that what is left is what the API server spends on a webhook.
+
+    At /touch it is one annotation, at /same the very patch that ours gives for the benchmark's pod.
+    """
     body, more = b"", True
     while more:
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
-    found = _UID.search(body)  # the review's own uid comes first
-    response = {"uid": found[1].decode() if found else "", "allowed": True, "patchType": "JSONPatch", "patch": _TOUCH}
+    uid = _UID.search(body)  # the review's own uid comes first
+    if uid is None:
+        raise ValueError("no review")
+    patch = _TOUCH if scope["path"] == "/touch" else _remembered(KFP if b"/v2_component" in body else TRAINJOB)
+    response = {"uid": uid[1].decode(), "allowed": True, "patchType": "JSONPatch", "patch": b64encode(patch).decode()}
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
     answer = json.dumps(review).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
@@ -52,50 +62,11 @@ async def touch(_scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": answer})
 
 
-class _Request(BaseModel):
-    uid: str
-    namespace: str
-    object: dict[str, Any]
-
-
-class _Review(BaseModel):
-    apiVersion: str  # noqa: N815 - the API's own name
-    kind: str
-    request: _Request
-
-
-def plain() -> FastAPI:
-    """Write the webhook as one would at first: a body model, a copy of the pod, a diff of the two."""
-    app = FastAPI()
-
-    @app.post("/mutate")
-    def mutate(review: _Review) -> dict[str, Any]:
-        pod = review.request.object
-        wired = copy.deepcopy(pod)
-        for container in wired["spec"]["containers"]:
-            if container["name"] in {"main", "node"}:
-                container["env"] = [
-                    {"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow-tracking-server.kubeflow:5000"},
-                    {"name": "MLFLOW_WORKSPACE", "value": review.request.namespace},
-                    {
-                        "name": "MLFLOW_TRACKING_TOKEN",
-                        "valueFrom": {"secretKeyRef": {"name": "mlflow-token", "key": "token"}},
-                    },
-                    *container.get("env", []),
-                ]
-        operations = jsonpatch.make_patch(pod, wired).to_string()
-        return {
-            "apiVersion": review.apiVersion,
-            "kind": review.kind,
-            "response": {
-                "uid": review.request.uid,
-                "allowed": True,
-                "patchType": "JSONPatch",
-                "patch": base64.b64encode(operations.encode()).decode(),
-            },
-        }
-
-    return app
+@cache
+def _remembered(sample: str) -> bytes:
+    pod = decode_pod(json.dumps(made_again(sample)).encode())
+    namespace = Namespace("recalled", {LABEL: "true"}, {})
+    return json.dumps(patch_of(pod, decide(pod, namespace=namespace, platform=Platform()))).encode()
 
 
 def main() -> None:
@@ -105,7 +76,11 @@ def main() -> None:
     ca = issue_ca(common_name="benchmark", lifetime=lifetime, now=now)
     leaf = issue_leaf(ca, dns_names=["x"], ip_addresses=["127.0.0.1"], lifetime=lifetime, now=now)
     Path(ca_file).write_bytes(ca.certificate_pem)
-    apps: dict[str, Callable[[], ASGIApp]] = {"floor": lambda: floor, "touch": lambda: touch, "plain": plain}
+    apps: dict[str, Callable[[], ASGIApp]] = {
+        "floor": lambda: floor,
+        "recall": lambda: recall,
+        "plain": plain.create_app,
+    }
     app = apps[kind]()
     server = create_server(app, certificate=leaf, host="127.0.0.1", port=int(port), shutdown_delay=timedelta(0))
     server.run()
