@@ -1,0 +1,143 @@
+"""Wrong calls and settings of any command, and what a terminal gets."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pods import FOLDER, KFP
+from tests.webhook.cli.calling import LABELLED, call
+from webhook.cli.check import print_sections
+from webhook.doctor.findings import failed
+
+
+def test_a_file_that_is_not_there_and_a_wrong_flag_are_named() -> None:
+    assert "cannot read nowhere" in call("explain", "-f", "nowhere").stderr
+    assert "KEY=VALUE" in call("explain", "-f", "-", "--namespace-label", "x", text="").stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["explain", "-f", "-"], ["inject", "-f", "-"], ["serve", "--standalone"], ["check"], ["token", "show"]]
+)
+@pytest.mark.parametrize("name", ["Team_A", "", "-a", "a" * 64, "a.b"])
+def test_a_name_that_no_namespace_has_is_refused(command: list[str], name: str) -> None:
+    result = call(*command, "--namespace", name)
+    assert result.exit_code == 2
+    assert f"no namespace is called {name!r}" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "inject", "explain", "demo"])
+def test_every_command_has_help(command: str) -> None:
+    result = call(command, "--help")
+    assert result.exit_code == 0
+    assert command in call("--help").output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["job", "x"],
+        ["pod", "x", "y"],
+        ["pod"],
+        ["team-a", "--namespace", "team-b"],
+        ["team-a", "--url", "mlflow:5000"],
+        ["team-a", "--url", "http://["],
+    ],
+)
+def test_a_wrong_call_of_the_doctor_is_one_before_any_cluster_is_asked(arguments: list[str], tmp_path: Path) -> None:
+    result = call("check", *arguments, "--kubeconfig", str(tmp_path / "nowhere"))
+    assert result.exit_code == 2, result.output
+
+
+def test_a_server_that_ends_at_once_is_shown_with_its_last_words(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho No module named mlflow >&2\nexit 1\n")
+    python.chmod(0o755)
+    result = call("demo", "--training-python", str(python))
+    assert result.exit_code == 1
+    assert "a server did not start" in result.stderr
+    assert "No module named mlflow" in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_a_wrong_configuration_is_refused_before_serving(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("listenPort: many")
+    result = call("serve", "--standalone", "--config", str(config))
+    assert result.exit_code == 1
+    assert 'listenPort: "many"' in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--standalone", "--context", "c", "--kubeconfig", "k"], "--kubeconfig, --context: not with --standalone"),
+        (["--ca-file", "ca.pem"], "--ca-file: only with --standalone"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(arguments: list[str], sentence: str) -> None:
+    result = call("serve", *arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_a_standalone_webhook_has_a_certificate_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_WEBHOOK_CERTIFICATES", "files")
+    result = call("serve", "--standalone")
+    assert result.exit_code == 1
+    assert "certificates: files is not for --standalone" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("kind: Pod", "expected Namespaces with a name"),
+        ("kind: NamespaceList\nitems: []", "there is no Namespace in it"),
+        ("kind: List\nitems: [a]", "expected Namespaces with a name"),
+        ("a: [", "not YAML at line 1"),
+        (
+            "kind: Namespace\nmetadata: {name: a, labels: {mlflow-enabled: true}}",
+            'Namespace a: label mlflow-enabled is true, not a string: write "true" in quotation marks',
+        ),
+    ],
+)
+def test_a_wrong_file_of_namespaces_is_refused_before_serving(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "namespaces.yaml"
+    file.write_text(text)
+    result = call("serve", "--standalone", "--namespaces", str(file))
+    assert result.exit_code == 1
+    assert f"{file}: " in result.stderr
+    assert sentence in result.stderr
+
+
+@pytest.mark.parametrize("command", [["explain"], ["inject", "-o", "diff", *LABELLED]], ids=["explain", "inject"])
+@pytest.mark.parametrize(("variables", "colours"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=["colours", "none"])
+def test_there_are_colours_on_a_terminal_unless_they_are_not_wanted(
+    command: list[str], variables: dict[str, str], *, colours: bool
+) -> None:
+    terminal, other_end = os.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+    plugin = Path(sys.executable).with_name("kubectl-mlflow")
+    subprocess.run(
+        [str(plugin), *command, "-f", str(FOLDER / KFP)],
+        stdout=other_end,
+        env={**environment, "TERM": "xterm", **variables},
+        check=False,
+    )
+    os.close(other_end)
+    shown = os.read(terminal, 65536)
+    os.close(terminal)
+    assert b"mlflow-training-pipeline" in shown
+    assert bool(re.search(rb"\x1b\[(\d;)?[39]\dm", shown)) is colours
+
+
+def test_what_a_server_says_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_sections([("server", [failed("check", "code", "you see \x1b[2J\x1b]0;owned\x07 \ud800[red]", "do \x9b")])])
+    shown = capsys.readouterr().out
+    assert "you see \\x1b[2J\\x1b]0;owned\\x07 \\ud800[red]" in shown
+    assert "do \\x9b" in shown
