@@ -1,4 +1,4 @@
-"""Every name that a user sees in the doctor's output has its place in docs/checks.md."""
+"""Every name that a user sees in the doctor's output, a metric, an alert or a setting has its place in the docs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from webhook.metrics import Metrics
 from webhook.network import NetworkFault
 from webhook.settings import ENV_HELP, SETTINGS
 from webhook.token.claims import TokenProblem
@@ -49,6 +51,22 @@ def test_the_reference_of_the_settings_is_what_serve_knows() -> None:
     if os.environ.get("UPDATE_REFERENCE"):
         file.write_text(wanted)
     assert page == wanted or os.environ.get("UPDATE_REFERENCE")
+
+
+def test_every_metric_has_its_row() -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    rows = dict(re.findall(r"^\| `(mlflow_webhook_\w+)` \|.*\| (.+) \|$", page, re.MULTILINE))
+    families = Metrics().registry.collect()
+    assert rows == {
+        family.name + ("_total" if family.type == "counter" else ""): family.documentation for family in families
+    }
+
+
+def test_every_alert_has_its_row() -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    rules = yaml.safe_load((ROOT / "manifests" / "components" / "prometheus" / "alerts.yaml").read_text())
+    alerts = {rule["alert"]: rule["labels"]["severity"] for rule in rules["spec"]["groups"][0]["rules"]}
+    assert dict(re.findall(r"^\| `(Mlflow\w+)` \| (\w+) \|", page, re.MULTILINE)) == alerts
 
 
 @pytest.mark.parametrize("check", CHECKS)

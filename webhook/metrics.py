@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-if TYPE_CHECKING:
-    from webhook.core.decision import Decision
-    from webhook.core.reasons import Reason
-    from webhook.core.workload import WorkloadKind
+from webhook.core.decision import Decision
+from webhook.core.reasons import Reason, Verdict
+from webhook.core.workload import WorkloadKind
 
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 2.5)
 
@@ -78,6 +75,9 @@ class Metrics:
             "mlflow_webhook_ca_bundle_repairs", "Times the caBundle was written.", registry=registry
         )
         self.ready = Gauge("mlflow_webhook_ready", "Whether this replica takes reviews.", registry=registry)
+        for kind in WorkloadKind:
+            # an alert watches these, and a series that begins with its first event has not grown
+            self.decisions.labels(Verdict.SKIPPED, Reason.NAMESPACE_LOOKUP_FAILED, kind)
         self._children: dict[tuple[Reason, WorkloadKind], Counter] = {}
 
     def count(self, decision: Decision, *, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Finds Kubernetes' own programs for the tests, or builds them from Go modules.
+"""Finds Kubernetes' own programs, and Prometheus' promtool, for the tests, or builds them from Go modules.
 
 In this order: the folder in KUBEBUILDER_ASSETS and the files in TEST_ASSET_KUBE_APISERVER and TEST_ASSET_ETCD (the
 convention of envtest), then PATH, then a build into .cache/bin, then a skip that says what is missing.
@@ -31,6 +31,7 @@ _MODULES = {
         "trainer-controller-manager": "github.com/kubeflow/trainer/v2/cmd/trainer-controller-manager",
     },
     "certmanager": {"certmanager": "."},
+    "prometheus": {"promtool": "github.com/prometheus/prometheus/cmd/promtool"},
 }
 
 _ENVTEST = {"etcd", "kube-apiserver", "kubectl"}
@@ -93,7 +94,7 @@ def _built(name: str) -> Path:
             _need_go(name)
             print(f"building {name} (minutes, once)", file=sys.stderr, flush=True)  # noqa: T201 - for who waits
             package = _MODULES[module][name]
-            _go(["go", "-C", str(sources), "build", "-ldflags", _flags(module), "-o", str(CACHE / name), package])
+            _go(["go", "-C", str(sources), "build", *_options(module), "-o", str(CACHE / name), package])
             stamp.write_text(wanted)
     return CACHE / name
 
@@ -114,10 +115,13 @@ def _go(command: list[str]) -> str:
     return done.stdout
 
 
-def _flags(module: str) -> str:
+def _options(module: str) -> list[str]:
+    if module == "prometheus":
+        return ["-tags", "remove_all_sd", "-ldflags", "-s -w"]  # without every cloud's client
     if module != "kubernetes":
-        return "-s -w"
+        return ["-ldflags", "-s -w"]
     # Without a version the server says v0.0.0, and clients that compare versions misbehave.
     major, minor, _ = KUBERNETES.removeprefix("v").split(".")
     package = "k8s.io/component-base/version"
-    return f"-s -w -X {package}.gitVersion={KUBERNETES} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
+    versions = f"-X {package}.gitVersion={KUBERNETES} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
+    return ["-ldflags", f"-s -w {versions}"]

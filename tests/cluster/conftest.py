@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.binaries import prepare
+from tests.cluster.binaries import find, prepare
 from tests.cluster.certmanager import CertManager
 from tests.cluster.controlplane import ControlPlane, wait_until
 from tests.cluster.installation import Installation
@@ -16,7 +16,7 @@ from tests.cluster.trainer import Trainer
 from webhook.kube import KubeClient, core_path
 
 _numbers = count()
-BUILT = {"control_plane": "kubernetes", "trainer": "trainer", "cert_manager": "certmanager"}
+BUILT = {"control_plane": "kubernetes", "trainer": "trainer", "cert_manager": "certmanager", "promtool": "prometheus"}
 """Each fixture's Go module."""
 
 
@@ -53,6 +53,11 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         yield plane
     finally:
         plane.stop()
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    return find("promtool")
 
 
 @pytest.fixture(scope="session")
