@@ -142,7 +142,14 @@ _ENV = ", ".join(FIELDS.values())
     help="Dex's address, which ends in /dex; the token endpoint is ISSUER/token.",
 )
 @click.option("--token-url", metavar="URL", default="", help="The token endpoint, where it is not ISSUER/token.")
-@click.option("--scope", default=SCOPE, show_default=True, envvar="MLFLOW_TOKEN_SCOPE", help="What to ask for.")
+@click.option(
+    "--scope",
+    default=SCOPE,
+    show_default=True,
+    envvar="MLFLOW_TOKEN_SCOPE",
+    show_envvar=True,
+    help="What to ask Dex for.",
+)
 @click.option(
     "--audience",
     metavar="NAME",

@@ -87,7 +87,9 @@ _SENTENCES = {
     Reason.TRAINJOB_INITIALIZER: "The pod initializes a TrainJob's dataset or model; no training code runs in it.",
     Reason.MLFLOW_SERVER: "The pod runs the MLflow server itself, which does not start with a client's variables.",
     Reason.KFP_PLUGIN: "The MLflow plugin of Kubeflow Pipelines has wired this container already.",
-    Reason.OTHER_SERVER: "The container names another tracking server; the token for ours does not go there.",
+    Reason.OTHER_SERVER: (
+        "The container names another tracking server or model registry; the token for ours does not go there."
+    ),
     Reason.FOREIGN_CREDENTIALS: (
         "The container brings credentials that are not from the configured Secret, and no server; "
         "they do not go to ours."

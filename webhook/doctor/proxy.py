@@ -71,7 +71,7 @@ def _cause(asker: Asker, target: Target, token: str, answer: Answer, *, now: dat
         return _Cause(f"token_{problem}", problem.sentence, target.refresh)
     claims = read_claims(token)
     return (
-        _for_another_proxy(asker, claims)
+        _for_another_proxy(asker, claims, target)
         or _email(claims)
         or _not_allowed(answer, claims)
         or _unknown(answer)
@@ -79,19 +79,20 @@ def _cause(asker: Asker, target: Target, token: str, answer: Answer, *, now: dat
     )
 
 
-def _for_another_proxy(asker: Asker, claims: Claims) -> _Cause | None:
+def _for_another_proxy(asker: Asker, claims: Claims, target: Target) -> _Cause | None:
     address, client_id = _sign_in(asker)
     if client_id and client_id not in claims.audience:
         return _Cause(
             "token_other_audience",
             f"The token is for {', '.join(claims.audience) or 'nobody'}; the proxy takes those for {client_id}.",
-            f"Mint it with the client id {client_id}, or name its audience in the proxy's --oidc-extra-audience.",
+            f"Mint it with the client id {client_id} ({target.refresh} --force --audience {client_id}), "
+            "or name its audience in the proxy's --oidc-extra-audience.",
         )
     if address and claims.issuer and not _signs_in_at(asker, claims.issuer, address):
         return _Cause(
             "token_other_issuer",
             f"The token is from {claims.issuer}; the proxy trusts {address}.",
-            "Mint it there: mlflow-webhook token refresh --force --issuer …",
+            f"Mint it there: {target.refresh} --force --issuer …",
         )
     return None
 
