@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from base64 import b64decode
 from pathlib import Path
@@ -147,15 +148,21 @@ def test_every_overlay_and_component_builds_and_is_taken_by_the_api_server(
 ) -> None:
     # kustomize takes a path only if it is relative, and has no symbolic link in it
     manifests = os.path.relpath(ROOT / "manifests", tmp_path.resolve())
+    install = (ROOT / "docs" / "install.md").read_text()
+    patches = re.search(r"^  ```yaml\n(  patches:.+?)^  ```", install, re.DOTALL | re.MULTILINE)
+    assert patches
     for overlay in ("self-signed", "cert-manager"):
         document = {
             "resources": [f"{manifests}/overlays/{overlay}"],
             "components": [f"{manifests}/components/prometheus", f"{manifests}/components/grafana"],
+            **yaml.safe_load(patches[1]),
         }
         (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(document))
         built = list(yaml.safe_load_all(control_plane.kubectl("kustomize", tmp_path)))
         kinds = {document["kind"] for document in built}
         assert {"Deployment", "MutatingWebhookConfiguration", "ServiceMonitor", "PrometheusRule"} <= kinds
+        released = {document["kind"] for document in built if "release" in document["metadata"].get("labels", {})}
+        assert released == {"ServiceMonitor", "PrometheusRule"}
         # What other operators define is not known to this API server.
         ours = [
             document for document in built if "." not in document["apiVersion"] or "k8s.io" in document["apiVersion"]
