@@ -148,6 +148,7 @@ def _server(
         port=settings["listenPort"],
         shutdown_delay=settings["shutdownDelay"],
         on_start=on_start,
+        on_refused=lambda status: metrics.bad_requests.labels(str(status)).inc(),
     )
     return server
 

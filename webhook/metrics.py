@@ -35,7 +35,7 @@ class Metrics:
         )
         self.bad_requests = Counter(
             "mlflow_webhook_bad_requests",
-            "Requests that could not be read, by HTTP status.",
+            "Requests that were refused, by HTTP status, and those that ended too early (disconnected).",
             ["status"],
             registry=registry,
         )

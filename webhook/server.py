@@ -40,6 +40,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     body would cost a twentieth of a review.
     """
 
+    refused: Callable[[int], None] = staticmethod(lambda _: None)
+    """Is told the HTTP status of each request that is refused here, before the application has seen it."""
     _timer: asyncio.TimerHandle | None = None
     _bodiless = 0
     """Bytes received since the request's beginning, or the last byte of its body."""
@@ -86,6 +88,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._request_arrived()
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP."""
+        self.refused(400)
+        super().send_400_response(msg)
+
     def _expect_request(self) -> None:
         self._request_arrived()
         self._timer = self.loop.call_later(REQUEST_TIMEOUT, self._give_up)
@@ -114,6 +121,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if answering or self.pipeline:
             self.transport.abort()
             return
+        self.refused(int(status[:3]))
         _log.warning("bad request", extra={"status": int(status[:3]), "problem": problem})
         text = problem.encode() + b"\n"
         self.transport.write(
@@ -195,8 +203,16 @@ def create_server(
     port: int,
     shutdown_delay: timedelta,
     on_start: Callable[[], None] = lambda: None,
+    on_refused: Callable[[int], None] = lambda _: None,
 ) -> Server:
-    """Configure the server; its `run` blocks until it has been told to end. `on_start` runs when its loop does."""
+    """Configure the server; its `run` blocks until it has been told to end. `on_start` runs when its loop does.
+
+    `on_refused` is told the status of each request that never reaches the application.
+    """
+
+    class Protocol(BoundedHttpProtocol):
+        refused = staticmethod(on_refused)
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     load_certificate(context, certificate)
@@ -204,7 +220,7 @@ def create_server(
         app,
         host=host,
         port=port,
-        http=BoundedHttpProtocol,
+        http=Protocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -225,6 +225,7 @@ def test_a_request_is_waited_for_no_longer_than_the_limit(server: Serving) -> No
         assert everything(reused) == b""
         said = {name: re.findall(rb"HTTP/1.1 (\d+)", everything(connection)) for name, connection in waiting.items()}
     assert said == {name: statuses for name, (_, statuses) in TOO_SLOW.items()}
+    assert refused(server, b"408") == 4
     assert server.review().status_code == 200
 
 
@@ -242,10 +243,16 @@ TOO_LARGE = {
 }
 
 
+def refused(server: Serving, status: bytes) -> float:
+    counted = f'mlflow_webhook_bad_requests_total{{status="{status.decode()}"}}'
+    lines = server.request("GET", "/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(counted))
+
+
 @pytest.mark.parametrize("name", TOO_LARGE)
 def test_a_head_without_end_is_refused_before_it_fills_the_memory(server: Serving, name: str) -> None:
     sent, status = TOO_LARGE[name]
-    before = memory(server)
+    before, counted = memory(server), refused(server, status)
     with server.connect() as connection:
         try:
             connection.sendall(sent)
@@ -253,6 +260,7 @@ def test_a_head_without_end_is_refused_before_it_fills_the_memory(server: Servin
         except OSError:  # the server has ended the connection before it had read all
             answered = b""
     assert answered[9:12] in {status, b""}
+    assert refused(server, status) == counted + 1
     assert memory(server) - before < 10 << 10
     assert server.review().status_code == 200
 
