@@ -7,8 +7,7 @@ A CA is replaced in three steps, so that no client ever meets a certificate it c
    forgotten, its certificate stays trusted as a *previous* one;
 3. a previous CA is dropped when it expires. No leaf outlives its CA, so by then nobody serves under it.
 
-    AuthorityError
-    └── UnreadableAuthorityError   what was stored is not an authority
+    UnreadableAuthorityError   what was stored is not an authority
 """
 
 from __future__ import annotations
@@ -29,12 +28,8 @@ PROPAGATION = timedelta(minutes=1)
 _CURRENT, _NEXT, _PREVIOUS = ("ca.crt", "ca.key"), ("next.crt", "next.key"), "previous.crt"
 
 
-class AuthorityError(Exception):
-    """Something is wrong with the authority; the message has no key in it."""
-
-
-class UnreadableAuthorityError(AuthorityError):
-    """What was stored is not an authority."""
+class UnreadableAuthorityError(Exception):
+    """What was stored is not an authority; the message has no key in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +79,10 @@ def advance(
 ) -> Authority:
     """Take the next step that is due, if any; the same authority comes back when none is.
 
-    `published` is the caBundle that clients have now. With no authority a new one is made that signs at once; the CAs
-    in `published` stay trusted, since other replicas may still serve under them.
+    `published` is the caBundle that clients have now. With no authority, or one whose CAs have all ended, a new one is
+    made that signs at once; the CAs in `published` stay trusted, since other replicas may still serve under them.
     """
-    if authority is None:
+    if authority is None or _validity(authority.next or authority.current).left(now) <= timedelta(0):
         return Authority(
             current=issue_ca(common_name=common_name, lifetime=lifetime, now=now),
             previous=tuple(_alive(split_bundle(published), now)),

@@ -5,6 +5,7 @@ replaces the CA and tells clients which CAs to trust. Where things are stored is
 
     StoreError                a port could not do its work now; the message says why
     └── StoreConflictError    somebody else wrote first: read again
+    InstallError              a certificate could not be put into service; the message says why
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ class StoreError(Exception):
 
 class StoreConflictError(StoreError):
     """Somebody else wrote first."""
+
+
+class InstallError(Exception):
+    """A certificate could not be put into service."""
 
 
 class AuthorityStore(Protocol):
@@ -66,7 +71,7 @@ class Events(Protocol):
     """What the keeper tells its surroundings."""
 
     def issued(self, leaf: KeyPair, ca: KeyPair) -> None:
-        """Put a new leaf into service."""
+        """Put a new leaf into service. Raises InstallError."""
         ...
 
     def published(self) -> None:
@@ -105,7 +110,10 @@ class Keeper:
         self._failures = 0  # in a row
 
     def problem(self) -> str | None:
-        """Say why clients cannot verify this replica yet; None from the first time on that they can (or need not)."""
+        """Say why clients cannot verify this replica yet; None from the first time on that they can.
+
+        Nothing stands in the way either while no client is configured.
+        """
         if self._leaf is None:
             return "there is no certificate yet"
         if self._configured and not self._trusted:
@@ -123,18 +131,23 @@ class Keeper:
         return min(LONGEST_WAIT, self._plan.leaf_lifetime / 10)
 
     def step(self, now: datetime) -> None:
-        """Do what is due now. Never raises StoreError: what fails is told to `events`, and due again next time."""
+        """Do what is due now. What fails is told to `events`, and due again next time."""
+        problems: list[str] = []
+        ca = self._ca
         try:
             ca = self._shared_ca(now)
-            self._failures = 0
         except StoreConflictError:
-            ca = self._ca  # another replica was faster; the next step sees what it wrote
+            pass  # another replica was faster; the next step sees what it wrote
         except StoreError as error:
-            self._events.failed(str(error))
-            self._failures += 1
-            ca = self._ca
-        if ca is not None:
-            self._serve_under(ca, now)
+            problems.append(str(error))
+        try:
+            if ca is not None:
+                self._serve_under(ca, now)
+        except InstallError as error:
+            problems.append(str(error))
+        for problem in problems:
+            self._events.failed(problem)
+        self._failures = self._failures + 1 if problems else 0
 
     def _shared_ca(self, now: datetime) -> KeyPair | None:
         stored = self._store.read()
@@ -189,6 +202,8 @@ class Keeper:
 
     def _serve_under(self, ca: KeyPair, now: datetime) -> None:
         if self._leaf is None or self._ca != ca or validity(self._leaf.certificate_pem, backdated=CLOCK_SKEW).due(now):
+            if validity(ca.certificate_pem).left(now) <= timedelta(0):
+                raise InstallError("the CA has ended, and its successor is not known yet")
             leaf = issue_leaf(
                 ca,
                 dns_names=self._plan.dns_names,
@@ -196,5 +211,5 @@ class Keeper:
                 lifetime=self._plan.leaf_lifetime,
                 now=now,
             )
-            self._ca, self._leaf = ca, leaf
             self._events.issued(leaf, ca)
+            self._ca, self._leaf = ca, leaf

@@ -63,6 +63,15 @@ def test_a_successor_that_nobody_could_be_told_of_signs_when_its_predecessor_has
     assert step(renewed, START + LIFETIME, b"").current == renewed.next
 
 
+@pytest.mark.parametrize("successor", [None, ca()], ids=["alone", "with a successor that has ended too"])
+def test_an_authority_that_has_ended_is_replaced_at_once(successor: KeyPair | None) -> None:
+    ended, other = Authority(current=ca(), next=successor), ca(START + timedelta(days=300))
+    made = step(ended, START + timedelta(days=301), ended.current.certificate_pem + other.certificate_pem)
+    assert made.current not in {ended.current, ended.next}
+    assert made.next is None
+    assert made.previous == (other.certificate_pem,)
+
+
 def test_a_predecessor_is_trusted_until_it_has_ended_and_its_key_is_forgotten() -> None:
     promoted = step(step(Authority(current=ca()), START + timedelta(days=20)), START + timedelta(days=21))
     assert len(split_bundle(promoted.bundle(START + timedelta(days=29)))) == 2

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from certs.authority import Authority, split_bundle
 from certs.issue import KeyPair
-from certs.keeper import Keeper, Plan, StoreConflictError, StoreError
+from certs.keeper import InstallError, Keeper, Plan, StoreConflictError, StoreError
 from certs.lease import Lease, Sighting, claim, sight
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -45,6 +45,7 @@ class Replica:
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.cluster, self.name = cluster, name
         self.leaf: KeyPair | None = None
+        self.broken = False
         self.problems: list[str] = []
         self.publications = 0
         self._sighting: Sighting | None = None
@@ -58,6 +59,8 @@ class Replica:
         return wanted is not None
 
     def issued(self, leaf: KeyPair, ca: KeyPair) -> None:
+        if self.broken:
+            raise InstallError("no temporary folder")
         self.leaf = leaf
 
     def published(self) -> None:
@@ -187,6 +190,35 @@ def test_without_a_certificate_it_tries_less_often_after_each_failure_and_soon_a
     cluster.away = False
     replica.keeper.step(START)
     assert replica.leaf is not None
+
+
+def test_a_leaf_that_could_not_be_put_into_service_is_not_ready_and_is_tried_again() -> None:
+    replica = Replica(Cluster(), "a")
+    replica.broken = True
+    replica.keeper.step(START)
+    replica.keeper.step(START)
+    assert replica.problems == ["no temporary folder"] * 2
+    assert replica.keeper.problem() == "there is no certificate yet"
+    assert replica.keeper.wait == 2 * SECOND
+    replica.broken = False
+    replica.keeper.step(START)
+    assert replica.trusted(START)
+    assert replica.keeper.problem() is None
+
+
+def test_replicas_that_come_back_after_their_ca_has_ended_make_a_new_one() -> None:
+    cluster = Cluster()
+    Replica(cluster, "a").keeper.step(START)
+    now = START + 2 * PLAN.ca_lifetime
+    late, leader = Replica(cluster, "b"), Replica(cluster, "a")
+    late.held = lambda _: False  # type: ignore[method-assign]
+    late.keeper.step(now)
+    assert late.problems == ["the CA has ended, and its successor is not known yet"]
+    leader.keeper.step(now)
+    late.keeper.step(now)
+    assert leader.trusted(now)
+    assert late.trusted(now)
+    assert leader.problems == []
 
 
 def test_leaves_are_renewed_while_the_api_server_is_away() -> None:
