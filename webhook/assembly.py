@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from certs.issue import KeyPair, issue_ca, issue_leaf
-from certs.keeper import Keeper, Plan
+from certs.keeper import InstallError, Keeper, Plan
 from webhook.app import Problem, create_app
 from webhook.certificates import CertificateEvents, Certificates, FromFiles, SelfSigned
 from webhook.cluster import CONFIGURATIONS, ConfigurationTrust, LeaseLeadership, SecretStore
@@ -23,21 +23,24 @@ from webhook.server import Server, create_server
 from webhook.settings import Settings
 
 
-class ListenError(Exception):
-    """The server cannot listen where it should."""
+class StartError(Exception):
+    """The webhook cannot start; the message says why."""
 
 
 def run_standalone(settings: Settings, namespaces: StaticNamespaces, *, ca_file: Path | None) -> None:
-    """Serve until told to end, with no cluster. Raises ListenError, and OSError when `ca_file` cannot be written."""
+    """Serve until told to end, with no cluster. Raises StartError."""
     dns_names, ip_addresses = _parted(settings["certificateNames"])
     ca, leaf = _throw_away(("localhost", *dns_names), ("127.0.0.1", "::1", *ip_addresses), settings)
     if ca_file:
-        ca_file.write_bytes(ca.certificate_pem)
+        try:
+            ca_file.write_bytes(ca.certificate_pem)
+        except OSError as error:
+            raise StartError(f"cannot write {ca_file}: {error.strerror}") from error
     _run(_server(settings, namespaces, Metrics(), certificate=leaf, problems={}, on_start=lambda: None))
 
 
 def run_in_cluster(settings: Settings, client: KubeClient) -> None:
-    """Serve until told to end, in a cluster. Raises ListenError."""
+    """Serve until told to end, in a cluster. Raises StartError."""
     metrics = Metrics()
     namespaces = NamespaceWatch(client, metrics, lookup_timeout=settings["lookupTimeout"])
     events = CertificateEvents(lambda pair: server.install(pair), metrics)
@@ -141,15 +144,18 @@ def _server(
         draining=lambda: server.draining,
     )
     shutdown: dict[str, Problem] = {"shutdown": lambda: "shutting down" if server.draining else None}
-    server = create_server(
-        create_app(mutate=mutate, metrics=metrics, problems=problems | shutdown),
-        certificate=certificate,
-        host=settings["listenAddress"],
-        port=settings["listenPort"],
-        shutdown_delay=settings["shutdownDelay"],
-        on_start=on_start,
-        on_refused=lambda status: metrics.bad_requests.labels(str(status)).inc(),
-    )
+    try:
+        server = create_server(
+            create_app(mutate=mutate, metrics=metrics, problems=problems | shutdown),
+            certificate=certificate,
+            host=settings["listenAddress"],
+            port=settings["listenPort"],
+            shutdown_delay=settings["shutdownDelay"],
+            on_start=on_start,
+            on_refused=lambda status: metrics.bad_requests.labels(str(status)).inc(),
+        )
+    except InstallError as error:
+        raise StartError(str(error)) from error
     return server
 
 
@@ -158,4 +164,4 @@ def _run(server: Server) -> None:
         server.run()
     except SystemExit as ended:  # uvicorn's way of saying that it cannot listen; it has logged the system's words
         place = f"{server.config.host} port {server.config.port}"
-        raise ListenError(f"cannot listen on {place}; the line above says why") from ended
+        raise StartError(f"cannot listen on {place}; the line above says why") from ended

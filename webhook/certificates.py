@@ -11,18 +11,19 @@ from typing import Any, Protocol
 
 from certs.files import CertificateFileError, read_certificate
 from certs.issue import KeyPair
-from certs.keeper import Keeper, StoreError
+from certs.keeper import InstallError, Keeper, StoreError
 from certs.renewal import validity
 from webhook.cluster import LeaseLeadership
 from webhook.informer import Follower, Informer
 from webhook.metrics import Metrics
 
 _LOOK_EVERY = timedelta(seconds=5)
+_LEAST_PAUSE = timedelta(seconds=0.5)
 
 _log = logging.getLogger(__name__)
 
 Install = Callable[[KeyPair], None]
-"""Puts a certificate into service. May be called from any thread."""
+"""Puts a certificate into service, from a thread that is not the server's. Raises InstallError."""
 
 
 class Certificates(Protocol):
@@ -48,7 +49,7 @@ class CertificateEvents:
         self._install, self._metrics = install, metrics
 
     def issued(self, leaf: KeyPair, ca: KeyPair | None = None) -> None:
-        """Serve under a new leaf."""
+        """Serve under a new leaf. Raises InstallError."""
         self._install(leaf)
         self._metrics.certificate_renewals.inc()
         expiry = validity(leaf.certificate_pem).not_after
@@ -69,11 +70,11 @@ class CertificateEvents:
 
 
 class _Loop:
-    """Calls a step in a thread: at once, again after the time it gives back, and whenever it is woken."""
+    """Calls a step in a thread: at once, again after the time it gives back, and soon after it is woken."""
 
     def __init__(self, step: Callable[[], timedelta]) -> None:
         self._step = step
-        self._wake, self._stopping = threading.Event(), False
+        self._wake, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="certificates", daemon=True)
 
     def start(self) -> None:
@@ -83,20 +84,24 @@ class _Loop:
         self._wake.set()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         self._thread.join(5)
 
     def _run(self) -> None:
-        while not self._stopping:
+        while True:
             self._wake.clear()
+            if self._stopping.is_set():
+                return
             wait = timedelta(seconds=5)
             try:
                 wait = self._step()
             except Exception:  # noqa: BLE001 - as said below
                 # A fault of ours must not end the upkeep; the certificate in service is still good for days.
                 _log.exception("certificate upkeep failed by a fault of the webhook")
-            self._wake.wait(wait.total_seconds())
+            # What it does may wake it, or something that undoes what it does: that must not make it spin.
+            self._stopping.wait(_LEAST_PAUSE.total_seconds())
+            self._wake.wait(max(wait - _LEAST_PAUSE, timedelta(0)).total_seconds())
 
 
 class _Waker:
@@ -161,15 +166,17 @@ class FromFiles:
 
     def problem(self) -> str | None:
         """Say why clients cannot verify this replica yet."""
-        return None if self._current else f"{self._folder} holds no usable certificate yet"
+        if self._current is None:
+            return f"{self._folder} holds no usable certificate yet"
+        ended = validity(self._current.certificate_pem).not_after
+        return f"the certificate in {self._folder} ended at {ended.isoformat()}" if ended <= datetime.now(UTC) else None
 
     def _step(self) -> timedelta:
         try:
             found = read_certificate(self._folder)
-        except CertificateFileError as error:
-            self._events.failed(str(error))
-        else:
             if found != self._current:
                 self._events.issued(found)
                 self._current = found
+        except (CertificateFileError, InstallError) as error:
+            self._events.failed(str(error))
         return _LOOK_EVERY

@@ -19,12 +19,15 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from certs.issue import KeyPair
+from certs.keeper import InstallError
 
 KEEP_ALIVE = 120
 """Seconds; the API server drops idle connections after 90, and must never find one dropped by us first."""
 REQUEST_TIMEOUT = 10.0
 """Seconds for a whole request to arrive, from the TLS handshake's end or the request's first byte. The API server waits
 30 at most for the answer."""
+INSTALL_TIMEOUT = 5.0
+"""Seconds for the server's thread to take a new certificate."""
 HEAD_LIMIT = 1 << 16
 """Bytes that a request may send without a byte of its body among them: its head, and its trailers."""
 FIELD_LIMIT = 100
@@ -161,11 +164,25 @@ class Server(uvicorn.Server):
                 _log.info("listening", extra={"address": address, "port": port})
 
     def install(self, certificate: KeyPair) -> None:
-        """Put a certificate into service, from any thread: new handshakes get it at once, open connections go on."""
+        """Put a certificate into service: new handshakes get it at once, open connections go on.
+
+        For threads other than the server's. Raises InstallError.
+        """
         if self._loop is None:
             load_certificate(self._context, certificate)
-        else:  # in the loop's thread, so that no handshake begins between the certificate and its key
-            self._loop.call_soon_threadsafe(load_certificate, self._context, certificate)
+            return
+        loading = self._load(certificate)
+        try:
+            asyncio.run_coroutine_threadsafe(loading, self._loop).result(INSTALL_TIMEOUT)
+        except TimeoutError as error:
+            raise InstallError(f"the server did not take the certificate within {INSTALL_TIMEOUT:g} seconds") from error
+        except RuntimeError as error:
+            loading.close()
+            raise InstallError("the server has ended") from error
+
+    async def _load(self, certificate: KeyPair) -> None:
+        # in the loop's thread, so that no handshake begins between the certificate and its key
+        load_certificate(self._context, certificate)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -175,7 +192,7 @@ class Server(uvicorn.Server):
             self._captured_signals.clear()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take SIGTERM or SIGINT; a second one, or Ctrl-C, ends at once."""
+        """Take SIGTERM or SIGINT; a second one, or Ctrl-C, ends without the delay."""
         if self.draining or sig == signal.SIGINT:
             super().handle_exit(sig, frame)
             return
@@ -184,15 +201,20 @@ class Server(uvicorn.Server):
 
 
 def load_certificate(context: ssl.SSLContext, certificate: KeyPair) -> None:
-    """Load a certificate and its key into a context.
+    """Load a certificate and its key into a context. Raises InstallError.
 
     Python takes them from files only, so the key is on disk for a moment, in a folder of its own.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "tls.pem")
-        path.touch(mode=0o600)
-        path.write_bytes(certificate.certificate_pem + certificate.private_key_pem)
-        context.load_cert_chain(path)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "tls.pem")
+            path.touch(mode=0o600)
+            path.write_bytes(certificate.certificate_pem + certificate.private_key_pem)
+            context.load_cert_chain(path)
+    except ssl.SSLError as error:
+        raise InstallError(f"OpenSSL refuses the certificate: {error.reason or error}") from error
+    except OSError as error:
+        raise InstallError(f"cannot write a temporary file for the certificate (TMPDIR): {error.strerror}") from error
 
 
 def create_server(
@@ -207,6 +229,7 @@ def create_server(
 ) -> Server:
     """Configure the server; its `run` blocks until it has been told to end. `on_start` runs when its loop does.
 
+    Raises InstallError.
     `on_refused` is told the status of each request that never reaches the application.
     """
 

@@ -356,6 +356,20 @@ def test_a_port_that_is_taken_is_said_to_be(server: Serving) -> None:
     assert "address already in use" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("--port=0", "cannot write a temporary file for the certificate (TMPDIR): No such file or directory"),
+        ("--ca-file=/nowhere/ca.pem", "cannot write /nowhere/ca.pem: No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_named(option: str, problem: str) -> None:
+    code = "import tempfile; tempfile.tempdir = '/nowhere'; from webhook.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", "--standalone", option]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, f"Error: {problem}\n")
+
+
 def test_sigterm_drains_and_ends_well(server: Serving, tmp_path: Path) -> None:
     """The last of this module's tests: the server is gone afterwards."""
     server.process.send_signal(signal.SIGTERM)

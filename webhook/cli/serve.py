@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from webhook.assembly import ListenError, run_in_cluster, run_standalone
+from webhook.assembly import StartError, run_in_cluster, run_standalone
 from webhook.cli.values import valid_namespace
 from webhook.core.configuration import Namespace
 from webhook.core.names import LABEL
@@ -86,10 +86,8 @@ def serve(
             run_standalone(settings, namespaces, ca_file=ca_file)
         else:
             run_in_cluster(settings, KubeClient.from_environment(kubeconfig=kubeconfig, context=context))
-    except (ListenError, KubeConfigError) as error:
+    except (StartError, KubeConfigError) as error:
         raise click.ClickException(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"cannot write {ca_file}: {error.strerror}") from error
 
 
 def _labelled(names: tuple[str, ...]) -> list[Namespace]:
