@@ -5,6 +5,7 @@ These are the ports of certs.keeper, on the Kubernetes API.
 
 from __future__ import annotations
 
+import time
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ class SecretStore:
 
     def __init__(self, client: KubeClient, *, namespace: str, name: str) -> None:
         self._client, self._namespace, self._name = client, namespace, name
+        self._metadata: Mapping[str, Any] = {}
 
     def read(self) -> tuple[Mapping[str, bytes], str] | None:
         """Give the Secret's data and resource version."""
@@ -36,23 +38,23 @@ class SecretStore:
                 secret = self._client.get(core_path(self._namespace, "secrets", self._name))
             except KubeNotFoundError:
                 return None
+        self._metadata = secret["metadata"]
         return _decoded(secret.get("data") or {}), secret["metadata"]["resourceVersion"]
 
     def write(self, data: Mapping[str, bytes], *, version: str | None) -> None:
-        """Create the Secret, or replace all of its data."""
-        metadata: dict[str, Any] = {"name": self._name, "namespace": self._namespace, "labels": MANAGED_BY}
+        """Create the Secret, or replace all of its data; its labels and annotations stay as they were read."""
+        new = {"name": self._name, "namespace": self._namespace, "labels": MANAGED_BY}
         body = {
             "apiVersion": "v1",
             "kind": "Secret",
             "type": "Opaque",
-            "metadata": metadata,
+            "metadata": new if version is None else {**self._metadata, "resourceVersion": version},
             "data": {name: b64encode(content).decode() for name, content in data.items()},
         }
         with _store_errors(f"Secret {self._name}"):
             if version is None:
                 self._client.create(core_path(self._namespace, "secrets"), body)
             else:
-                metadata["resourceVersion"] = version
                 self._client.replace(core_path(self._namespace, "secrets", self._name), body)
 
 
@@ -100,8 +102,8 @@ class LeaseLeadership:
         with _store_errors(f"Lease {self._name}"):
             found = self._read()
             lease = _lease(found) if found else None
-            self._sighting = sight(lease, before=self._sighting, now=now)
-            if lease and lease.holder == self._identity and now < self._sighting.since + _RENEW_EVERY:
+            self._sighting = sight(lease, before=self._sighting, at=time.monotonic())
+            if lease and lease.holder == self._identity and self._sighting.unchanged < _RENEW_EVERY:
                 return True
             wanted = claim(self._sighting, identity=self._identity, now=now)
             return wanted is not None and self._write(wanted, found)
@@ -121,12 +123,10 @@ class LeaseLeadership:
 
     def _write(self, lease: Lease, found: Mapping[str, Any] | None) -> bool:
         metadata = {"name": self._name, "namespace": self._namespace, "labels": MANAGED_BY}
-        if found:
-            metadata["resourceVersion"] = found["metadata"]["resourceVersion"]
         body = {
             "apiVersion": LEASES,
             "kind": "Lease",
-            "metadata": metadata,
+            "metadata": found["metadata"] if found else metadata,
             "spec": {
                 "holderIdentity": lease.holder,
                 "leaseDurationSeconds": int(lease.duration.total_seconds()),

@@ -18,6 +18,7 @@ from tests.cluster.stream import Stream, wired
 from webhook.kube import KubeClient, KubeForbiddenError, core_path, group_path
 
 SECRET = core_path(NAMESPACE, "secrets", f"{NAME}-ca")
+LEASE = group_path("coordination.k8s.io/v1", "leases", NAME, namespace=NAMESPACE)
 
 
 def bundles(admin: KubeClient) -> list[bytes]:
@@ -89,6 +90,9 @@ def test_no_call_fails_while_everything_is_renewed_and_a_replica_restarts(
 ) -> None:
     installed.start(2, SHORT)
     first = bundles(admin)
+    noted = {"metadata": {"labels": {"team": "platform"}, "annotations": {"note": "kept"}}}
+    for path in (SECRET, LEASE):
+        admin.patch(path, noted)
     with Stream(admin, ready) as stream:
         time.sleep(8)
         assert installed.stop(installed.replicas[0]) == [0]
@@ -98,6 +102,10 @@ def test_no_call_fails_while_everything_is_renewed_and_a_replica_restarts(
     assert stream.failures == []
     assert stream.calls > 300
     assert all(replica.metric("mlflow_webhook_certificate_renewals_total") > 2 for replica in installed.replicas)
+    for path in (SECRET, LEASE):
+        metadata = admin.get(path)["metadata"]
+        assert metadata["labels"] == {"team": "platform", "app.kubernetes.io/managed-by": "mlflow-webhook"}
+        assert metadata["annotations"] == {"note": "kept"}
 
 
 def test_a_deleted_configuration_that_comes_back_is_given_its_bundle(
