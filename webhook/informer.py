@@ -1,6 +1,6 @@
 """Follows a collection of the API server in a thread: lists it, watches it, and starts again after any failure.
 
-Used for namespaces (webhook.namespaces) and for the objects that the certificates live in (webhook.cluster).
+Used for namespaces (webhook.namespaces) and for the webhook's own configuration (webhook.certificates).
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from webhook.kube import KubeClient, KubeError, KubeGoneError, Params, Watch
+from webhook.kube import KubeClient, KubeError, KubeGoneError, KubeUnavailableError, Params, Watch
 from webhook.logs import whereabouts
 
 PAGE = 500
 """Objects per page of a list: keeps the memory of decoding ten thousand small."""
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
 """Seconds to wait after a first failure, and at most; doubled in between."""
+SHORTEST_WATCH = 1.0
+"""Seconds; a watch that ends before, and with no event, has failed (client-go's reflector has the same rule)."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,19 +88,15 @@ class Informer:
                 if version is None:
                     version = self._list()
                     _log.info("listed", extra={"path": self._path})
-                self._watch = self._client.watch(
-                    self._path,
-                    resource_version=version,
-                    params=self._params,
-                    seconds=random.randint(300, 600),  # noqa: S311 - so that replicas do not come all at once
-                    metadata_only=self._metadata_only,
-                )
-                for event in self._watch:
-                    self._heard = time.monotonic()
+                began, silent = time.monotonic(), True
+                for event in self._open(version):
+                    self._heard, silent = time.monotonic(), False
                     version = event.object["metadata"]["resourceVersion"]
                     wait = FIRST_WAIT
                     if event.type != "BOOKMARK":
                         self._follower.changed(event.type, event.object)
+                if silent and time.monotonic() < began + SHORTEST_WATCH:
+                    raise KubeUnavailableError("the watch ended at once, with no event")  # noqa: TRY301 - as any other
             except KubeError as error:
                 if self._stopping.is_set():
                     return
@@ -116,6 +114,18 @@ class Informer:
                 _log.error("watch failed", extra={"path": self._path, "error": whereabouts(error), "retry": wait})
                 self._stopping.wait(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
+
+    def _open(self, version: str) -> Watch:
+        self._watch = watch = self._client.watch(
+            self._path,
+            resource_version=version,
+            params=self._params,
+            seconds=random.randint(300, 600),  # noqa: S311 - so that replicas do not come all at once
+            metadata_only=self._metadata_only,
+        )
+        if self._stopping.is_set():  # `stop` may have looked for the watch before it was here
+            watch.close()
+        return watch
 
     def _list(self) -> str:
         version = ""

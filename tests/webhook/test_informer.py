@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,24 +11,30 @@ from webhook.kube import KubeClient
 
 
 class Watch:
-    def __init__(self, events: list[Any]) -> None:
-        self._events = events
+    def __init__(self, events: list[Any], *, seconds: float) -> None:
+        self._events, self._seconds = events, seconds
+        self._closed = threading.Event()
 
     def __iter__(self) -> Iterator[Any]:
-        time.sleep(0.01)
+        self._closed.wait(self._seconds)
         return iter(self._events)
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self._closed.set()
 
 
 class Client:
-    """Answers once with an event that nobody foresaw, and then as an API server does."""
+    """Gives watches that end after some seconds, the first with an event that nobody foresaw."""
 
-    def __init__(self) -> None:
-        self.lists = 0
+    def __init__(self, *, odd: bool = False, seconds: float) -> None:
+        self._odd, self._seconds = odd, seconds
+        self.lists = self.watches = 0
 
     def watch(self, *_: object, **__: object) -> Watch:
-        return Watch([SimpleNamespace(type="MODIFIED", object={})] if self.lists == 1 else [])
+        self.watches += 1
+        if self._odd and self.watches == 1:
+            return Watch([SimpleNamespace(type="MODIFIED", object={})], seconds=0)
+        return Watch([], seconds=self._seconds)
 
     def list(self, *_: object, **__: object) -> dict[str, Any]:
         self.lists += 1
@@ -44,7 +50,7 @@ class Follower:
 
 
 def test_an_event_that_nobody_foresaw_does_not_end_the_watch() -> None:
-    client = Client()
+    client = Client(odd=True, seconds=30)
     restarts: list[bool] = []
     informer = Informer(
         cast("KubeClient", client), "/api/v1/namespaces", Follower(), on_restart=lambda: restarts.append(True)
@@ -53,5 +59,19 @@ def test_an_event_that_nobody_foresaw_does_not_end_the_watch() -> None:
     try:
         wait_until(lambda: client.lists == 2, "the collection to be listed again", seconds=10)
         assert restarts == [True]
+    finally:
+        informer.stop()
+
+
+def test_a_watch_that_ends_at_once_again_and_again_is_a_failure() -> None:
+    client = Client(seconds=0)
+    restarts: list[bool] = []
+    informer = Informer(
+        cast("KubeClient", client), "/api/v1/namespaces", Follower(), on_restart=lambda: restarts.append(True)
+    )
+    informer.start()
+    try:
+        wait_until(lambda: len(restarts) == 3, "the third failure", seconds=10)
+        assert (client.lists, client.watches) == (1, 3)
     finally:
         informer.stop()
