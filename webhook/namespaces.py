@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -47,6 +48,7 @@ class NamespaceWatch:
         self._metrics = metrics
         self._timeout = lookup_timeout.total_seconds()
         self._namespaces: dict[str, tuple[int, Namespace]] = {}
+        self._lock = threading.Lock()  # for writers: the watch's thread, and the server's with live reads
         self._readers = ThreadPoolExecutor(8, "namespace-reader")
         self._informer = Informer(
             client, PATH, self, metadata_only=True, on_restart=metrics.namespace_watch_restarts.inc
@@ -105,9 +107,10 @@ class NamespaceWatch:
 
     def _remember(self, found: Mapping[str, Any]) -> None:
         name = found["metadata"]["name"]
-        entry = self._namespaces.get(name)
-        if entry is None or entry[0] <= _version(found):  # a live read may be ahead of the watch
-            self._namespaces[name] = (_version(found), _namespace(found))
+        with self._lock:
+            entry = self._namespaces.get(name)
+            if entry is None or entry[0] <= _version(found):  # a live read may be ahead of the watch
+                self._namespaces[name] = (_version(found), _namespace(found))
 
 
 def _version(found: Mapping[str, Any]) -> int:
