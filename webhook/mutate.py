@@ -22,7 +22,7 @@ from webhook.logs import whereabouts
 from webhook.metrics import Metrics
 
 HELD_LIMIT = 64 << 20
-"""Bytes of bodies that are not complete yet, of all connections together: memory is limited, and anybody may send."""
+"""Bytes of bodies that wait for their rest or for a look-up, of all connections together: anybody may send."""
 PATH = "/mutate"
 _log = logging.getLogger(__name__)
 
@@ -104,8 +104,10 @@ class Mutate:
             review = decode_review(body)
         except MalformedReviewError as error:
             raise BadRequestError(400, str(error)) from error
-        decision = NOT_A_POD_CREATION if review.pod is None else await self._decide(review.pod, review.namespace)
-        operations = [] if review.pod is None or decision.try_again else patch(review.pod, decision)
+        decision, operations = NOT_A_POD_CREATION, []
+        if review.pod is not None:
+            decision = await self._decide(review.pod, review.namespace, size=len(body))
+            operations = [] if decision.try_again else patch(review.pod, decision)
         answer = encode_answer(
             uid=review.uid,
             patch=operations,
@@ -122,7 +124,7 @@ class Mutate:
         self._write(_line(review, decision, seconds))
         return answer
 
-    async def _decide(self, pod: Pod, name: str) -> Decision:
+    async def _decide(self, pod: Pod, name: str, *, size: int) -> Decision:
         known = self._namespaces.known(name)
         decision = decide(pod, namespace=known, platform=self._platform)
         # The API server sends a pod without a label of its own only because of its namespace's: if what is known says
@@ -134,13 +136,26 @@ class Mutate:
         if not undecided and not (depends and doubtful):
             return decision
         try:
-            namespace = await self._namespaces.read(name)
+            namespace = await self._read(name, size=size)
         except LookupFailedError as error:
             self._metrics.namespace_lookups.labels("failed").inc()
             _log.warning("namespace look-up failed", extra={"namespace": name, "problem": str(error)})
             return decide(pod, namespace=None, platform=self._platform) if undecided else decision
         self._metrics.namespace_lookups.labels("read").inc()
         return decide(pod, namespace=namespace, platform=self._platform)
+
+    async def _read(self, name: str, *, size: int) -> Namespace:
+        """Look a namespace up, while that many bytes of a review wait."""
+        try:
+            self._hold(size)
+            return await self._namespaces.read(name)
+        finally:
+            self._held -= size
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        if self._held > HELD_LIMIT:
+            raise BadRequestError(503, "too many bodies wait at once; try again")
 
     def _check_head(self, scope: Scope) -> None:
         if scope["method"] != "POST":
@@ -170,9 +185,7 @@ class Mutate:
                 more = message.get("more_body", False)
                 if more:
                     held += len(chunk)
-                    self._held += len(chunk)
-                    if self._held > HELD_LIMIT:
-                        raise BadRequestError(503, "too many bodies are on their way at once; try again")
+                    self._hold(len(chunk))
         finally:
             self._held -= held
         body = b"".join(chunks)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import pytest
@@ -73,6 +73,36 @@ def test_a_namespace_is_read_when_what_is_known_may_be_out_of_date(
     namespaces = Namespaces(known, fresh=fresh, live=live)
     assert answer(namespaces) == expected
     assert namespaces.reads == reads
+
+
+def test_reviews_that_wait_for_a_look_up_have_a_limit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = (FOLDER / KFP).read_bytes()
+    monkeypatch.setattr("webhook.mutate.HELD_LIMIT", 3 * len(body))
+    go_on = asyncio.Event()
+    statuses: list[int] = []
+
+    class Slow(Namespaces):
+        async def read(self, name: str) -> Namespace:
+            await go_on.wait()
+            return await super().read(name)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        statuses.extend([message["status"]] if "status" in message else [])
+        if len(statuses) == 7:
+            go_on.set()
+
+    async def serve() -> None:
+        scope = {"method": "POST", "headers": [(b"content-type", b"application/json")]}
+        namespaces = Slow(None, fresh=True, live=NEW)
+        mutate = Mutate(platform=Platform(), namespaces=namespaces, metrics=Metrics(), write=lambda _: None)
+        await asyncio.gather(*[mutate(scope, receive, send) for _ in range(10)])
+        await mutate(scope, receive, send)
+
+    asyncio.run(serve())
+    assert statuses == [503] * 7 + [200] * 4
 
 
 @pytest.mark.parametrize("sample", [name for name in SAMPLES if name.endswith(".admissionreview.json")])
