@@ -31,8 +31,9 @@ class WebhookApp(FastAPI):
 
 
 def create_app(*, mutate: ASGIApp, metrics: Metrics, problems: Mapping[str, Problem]) -> FastAPI:
-    """Assemble the application. `problems` are asked at each /readyz; ready means that none has anything to say."""
+    """Assemble the application. It is ready when none of `problems` has anything to say, now."""
     app = WebhookApp(mutate=mutate)
+    metrics.ready.set_function(lambda: not any(problem() for problem in problems.values()))
 
     @app.get("/healthz")
     async def healthz() -> Response:
@@ -42,7 +43,6 @@ def create_app(*, mutate: ASGIApp, metrics: Metrics, problems: Mapping[str, Prob
     async def readyz() -> JSONResponse:
         found = {name: problem() for name, problem in problems.items()}
         ready = not any(found.values())
-        metrics.ready.set(ready)
         checks = {name: text or "ok" for name, text in found.items()}
         return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
 

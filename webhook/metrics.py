@@ -56,7 +56,7 @@ class Metrics:
         )
         self.namespace_watch_restarts = Counter(
             "mlflow_webhook_namespace_watch_restarts",
-            "How often the namespaces had to be listed again after an error.",
+            "How often the namespaces' watch failed and was begun again.",
             registry=registry,
         )
         self.certificate_expiry = Gauge(
