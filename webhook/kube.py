@@ -31,7 +31,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
 TIMEOUT = 10.0
-"""Seconds for one call."""
+"""Seconds to connect, and then for each part of the answer."""
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -43,9 +43,9 @@ Params = Mapping[str, str | int | bool]
 class KubeError(Exception):
     """A call that failed. `status` is None when there was no answer; `message` is for people."""
 
-    def __init__(self, message: str, *, status: int | None = None, reason: str = "") -> None:
+    def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
-        self.message, self.status, self.reason = message, status, reason
+        self.message, self.status = message, status
 
 
 class KubeConfigError(KubeError):
@@ -204,15 +204,6 @@ class KubeClient:
     def delete(self, path: str, *, params: Params | None = None, timeout: float = TIMEOUT) -> dict[str, Any]:
         """Delete an object."""
         return self._call("DELETE", path, params=params, timeout=timeout)
-
-    def text(self, path: str, *, params: Params | None = None, timeout: float = TIMEOUT) -> str:
-        """Read something that is not JSON, such as a log or /readyz."""
-        with _network_errors(self.server):
-            response = self._send("GET", path, {"Accept": "*/*"}, params=params, timeout=timeout)
-            content = response.data
-        if response.status >= 400:
-            raise _error(response.status, _status_of(content))
-        return content.decode(errors="replace")
 
     def watch(
         self,
@@ -380,7 +371,7 @@ _BY_STATUS: Mapping[int, type[KubeError]] = {
 def _error(status: int, answer: Mapping[str, Any]) -> KubeError:
     kind = _BY_STATUS.get(status, KubeUnavailableError if status >= 500 else KubeInvalidError)
     message = answer.get("message") or f"the API server answered with status {status}"
-    return kind(message, status=status, reason=answer.get("reason") or "")
+    return kind(message, status=status)
 
 
 @contextmanager

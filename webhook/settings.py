@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from webhook.core.configuration import (
+    DNS_LABEL,
     Platform,
     Source,
     Sourced,
@@ -35,8 +36,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_DNS_NAME = re.compile(rf"(\*\.)?{_DNS_LABEL}(\.{_DNS_LABEL})*")
+_DNS_NAME = re.compile(rf"(\*\.)?{DNS_LABEL}(\.{DNS_LABEL})*")
 _SIZES = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20}
 
 
@@ -89,7 +89,7 @@ def _name(text: str) -> str:
 
 
 def _label(text: str) -> str:
-    if not re.fullmatch(_DNS_LABEL, text):
+    if not re.fullmatch(DNS_LABEL, text):
         raise ValueError("1 to 63 lower-case letters, digits and hyphens, as a Service or a namespace is called")
     return text
 

@@ -309,6 +309,18 @@ def test_waiting_ends_when_nothing_fails_any_more(ward: Ward) -> None:
         ward.label("true")
 
 
+def test_waiting_goes_on_until_there_is_a_pod_to_look_at(ward: Ward) -> None:
+    late = pod("late")
+    timer = threading.Timer(4, lambda: ward.admin.create(core_path(ward.namespace, "pods"), late))
+    timer.start()
+    try:
+        code, said = ward.run("pod", "late", f"--namespace={ward.namespace}", "--wait=50")
+    finally:
+        timer.join()
+        ward.admin.delete(core_path(ward.namespace, "pods", "late"))
+    assert code == 0, said
+
+
 def test_waiting_ends_with_the_time_given_and_says_what_still_fails(ward: Ward) -> None:
     ward.label("yes")
     try:

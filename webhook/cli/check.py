@@ -6,7 +6,7 @@ import json
 import ssl
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
@@ -113,13 +113,10 @@ def check(
     try:
         client = KubeClient.from_environment(kubeconfig=kubeconfig, context=context)
         where = namespace or (what[0] if len(what) == 1 else client.namespace)
-        deadline = time.monotonic() + (wait or 0)
-        while True:
-            found = _pods(client, where, run) if run else _all(client, where, write=write, reaching=reaching)
-            bad = any(finding.status is Status.FAILED for _, findings in found for finding in findings)
-            if not bad or time.monotonic() >= deadline:
-                break
-            time.sleep(2)
+        found = _until_nothing_fails(
+            lambda: _pods(client, where, run) if run else _all(client, where, write=write, reaching=reaching),
+            deadline=time.monotonic() + (wait or 0),
+        )
     except KubeError as error:
         raise click.ClickException(error.message) from error
     except ProxySettingsError as error:
@@ -130,8 +127,27 @@ def check(
         )
     else:
         print_sections(found)
-    if bad:
+    if _fails(found):
         sys.exit(FAILED)
+
+
+def _until_nothing_fails(look: Callable[[], list[Section]], *, deadline: float) -> list[Section]:
+    """Look again and again, at least once; gives what was found last. Raises what the last look did."""
+    while True:
+        late = time.monotonic() >= deadline
+        try:
+            found = look()
+        except (KubeError, click.ClickException) as error:  # the API server is away, or there are no pods yet
+            if late or isinstance(error, KubeForbiddenError):
+                raise
+        else:
+            if late or not _fails(found):
+                return found
+        time.sleep(2)
+
+
+def _fails(found: list[Section]) -> bool:
+    return any(finding.status is Status.FAILED for _, findings in found for finding in findings)
 
 
 def _subject(what: tuple[str, ...]) -> Subject | None:

@@ -7,15 +7,16 @@ from typing import TypeVar
 
 import click
 
+from webhook.core.configuration import DNS_LABEL
+
 T = TypeVar("T", None, str, tuple[str, ...])
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def valid_namespace(ctx: click.Context, param: click.Parameter, value: T) -> T:
     """Take names that a namespace can have: DNS labels (RFC 1123), as the API server has it."""
     names: tuple[str, ...] = value if isinstance(value, tuple) else () if value is None else (value,)
     for name in names:
-        if not _DNS_LABEL.fullmatch(name):
+        if not re.fullmatch(DNS_LABEL, name):
             expected = "1 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit"
             raise click.BadParameter(f"no namespace is called {name!r}: expected {expected}", ctx, param)
     return value

@@ -27,7 +27,8 @@ _SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[
 _SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _USER = re.compile(r"(://)[^/?#\s]*@")
 """A user name and a password in a URL."""
-_CONTAINER = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+"""What namespaces, Services and containers are called (RFC 1123)."""
 
 
 class Source(StrEnum):
@@ -244,7 +245,7 @@ def parse_bool(text: str) -> bool:
 def parse_containers(text: str) -> frozenset[str]:
     """Take names of containers, parted by commas; ValueError says what is expected."""
     names = [name.strip() for name in text.split(",")]
-    if not all(_CONTAINER.fullmatch(name) for name in names):
+    if not all(re.fullmatch(DNS_LABEL, name) for name in names):
         raise ValueError("names of containers, parted by commas")
     return frozenset(names)
 

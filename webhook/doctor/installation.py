@@ -33,6 +33,8 @@ from webhook.kube import (
 CONFIGURATION, ENTRIES, BUNDLE = "webhook-configuration", "webhook-entries", "ca-bundle"
 CERTIFICATE, REPLICAS, DRY_RUN = "served-certificate", "webhook-replicas", "pod-comes-back-wired"
 NAME = NAMESPACE = "mlflow-webhook"
+SAMPLE = "sample"
+"""The container of the sample pod."""
 ENDS_SOON = timedelta(days=2)
 _APPLY = "Apply your overlay again (kubectl apply -k FOLDER)."
 _LOGS = f"kubectl logs --namespace {NAMESPACE} deployment/{NAME}"
@@ -224,7 +226,7 @@ def sample_pod(client: KubeClient, namespace: str) -> dict[str, Any]:
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     resources_ = {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "1m", "memory": "1Mi"}}
-    container = {"name": "sample", "image": "sample", "securityContext": security, "resources": resources_}
+    container = {"name": SAMPLE, "image": SAMPLE, "securityContext": security, "resources": resources_}
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",

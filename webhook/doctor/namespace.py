@@ -13,6 +13,7 @@ from webhook.core.configuration import Namespace, Platform, SecretKey, configure
 from webhook.core.names import LABEL
 from webhook.doctor.ask import MLFLOW_TOKEN, refresh_command
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
+from webhook.doctor.installation import SAMPLE
 from webhook.kube import KubeClient, KubeForbiddenError, KubeNotFoundError, core_path
 from webhook.token.claims import TokenProblem, problem_of, read_claims
 from webhook.token.refresh import words
@@ -33,7 +34,9 @@ class Wiring:
 
 def wiring_of(pod: Mapping[str, Any]) -> Wiring | None:
     """Read the wiring out of a sample pod that came back from the webhook; None when it is not wired."""
-    env = {entry["name"]: entry for entry in pod["spec"]["containers"][0].get("env") or []}
+    # other webhooks may have put containers in front of it
+    sample = next(container for container in pod["spec"]["containers"] if container["name"] == SAMPLE)
+    env = {entry["name"]: entry for entry in sample.get("env") or []}
     if "MLFLOW_TRACKING_URI" not in env:
         return None
     reference = (env.get("MLFLOW_TRACKING_TOKEN", {}).get("valueFrom") or {}).get("secretKeyRef") or {}
@@ -97,7 +100,7 @@ def _workspace(namespace: Namespace) -> Finding:
 
 def read_token(client: KubeClient, namespace: str, secret: SecretKey) -> tuple[Finding, str | None]:
     """Look for the token's Secret and key, and give the token."""
-    refresh = f"mlflow-webhook token refresh --namespace {namespace} --secret {secret.name}/{secret.key}"
+    refresh = refresh_command(namespace, secret)
     place = f"Secret {namespace}/{secret.name}"
     try:
         data = client.get(core_path(namespace, "secrets", secret.name)).get("data") or {}
