@@ -59,11 +59,24 @@ def run_container(command: list[str], environment: Mapping[str, str], *, python:
     home = folder / "home"
     home.mkdir(exist_ok=True)
     minimal = {"PATH": f"{python.parent}:/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(folder)}
-    result = subprocess.run(  # noqa: S603 - the demo's own example code
-        command, env={**minimal, **environment}, cwd=home, capture_output=True, text=True, timeout=300, check=False
-    )
+    run_code("the training code", command, environment={**minimal, **environment}, folder=home)
+
+
+def run_code(
+    what: str, command: list[str], *, environment: Mapping[str, str] | None = None, folder: Path, limit: float = 300
+) -> None:
+    """Run a command in a folder to its end, for at most so many seconds.
+
+    Raises DemoError, with the end of what it wrote, when it fails.
+    """
+    try:
+        result = subprocess.run(  # noqa: S603 - the demo's own example code
+            command, env=environment, cwd=folder, capture_output=True, text=True, timeout=limit, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise DemoError(f"{what} has not ended after {limit:g} s") from None
     if result.returncode:
-        raise DemoError(f"the training code failed:\n{result.stderr[-2000:]}")
+        raise DemoError(f"{what} failed:\n{result.stderr[-2000:]}")
 
 
 def _outer_environment() -> dict[str, str]:

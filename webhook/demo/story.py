@@ -6,7 +6,6 @@ import base64
 import copy
 import json
 import ssl
-import subprocess
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -17,7 +16,7 @@ import jsonpatch
 import yaml
 
 from webhook.demo.kubelet import container_environment
-from webhook.demo.processes import DemoError, run_container
+from webhook.demo.processes import DemoError, run_code, run_container
 
 NAMESPACE = "team-a"
 SECRETS = {"mlflow-token": {"token": "a-placeholder"}}
@@ -48,9 +47,7 @@ class FoundRun(NamedTuple):
 def kfp_story(*, example: Path, python: Path, folder: Path) -> Story:
     """Compile the pipeline and put its component into the pod that KFP makes of it."""
     compiled = folder / "pipeline.yaml"
-    subprocess.run(  # noqa: S603 - the example
-        [str(python), "-W", "ignore", str(example), str(compiled)], check=True, capture_output=True, timeout=120
-    )
+    run_code("compiling the pipeline", [str(python), "-W", "ignore", str(example), str(compiled)], folder=folder)
     specification = yaml.safe_load(compiled.read_text())
     executor = specification["deploymentSpec"]["executors"]["exec-train-model"]["container"]
     arguments = [*executor["command"], *executor["args"]]
@@ -100,7 +97,10 @@ def post_review(story: Story, *, url: str, ca: Path) -> dict[str, Any]:
     """Send the review as the API server would, and give the pod with the answer's patch applied."""
     context = ssl.create_default_context(cafile=str(ca))
     with httpx.Client(verify=context, trust_env=False, timeout=10) as client:
-        answer = client.post(f"{url}/mutate?timeout=5s", json=story.review)
+        try:
+            answer = client.post(f"{url}/mutate?timeout=5s", json=story.review)
+        except httpx.TransportError as error:
+            raise DemoError(f"the webhook does not answer: {error}") from None
     if answer.status_code != 200:
         raise DemoError(f"the webhook answered {answer.status_code}: {answer.text}")
     response = answer.json()["response"]
@@ -150,7 +150,10 @@ def _check(what: str, found: object, expected: object) -> None:
 def _call(server: str, method: str, path: str, **arguments: Any) -> Any:
     send: Callable[..., httpx.Response] = httpx.request
     headers = {"X-MLFLOW-WORKSPACE": NAMESPACE} if "workspaces" not in path else {}
-    answer = send(method, f"{server}/api/{path}", headers=headers, trust_env=False, timeout=30, **arguments)
+    try:
+        answer = send(method, f"{server}/api/{path}", headers=headers, trust_env=False, timeout=30, **arguments)
+    except httpx.TransportError as error:
+        raise DemoError(f"MLflow does not answer: {error}") from None
     if not answer.is_success:
         raise DemoError(f"MLflow answered {answer.status_code} to {path}: {answer.text[:500]}")
     return answer.json()
