@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import sys
 import time
@@ -44,7 +45,18 @@ FAILED = 1
 _MARKS = {Status.PASSED: "[green]√[/]", Status.WARNED: "[yellow]‼[/]", Status.FAILED: "[red]×[/]", Status.SKIPPED: "-"}
 _KINDS = ("pod", "trainjob", "run")
 
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,251}[A-Za-z0-9])?")
+"""What can be a name or a label's value: it goes into a path or a selector."""
+
 Section = tuple[str, list[Finding]]
+
+
+def _valid_names(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) == 1 and value[0] not in _KINDS:
+        return valid_namespace(context, parameter, value)
+    if len(value) == 2 and not _NAME.fullmatch(value[1]):
+        raise click.BadParameter(f"no {value[0]} is called {value[1]!r}", context, parameter)
+    return value
 
 
 def _url(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -64,7 +76,7 @@ def _trust(_context: click.Context, _parameter: click.Parameter, value: str | No
 @click.command(
     epilog="Exit codes: 0 nothing failed, 1 a check failed, 2 a wrong call. Each check has a section in docs/checks.md."
 )
-@click.argument("what", nargs=-1, metavar="[NAMESPACE | pod NAME | trainjob NAME | run ID]")
+@click.argument("what", nargs=-1, callback=_valid_names, metavar="[NAMESPACE | pod NAME | trainjob NAME | run ID]")
 @click.option(
     "-n", "--namespace", metavar="NAME", callback=valid_namespace, help="The namespace of the pod, TrainJob or run."
 )

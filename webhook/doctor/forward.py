@@ -142,19 +142,22 @@ class Reaching:
 
 def _backend(client: KubeClient, service: Service) -> tuple[str, int]:
     """Find a ready pod of the Service, and the port of that pod."""
-    found = client.get(core_path(service.namespace, "services", service.name))
-    ports = found["spec"].get("ports") or []
+    spec = client.get(core_path(service.namespace, "services", service.name))["spec"]
+    if not spec.get("selector"):  # ExternalName, or with endpoints of its own
+        raise UnreachableError(f"Service {service.namespace}/{service.name} selects no pods to connect to")
+    ports = spec.get("ports") or []
     wanted = next((port for port in ports if port["port"] == service.port), None)
     if wanted is None:
         raise UnreachableError(
             f"Service {service.namespace}/{service.name} has no port {service.port}", "service_without_port"
         )
-    selector = ",".join(f"{name}={value}" for name, value in (found["spec"].get("selector") or {}).items())
+    selector = ",".join(f"{name}={value}" for name, value in spec["selector"].items())
     pods = client.list(core_path(service.namespace, "pods"), params={"labelSelector": selector})["items"]
     ready = next((pod for pod in pods if _ready(pod)), None)
-    if not selector or ready is None:
+    if ready is None:
         raise UnreachableError(f"Service {service.namespace}/{service.name} has no ready pod", "service_without_pod")
-    target = wanted.get("targetPort", service.port)
+    # a headless Service's name resolves to its pods, so no port is exchanged for another
+    target = service.port if spec.get("clusterIP") == "None" else wanted.get("targetPort", service.port)
     if isinstance(target, str):
         named = [port for c in ready["spec"]["containers"] for port in c.get("ports", []) if port.get("name") == target]
         target = named[0]["containerPort"] if named else service.port

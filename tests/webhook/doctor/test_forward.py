@@ -25,7 +25,10 @@ class Client:
         return found
 
     def list(self, *_: object, **__: object) -> dict[str, Any]:
-        return {"items": []}
+        return {"items": self.objects.get("pods", [])}
+
+    def forward(self, namespace: str, pod: str, port: int) -> Any:
+        raise KubeForbiddenError(f"{namespace}/{pod} port {port}")
 
 
 def client(**objects: Any) -> KubeClient:
@@ -51,8 +54,9 @@ def test_two_labels_name_a_service_only_where_there_is_such_a_namespace(
     ("found", "code"),
     [
         (None, "service_missing"),
-        ({"spec": {"ports": [{"port": 80}]}}, "service_without_port"),
+        ({"spec": {"ports": [{"port": 80}], "selector": {"app": "mlflow"}}}, "service_without_port"),
         ({"spec": {"ports": [{"port": 5000}], "selector": {"app": "mlflow"}}}, "service_without_pod"),
+        ({"spec": {"type": "ExternalName", "externalName": "mlflow.example.com"}}, ""),
         (KubeForbiddenError("you may not"), ""),
     ],
 )
@@ -60,3 +64,15 @@ def test_why_a_service_cannot_be_reached_has_a_name_unless_nothing_may_be_looked
     with pytest.raises(UnreachableError) as raised, reach(client(mlflow=found), SERVICE):
         pass
     assert raised.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("more", "port"), [({}, 5000), ({"clusterIP": "10.0.0.1"}, 8080), ({"clusterIP": "None"}, 5000)]
+)
+def test_a_service_leads_to_its_pods_target_port_and_a_headless_one_to_its_own(more: dict[str, Any], port: int) -> None:
+    target = {"port": 5000, **({"targetPort": 8080} if more else {})}
+    service = {"spec": {"ports": [target], "selector": {"app": "mlflow"}, **more}}
+    pod = {"metadata": {"name": "mlflow-0"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+
+    with pytest.raises(UnreachableError, match=f"kubeflow/mlflow-0 port {port}"):
+        reach(client(mlflow=service, pods=[pod]), SERVICE).__enter__()
