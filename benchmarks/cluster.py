@@ -26,6 +26,7 @@ BURST, CLIENTS, ROUNDS, STARTS, REVIEWS = 2_000, 50, 3, 5, 300
 NAMESPACES = {
     "untouched": {},
     "touched": {"recall": "touch"},
+    "unconditional": {"recall": "always"},
     "recalled": {"recall": "same"},
     "wired": {"mlflow-enabled": "true"},
 }
@@ -72,7 +73,7 @@ def measure() -> dict[str, Any]:
 
 @contextmanager
 def _recalling(installation: Installation) -> Iterator[None]:
-    """Run a webhook that answers from memory: one annotation for all pods, our patch on our conditions."""
+    """Run a webhook that answers from memory: one annotation for all pods, our patch for all, or on our conditions."""
     plane = installation.plane
     port, ca = free_port(), plane.folder / "recall.pem"
     server = Program([sys.executable, "-m", "benchmarks.servers", "recall", str(port), ca], plane.folder / "recall.log")
@@ -89,11 +90,16 @@ def _recalling(installation: Installation) -> Iterator[None]:
         }
         implied = installation.admin.get(CONFIGURATION)["webhooks"][1]
         as_ours = {key: implied[key] for key in ("matchConditions", "objectSelector", "reinvocationPolicy")}
-        same = {**touch, **as_ours, "name": "same.example.com"}
-        same["clientConfig"] = {"url": f"https://127.0.0.1:{port}/same", "caBundle": bundle}
+        always = {
+            **touch,
+            "name": "always.example.com",
+            "namespaceSelector": {"matchLabels": NAMESPACES["unconditional"]},
+        }
+        always["clientConfig"] = {"url": f"https://127.0.0.1:{port}/same", "caBundle": bundle}
+        same = {**always, **as_ours, "name": "same.example.com"}
         same["namespaceSelector"] = {"matchLabels": NAMESPACES["recalled"]}
         configurations = group_path("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations")
-        plane.client().create(configurations, {"metadata": {"name": "recall"}, "webhooks": [touch, same]})
+        plane.client().create(configurations, {"metadata": {"name": "recall"}, "webhooks": [touch, always, same]})
         yield
     finally:
         server.stop()
@@ -156,7 +162,8 @@ def _creation_round(installation: Installation, sample: str, number: int) -> dic
             created = installation.admin.create(core_path(namespace, "pods"), body)
             found.append((time.perf_counter() - started) * 1e3)
             given[namespace] = _variables(created)
-    if given["recalled"] != given["wired"] or given["touched"] != given["untouched"]:
+    wired, untouched = given["wired"], given["untouched"]
+    if not (given["recalled"] == given["unconditional"] == wired) or given["touched"] != untouched:
         raise RuntimeError("the webhooks that are compared do not do the same")
     return times
 
