@@ -88,18 +88,19 @@ def _recalling(installation: Installation) -> Iterator[None]:
             "sideEffects": "None",
             "admissionReviewVersions": ["v1"],
         }
-        implied = installation.admin.get(CONFIGURATION)["webhooks"][1]
-        as_ours = {key: implied[key] for key in ("matchConditions", "objectSelector", "reinvocationPolicy")}
+        implied = [
+            entry for entry in installation.admin.get(CONFIGURATION)["webhooks"] if "labelled-n" in entry["name"]
+        ]
         always = {
             **touch,
             "name": "always.example.com",
             "namespaceSelector": {"matchLabels": NAMESPACES["unconditional"]},
         }
         always["clientConfig"] = {"url": f"https://127.0.0.1:{port}/same", "caBundle": bundle}
-        same = {**always, **as_ours, "name": "same.example.com"}
-        same["namespaceSelector"] = {"matchLabels": NAMESPACES["recalled"]}
+        sent = {"namespaceSelector": {"matchLabels": NAMESPACES["recalled"]}, "clientConfig": always["clientConfig"]}
+        same = [{**entry, **sent, "name": entry["name"].replace("labelled", "recalled")} for entry in implied]
         configurations = group_path("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations")
-        plane.client().create(configurations, {"metadata": {"name": "recall"}, "webhooks": [touch, always, same]})
+        plane.client().create(configurations, {"metadata": {"name": "recall"}, "webhooks": [touch, always, *same]})
         yield
     finally:
         server.stop()
@@ -120,9 +121,7 @@ def _balanced(installation: Installation) -> Iterator[None]:
 
 def _call(installation: Installation, port: int) -> None:
     """Have the API server call here, and wait until it does."""
-    url = f"https://127.0.0.1:{port}/mutate"
-    patch = [{"op": "replace", "path": f"/webhooks/{index}/clientConfig/url", "value": url} for index in (0, 1)]
-    installation.admin.patch(CONFIGURATION, patch, content_type="application/json-patch+json")
+    installation.call_with("url", f"https://127.0.0.1:{port}/mutate")
     time.sleep(2)
 
 

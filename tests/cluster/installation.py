@@ -29,7 +29,7 @@ NAMESPACE = NAME = "mlflow-webhook"
 CONFIGURATION = group_path("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", NAME)
 SHORT = {"MLFLOW_WEBHOOK_CA_LIFETIME": "30s", "MLFLOW_WEBHOOK_LEAF_LIFETIME": "6s"}
 """Lifetimes in which a test can see a CA come and go."""
-EXPLICIT, IMPLIED = "labelled-pods.mlflow.kubeflow.org", "labelled-namespaces.mlflow.kubeflow.org"
+EXPLICIT = "labelled-pods.mlflow.kubeflow.org"
 
 
 class Replica:
@@ -205,6 +205,13 @@ class Installation:
             if document["kind"] == "Certificate" and "dnsNames" in document["spec"]:
                 document["spec"]["ipAddresses"] = ["127.0.0.1"]
         return yaml.safe_dump_all(documents)
+
+    def call_with(self, field: str, value: str | None) -> None:
+        """Set a field of each entry's clientConfig; None takes it away."""
+        operation = {"op": "remove"} if value is None else {"op": "add", "value": value}
+        entries = range(len(self.admin.get(CONFIGURATION)["webhooks"]))
+        patch = [{**operation, "path": f"/webhooks/{entry}/clientConfig/{field}"} for entry in entries]
+        self.admin.patch(CONFIGURATION, patch, content_type="application/json-patch+json")
 
     @property
     def kubeconfig(self) -> Path:

@@ -18,7 +18,7 @@ RULES = yaml.safe_load((COMPONENTS / "prometheus" / "alerts.yaml").read_text())[
 DASHBOARD = COMPONENTS / "grafana" / "mlflow-webhook.json"
 HOUR, DAY = 60, 24 * 60  # minutes
 
-FAIL_OPEN = 'apiserver_admission_webhook_fail_open_count{name="labelled-namespaces.mlflow.kubeflow.org"}'
+FAIL_OPEN = 'apiserver_admission_webhook_fail_open_count{name="kfp.labelled-namespaces.mlflow.kubeflow.org"}'
 LOOK_UP = 'mlflow_webhook_decisions_total{reason="namespace_lookup_failed"}'
 ERRORS = "mlflow_webhook_internal_errors_total"
 EXPIRY = 'mlflow_webhook_certificate_expiry_timestamp_seconds{certificate="leaf"}'
@@ -33,6 +33,7 @@ FIRING: list[tuple[str, dict[str, str], int]] = [
     ("MlflowWebhookDown", {}, 10),
     ("MlflowWebhookNotCalled", {FAIL_OPEN: "3x20 4x20"}, 22),
     ("MlflowWebhookNotCalled", {FAIL_OPEN: "_x20 1x20"}, 22),
+    ("MlflowWebhookNotCalled", {FAIL_OPEN.replace("kfp", "trainjob"): "_x20 1x20"}, 22),
     ("MlflowWebhookLookupFailed", {LOOK_UP: "0x20 1x20"}, 22),
     ("MlflowWebhookErrors", {ERRORS: "0x20 1x20"}, 22),
     ("MlflowWebhookCertificateEnds", {EXPIRY: f"{DAY * 60}x20"}, 20),

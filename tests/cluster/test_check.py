@@ -54,10 +54,7 @@ class Ward:
         (self.folder / "tls.crt").write_bytes(leaf.certificate_pem)
 
     def bundle(self, ca: KeyPair | None) -> None:
-        value = encoded(ca.certificate_pem) if ca else None
-        operation = {"op": "add", "value": value} if value else {"op": "remove"}
-        patch = [{**operation, "path": f"/webhooks/{index}/clientConfig/caBundle"} for index in (0, 1)]
-        self.admin.patch(CONFIGURATION, patch, content_type=JSON_PATCH)
+        self.installation.call_with("caBundle", encoded(ca.certificate_pem) if ca else None)
 
     def spoil(self, path: str, value: Any = None) -> None:
         operation = {"op": "remove", "path": path} if value is None else {"op": "replace", "path": path, "value": value}

@@ -11,7 +11,7 @@ import pytest
 
 from certs.issue import KeyPair, issue_ca, issue_leaf
 from tests.cluster.controlplane import ControlPlane, encoded, wait_until
-from tests.cluster.installation import CONFIGURATION, EXPLICIT, SHORT, Installation
+from tests.cluster.installation import EXPLICIT, SHORT, Installation
 from tests.cluster.stream import implied, pod, wired
 from tests.pods import KFP, review
 from tests.pods import pod as captured
@@ -114,9 +114,7 @@ def test_a_webhook_that_cannot_look_up_has_explicit_pods_come_again_and_lets_imp
     lost = tmp_path / "kubeconfig"
     port = control_plane.url.rpartition(":")[2]
     lost.write_text(installed.kubeconfig.read_text().replace(f"127.0.0.1:{port}", "127.0.0.1:1"))
-    bundle = encoded(ca.certificate_pem)
-    patch = [{"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": bundle} for index in (0, 1)]
-    admin.patch(CONFIGURATION, patch, content_type="application/json-patch+json")
+    installed.call_with("caBundle", encoded(ca.certificate_pem))
     files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(tmp_path)}
     replica = installed.launch(files, kubeconfig=lost)
     checks = replica.get("/readyz").json()["checks"]
@@ -144,9 +142,7 @@ def test_a_certificate_from_files_is_served_and_replaced_when_the_files_change(
 ) -> None:
     ca, leaf = certificate
     _write(tmp_path, leaf)
-    bundle = encoded(ca.certificate_pem)
-    patch = [{"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": bundle} for index in (0, 1)]
-    admin.patch(CONFIGURATION, patch, content_type="application/json-patch+json")
+    installed.call_with("caBundle", encoded(ca.certificate_pem))
     files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(tmp_path)}
     (replica,) = installed.start(1, files)
     wait_until(lambda: wired(admin, ready), "pods to be wired")

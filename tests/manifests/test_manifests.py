@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,12 @@ CONTAINER = POD["containers"][0]
 WEBHOOKS = {
     entry["name"]: entry for entry in of_kind("MutatingWebhookConfiguration", "base", "webhook.yaml")["webhooks"]
 }
-EXPLICIT, IMPLIED = WEBHOOKS["labelled-pods.mlflow.kubeflow.org"], WEBHOOKS["labelled-namespaces.mlflow.kubeflow.org"]
+EXPLICIT = WEBHOOKS["labelled-pods.mlflow.kubeflow.org"]
+IMPLIED = [entry for name, entry in WEBHOOKS.items() if name.endswith(".labelled-namespaces.mlflow.kubeflow.org")]
 
 
 def setting(name: str) -> Any:
     return load_settings(file=None, environment={})[name]
-
-
-def test_there_are_two_entries() -> None:
-    assert len(WEBHOOKS) == 2
 
 
 def test_the_port_is_the_one_that_is_listened_on() -> None:
@@ -87,12 +85,42 @@ def test_there_is_time_to_drain() -> None:
     assert POD["terminationGracePeriodSeconds"] > setting("shutdownDelay").total_seconds() + 10
 
 
-def test_the_two_entries_never_match_the_same_pod() -> None:
-    assert EXPLICIT["objectSelector"] == {"matchLabels": {LABEL: "true"}}
-    assert IMPLIED["objectSelector"] == {
-        "matchExpressions": [{"key": LABEL, "operator": "NotIn", "values": ["true", "false"]}]
+def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Whether a label selector matches, as the API server has it: what is not there is in no list."""
+    tests: dict[str, Callable[[str | None, list[str]], bool]] = {
+        "In": lambda value, values: value in values,
+        "NotIn": lambda value, values: value not in values,
+        "Exists": lambda value, _: value is not None,
+        "DoesNotExist": lambda value, _: value is None,
     }
-    assert IMPLIED["namespaceSelector"]["matchLabels"] == {LABEL: "true"}
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
+        tests[asked["operator"]](labels.get(asked["key"]), asked.get("values", []))
+        for asked in selector.get("matchExpressions", [])
+    )
+
+
+@pytest.mark.parametrize("kfp", [{}, {"pipelines.kubeflow.org/v2_component": "true"}])
+@pytest.mark.parametrize("jobset", [{}, {"jobset.sigs.k8s.io/jobset-name": "finetune"}])
+@pytest.mark.parametrize("asks", [None, "true", "false", "yes"])
+def test_a_pod_is_sent_by_one_entry_at_most_and_by_one_if_it_may_be_wired(
+    kfp: dict[str, str], jobset: dict[str, str], asks: str | None
+) -> None:
+    labels = {**kfp, **jobset, **({} if asks is None else {LABEL: asks})}
+    senders = [entry["name"] for entry in WEBHOOKS.values() if selects(entry["objectSelector"], labels)]
+    wanted = asks == "true" or (asks != "false" and bool(kfp or jobset))
+    assert len(senders) == wanted
+
+
+def test_a_trainjobs_initializers_are_not_sent_because_of_their_namespace() -> None:
+    labels = {"jobset.sigs.k8s.io/jobset-name": "finetune"}
+    for name, sent in (("dataset-initializer", False), ("model-initializer", False), ("node", True), ("worker", True)):
+        labels["jobset.sigs.k8s.io/replicatedjob-name"] = name
+        assert any(selects(entry["objectSelector"], labels) for entry in IMPLIED) is sent
+
+
+def test_only_labelled_namespaces_imply_anything() -> None:
+    assert all(entry["namespaceSelector"]["matchLabels"] == {LABEL: "true"} for entry in IMPLIED)
+    assert "matchLabels" not in EXPLICIT["namespaceSelector"]
 
 
 @pytest.mark.parametrize("entry", WEBHOOKS.values(), ids=WEBHOOKS)
@@ -114,7 +142,8 @@ def test_an_entry_cannot_hurt_the_cluster(entry: dict[str, Any]) -> None:
 
 
 def test_who_asks_fails_loudly_and_who_does_not_is_never_held_up() -> None:
-    assert (EXPLICIT["failurePolicy"], IMPLIED["failurePolicy"]) == ("Fail", "Ignore")
+    assert EXPLICIT["failurePolicy"] == "Fail"
+    assert {entry["failurePolicy"] for entry in IMPLIED} == {"Ignore"}
 
 
 def test_pod_security_restricted_is_met() -> None:
