@@ -148,7 +148,7 @@ def _creation_table(results: dict[str, Any]) -> Iterator[str]:
     for namespace, what in (
         ("touched", "a webhook that adds an annotation, from memory, for every pod"),
         ("unconditional", "a webhook that gives our patch, from memory, for every pod"),
-        ("recalled", "the same, on our conditions"),
+        ("recalled", "the same, for the pods that ours is called for"),
         ("wired", "ours"),
     ):
         found = (results["cluster"][part]["median_difference"][namespace] for part in CREATIONS)
