@@ -199,7 +199,11 @@ def test_the_demo_ends_well() -> None:
 
 
 def test_the_demos_server_stays_until_ctrl_c_when_asked_to() -> None:
-    command = [sys.executable, "-m", "webhook.cli", "demo", "--keep"]
+    # what starts the tests in the background may have SIGINT ignored, and that is inherited
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from webhook.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "demo", "--keep"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         ui = next(line.split()[2] for line in process.stdout if line.startswith("MLflow's UI: "))

@@ -11,7 +11,7 @@ import click
 
 from webhook.cli.inject import echo_diff
 from webhook.demo import story as tell
-from webhook.demo.processes import DemoError, mlflow_server, webhook_server
+from webhook.demo.processes import DemoError, mlflow_server, unwound_by_sigterm, webhook_server
 
 _ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def demo(keep: bool, python: Path) -> None:
     if not examples.exists():
         raise click.ClickException("the demo runs from a checkout: the folder examples is missing")
     try:
-        with tempfile.TemporaryDirectory(prefix="mlflow-webhook-demo-") as name:
+        with unwound_by_sigterm(), tempfile.TemporaryDirectory(prefix="mlflow-webhook-demo-") as name:
             _tell(examples, python.absolute(), Path(name), keep=keep)
     except DemoError as error:
         raise click.ClickException(str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,16 @@ import httpx
 
 class DemoError(Exception):
     """The demo cannot go on, or found something other than it should; the message says what."""
+
+
+@contextmanager
+def unwound_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM end this process as Ctrl-C does, so that nothing that it started is left behind."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def free_port() -> int:
@@ -94,11 +105,11 @@ def _process(command: list[str], *, environment: Mapping[str, str], log: Path) -
         yield process
     finally:
         with suppress(ProcessLookupError):  # it has ended by itself; why is in its log
-            os.killpg(process.pid, 15)
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(15)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,21 @@ def test_a_server_that_ends_at_once_is_shown_with_its_last_words(tmp_path: Path)
     assert "a server did not start" in result.stderr
     assert "No module named mlflow" in result.stderr
     assert isinstance(result.exception, SystemExit)
+
+
+def test_a_demo_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+    python, started = tmp_path / "python", tmp_path / "started"
+    python.write_text(f"#!/bin/sh\necho $$ >{started}.now\nmv {started}.now {started}\nexec sleep 60\n")
+    python.chmod(0o755)
+    command = [sys.executable, "-m", "webhook.cli", "demo", "--training-python", str(python)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        while not started.exists():
+            time.sleep(0.05)
+        demo.terminate()
+        _, errors = demo.communicate(timeout=20)
+    assert (demo.returncode, errors) == (143, "")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
 
 
 def test_a_wrong_configuration_is_refused_before_serving(tmp_path: Path) -> None:
