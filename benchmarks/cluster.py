@@ -136,9 +136,9 @@ def _creation(installation: Installation, sample: str) -> dict[str, Any]:
     p99 = {name: [percentile(times[name], 0.99) for times in rounds] for name in NAMESPACES}
     called = [name for name in NAMESPACES if name != "untouched"]
     return {
-        "p50": {name: Spread.of(p50[name]) for name in NAMESPACES},
-        "p99": {name: Spread.of(p99[name]) for name in NAMESPACES},
-        "median_difference": {
+        "p50_ms": {name: Spread.of(p50[name]) for name in NAMESPACES},
+        "p99_ms": {name: Spread.of(p99[name]) for name in NAMESPACES},
+        "median_difference_ms": {
             name: Spread.of([with_ - without for with_, without in zip(p50[name], p50["untouched"], strict=True)])
             for name in called
         },
@@ -146,7 +146,7 @@ def _creation(installation: Installation, sample: str) -> dict[str, Any]:
             name: Spread.of([with_ / without for with_, without in zip(p99[name], p99["untouched"], strict=True)])
             for name in called
         },
-        "of_which_the_webhooks_own": own,
+        "of_which_the_webhooks_own_ms": own,
     }
 
 

@@ -213,8 +213,8 @@ def _round(server: Server, body: bytes, connections: int, requests: int) -> dict
     cpu, seconds = cpu_seconds(server.process.pid) - cpu, time.perf_counter() - started
     return {
         "cpu_microseconds": cpu / len(times) * 1e6,
-        "p50": percentile(times, 0.5),
-        "p99": percentile(times, 0.99),
+        "p50_ms": percentile(times, 0.5),
+        "p99_ms": percentile(times, 0.99),
         "per_second": len(times) / seconds,
     }
 
