@@ -52,9 +52,9 @@ format: $(BIN)/.installed ## Format and sort imports
 	$(BIN)/ruff format .
 
 lock: $(BIN)/.installed ## Resolve the pinned requirements again, for every supported Python
-	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements/runtime.txt
-	$(BIN)/uv pip compile pyproject.toml --group dev --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements/runtime.txt -o requirements/dev.txt
-	$(BIN)/uv pip compile --group training --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements/training.txt
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -o requirements/runtime.txt
+	$(BIN)/uv pip compile pyproject.toml --group dev --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -c requirements/runtime.txt -o requirements/dev.txt
+	$(BIN)/uv pip compile --group training --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -o requirements/training.txt
 
 demo: install ## An unmodified pipeline's run lands in a real MLflow server, with no cluster
 	$(BIN)/mlflow-webhook demo
