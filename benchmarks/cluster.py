@@ -88,17 +88,16 @@ def _recalling(installation: Installation) -> Iterator[None]:
             "sideEffects": "None",
             "admissionReviewVersions": ["v1"],
         }
+        recalls = {"clientConfig": {"url": f"https://127.0.0.1:{port}/same", "caBundle": bundle}}
+        everywhere = {"namespaceSelector": {"matchLabels": NAMESPACES["unconditional"]}}
+        always = {**touch, **recalls, **everywhere, "name": "always.example.com"}
+        there = {"namespaceSelector": {"matchLabels": NAMESPACES["recalled"]}}
         implied = [
-            entry for entry in installation.admin.get(CONFIGURATION)["webhooks"] if "labelled-n" in entry["name"]
+            entry
+            for entry in installation.admin.get(CONFIGURATION)["webhooks"]
+            if "matchLabels" in entry["namespaceSelector"]
         ]
-        always = {
-            **touch,
-            "name": "always.example.com",
-            "namespaceSelector": {"matchLabels": NAMESPACES["unconditional"]},
-        }
-        always["clientConfig"] = {"url": f"https://127.0.0.1:{port}/same", "caBundle": bundle}
-        sent = {"namespaceSelector": {"matchLabels": NAMESPACES["recalled"]}, "clientConfig": always["clientConfig"]}
-        same = [{**entry, **sent, "name": entry["name"].replace("labelled", "recalled")} for entry in implied]
+        same = [{**entry, **recalls, **there, "name": f"same.{entry['name']}"} for entry in implied]
         configurations = group_path("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations")
         plane.client().create(configurations, {"metadata": {"name": "recall"}, "webhooks": [touch, always, *same]})
         yield

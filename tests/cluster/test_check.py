@@ -2,116 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import ssl
-import subprocess
-import sys
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from certs.issue import KeyPair, issue_ca, issue_leaf
-from tests.cluster.controlplane import ControlPlane, encoded, wait_until
-from tests.cluster.installation import CONFIGURATION, NAME, NAMESPACE, ROOT, Installation
+from certs.issue import issue_ca
+from tests.cluster.controlplane import ControlPlane, wait_until
+from tests.cluster.installation import CONFIGURATION, ROOT, Installation
 from tests.cluster.stream import pod, wired
+from tests.cluster.ward import CA, DEPLOYMENT, JSON_PATCH, NOW, Ward
 from tests.dex import OTHER_KEY, Dex
-from tests.dex import jwt as sign
-from tests.environment import bare
 from tests.pods import KFP, plain
 from tests.proxy import Server
 from webhook.kube import core_path, group_path
-
-NOW = datetime.now(UTC)
-CA = issue_ca(common_name="the tests'", lifetime=timedelta(days=30), now=NOW)
-DEPLOYMENT = group_path("apps/v1", "deployments", NAME, namespace=NAMESPACE)
-READY = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
-JSON_PATCH = "application/json-patch+json"
-
-
-class Ward:
-    """One healthy installation and namespace, and ways to spoil them."""
-
-    def __init__(self, installation: Installation, server: Server, dex: Dex, folder: Path) -> None:
-        self.installation, self.admin, self.server = installation, installation.admin, server
-        self.dex = dex
-        self.folder, self.namespace = folder, f"ward-{time.monotonic_ns()}"
-        self.serve(timedelta(days=20))
-
-    def leaf(self, lifetime: timedelta) -> KeyPair:
-        return issue_leaf(CA, dns_names=["x"], ip_addresses=["127.0.0.1"], lifetime=lifetime, now=datetime.now(UTC))
-
-    def serve(self, lifetime: timedelta) -> None:
-        leaf = self.leaf(lifetime)
-        (self.folder / "tls.key").write_bytes(leaf.private_key_pem)
-        (self.folder / "tls.crt").write_bytes(leaf.certificate_pem)
-
-    def bundle(self, ca: KeyPair | None) -> None:
-        self.installation.call_with("caBundle", encoded(ca.certificate_pem) if ca else None)
-
-    def spoil(self, path: str, value: Any = None) -> None:
-        operation = {"op": "remove", "path": path} if value is None else {"op": "replace", "path": path, "value": value}
-        self.admin.patch(CONFIGURATION, [operation], content_type=JSON_PATCH)
-
-    def token(self, token: str, key: str = "token") -> None:
-        path = core_path(self.namespace, "secrets", "mlflow-token")
-        self.admin.patch(path, {"data": {"token": None, key: b64encode(token.encode()).decode()}})
-
-    def label(self, value: str | None) -> None:
-        self.admin.patch(f"/api/v1/namespaces/{self.namespace}", {"metadata": {"labels": {"mlflow-enabled": value}}})
-
-    def annotate(self, value: str | None) -> None:
-        annotation = {"mlflow.kubeflow.org/tracking-uri": value}
-        self.admin.patch(f"/api/v1/namespaces/{self.namespace}", {"metadata": {"annotations": annotation}})
-
-    def ready(self, number: int) -> None:
-        path = core_path(NAMESPACE, "pods")
-
-        def pods() -> list[dict[str, Any]]:
-            params = {"labelSelector": f"app.kubernetes.io/name={NAME}"}
-            items: list[dict[str, Any]] = self.admin.list(path, params=params)["items"]
-            return items
-
-        wait_until(lambda: len(pods()) == 2, "the replicas' pods")
-        for index, found in enumerate(pods()):
-            status = READY if index < number else {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
-            self.admin.patch(f"{path}/{found['metadata']['name']}/status", status)
-        wait_until(
-            lambda: self.admin.get(DEPLOYMENT).get("status", {}).get("readyReplicas", 0) == number,
-            f"{number} ready replicas",
-        )
-
-    def jwt(self, **claims: Any) -> str:
-        return sign(**{"iss": self.dex.issuer, **claims})
-
-    def cure(self) -> None:
-        """Make everything as it should be again."""
-        self.installation.install()
-        self.bundle(CA)
-        self.label("true")
-        self.annotate(None)
-        self.token(self.jwt())
-
-    def check(self, *arguments: str, kubeconfig: Path | None = None) -> tuple[int, dict[str, list[dict[str, str]]]]:
-        code, output = self.run(*arguments, "-o", "json", kubeconfig=kubeconfig)
-        return code, json.loads(output)
-
-    def run(self, *arguments: str, kubeconfig: Path | None = None) -> tuple[int, str]:
-        file = kubeconfig or self.installation.plane.kubeconfig
-        command = [sys.executable, "-m", "webhook.cli", "check", *arguments, "--kubeconfig", str(file)]
-        if len(arguments) == 0 or arguments[0] not in {"pod", "trainjob", "run"}:
-            command += [f"--url={self.server.url}", "--timeout=2"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env=bare())
-        assert "Traceback" not in done.stderr
-        assert "eyJ" not in done.stdout + done.stderr
-        return done.returncode, done.stdout or done.stderr
 
 
 @pytest.fixture(scope="module")

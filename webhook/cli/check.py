@@ -51,12 +51,9 @@ _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,251}[A-Za-z0-9])?")
 Section = tuple[str, list[Finding]]
 
 
-def _valid_names(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    if len(value) == 1 and value[0] not in _KINDS:
-        return valid_namespace(context, parameter, value)
-    if len(value) == 2 and not _NAME.fullmatch(value[1]):
-        raise click.BadParameter(f"no {value[0]} is called {value[1]!r}", context, parameter)
-    return value
+def _what(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Check a namespace; `_subject` checks the rest."""
+    return valid_namespace(context, parameter, value) if len(value) == 1 and value[0] not in _KINDS else value
 
 
 def _url(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -76,7 +73,7 @@ def _trust(_context: click.Context, _parameter: click.Parameter, value: str | No
 @click.command(
     epilog="Exit codes: 0 nothing failed, 1 a check failed, 2 a wrong call. Each check has a section in docs/checks.md."
 )
-@click.argument("what", nargs=-1, callback=_valid_names, metavar="[NAMESPACE | pod NAME | trainjob NAME | run ID]")
+@click.argument("what", nargs=-1, callback=_what, metavar="[NAMESPACE | pod NAME | trainjob NAME | run ID]")
 @click.option(
     "-n", "--namespace", metavar="NAME", callback=valid_namespace, help="The namespace of the pod, TrainJob or run."
 )
@@ -169,6 +166,8 @@ def _subject(what: tuple[str, ...]) -> Subject | None:
         return None
     if len(what) > 2 or what[0] not in _KINDS:
         raise click.UsageError(f"expected a namespace, or one of {', '.join(_KINDS)} with a name")
+    if not _NAME.fullmatch(what[1]):
+        raise click.UsageError(f"no {what[0]} is called {what[1]!r}")
     return Subject(*what)
 
 
