@@ -23,7 +23,7 @@ RUN site=$(/opt/mlflow-webhook/bin/python -c 'import sysconfig; print(sysconfig.
     && rm -rf "$site/kubernetes/aio" "$site"/kubernetes/client/api/*_api.py "$site"/kubernetes/client/api/__pycache__ \
     && find "$site/kubernetes/client/models" -name 'v[0-9]*' -delete \
     && /opt/mlflow-webhook/bin/mlflow-webhook serve --help > /dev/null \
-    && /opt/mlflow-webhook/bin/python -c 'import webhook.assembly'
+    && /opt/mlflow-webhook/bin/python -c 'import webhook.serving.assembly'
 
 FROM ${PYTHON}
 LABEL org.opencontainers.image.title="mlflow-webhook" \

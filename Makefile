@@ -57,7 +57,7 @@ lock: $(BIN)/.installed ## Resolve the pinned requirements again, for every supp
 	$(BIN)/uv pip compile --group training --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -o requirements/training.txt
 
 demo: install ## An unmodified pipeline's run lands in a real MLflow server, with no cluster
-	$(BIN)/mlflow-webhook demo
+	$(BIN)/python -m demo $(DEMO)
 
 clean: ## Delete what was installed and built here
 	rm -rf .venv $(TRAINING) $(CACHE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import MANY, Spread, labelled_namespace, percentile, rss_mib
-from tests.cluster.controlplane import ControlPlane, Program, free_port, wait_until
+from tests.cluster.controlplane import ControlPlane, Program, free_port
 from tests.cluster.installation import CONFIGURATION, Installation
-from tests.pods import KFP, TRAINJOB, plain, review
-from webhook.kube import KubeError, core_path, group_path
+from tests.support.pods import KFP, TRAINJOB, plain, review
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import KubeError, core_path, group_path
 
 CREATION_ROUNDS, PODS = 7, 150
 BURST, CLIENTS, ROUNDS, STARTS, REVIEWS = 2_000, 50, 3, 5, 300

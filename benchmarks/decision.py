@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.measuring import Spread, sent
-from tests.pods import KFP, SAMPLES, review
+from tests.support.pods import KFP, SAMPLES, review
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import decide
 from webhook.core.patch import patch

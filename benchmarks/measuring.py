@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.pods import KFP, review
+from tests.support.pods import KFP, review
 
 SMALL = "real/trainer-2.3.0-torch-custom-runtime.worker-0.admissionreview.json"
 """The captured review of a TrainJob's node, of 9 kB as the API server sends it."""

@@ -15,14 +15,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchmarks import plain
 from certs.issue import issue_ca, issue_leaf
-from tests.pods import KFP, TRAINJOB
-from tests.pods import plain as made_again
+from tests.support.pods import KFP, TRAINJOB
+from tests.support.pods import plain as made_again
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import decide
 from webhook.core.names import LABEL
 from webhook.core.patch import patch as patch_of
 from webhook.core.review import decode_pod
-from webhook.server import create_server
+from webhook.serving.server import create_server
 
 OTHERS = ("floor", "recall", "plain")
 

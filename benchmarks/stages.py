@@ -18,9 +18,9 @@ from typing import Any
 
 from benchmarks.http import Server, ask, request
 from benchmarks.measuring import CAPTURED, SMALL, sent
-from webhook import mutate
 from webhook.cli import cli
-from webhook.metrics import Metrics
+from webhook.serving import mutate
+from webhook.serving.metrics import Metrics
 
 REVIEWS = 5_000
 STAGES = ("decode_review", "decide", "patch", "encode_answer", "_line")

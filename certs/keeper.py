@@ -1,11 +1,7 @@
 """Keeps one replica's certificate valid and trusted, step by step: reads, decides, publishes, stores, issues.
 
 Each replica runs a Keeper. All of them sign their own leaf with the stored CA; the one that leads also makes and
-replaces the CA and tells clients which CAs to trust. Where things are stored is behind the ports below.
-
-    StoreError                a port could not do its work now; the message says why
-    └── StoreConflictError    somebody else wrote first: read again
-    InstallError              a certificate could not be put into service; the message says why
+replaces the CA and tells clients which CAs to trust. Where things are stored is behind the ports of certs.ports.
 """
 
 from __future__ import annotations
@@ -13,74 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from certs.authority import PROPAGATION, Authority, UnreadableAuthorityError, advance, rotate, split_bundle
 from certs.issue import CLOCK_SKEW, KeyPair, issue_leaf
+from certs.ports import AuthorityStore, Events, InstallError, Leadership, StoreConflictError, StoreError, TrustBundle
 from certs.renewal import validity
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=0.5), timedelta(seconds=5)
 """Between two steps, when nothing wakes the keeper before: while there is no certificate yet, and afterwards."""
-
-
-class StoreError(Exception):
-    """A port could not do its work now."""
-
-
-class StoreConflictError(StoreError):
-    """Somebody else wrote first."""
-
-
-class InstallError(Exception):
-    """A certificate could not be put into service."""
-
-
-class AuthorityStore(Protocol):
-    """Where the authority is kept for all replicas."""
-
-    def read(self) -> tuple[Mapping[str, bytes], str] | None:
-        """Give the data and its version; None when there is none. Raises StoreError."""
-        ...
-
-    def write(self, data: Mapping[str, bytes], *, version: str | None) -> None:
-        """Replace the data if it still has that version (None: create it). Raises StoreConflictError, StoreError."""
-        ...
-
-
-class TrustBundle(Protocol):
-    """Where clients look up which CAs to trust."""
-
-    def read(self) -> Sequence[bytes] | None:
-        """Give the bundle of each client configuration; None when nothing is configured. Raises StoreError."""
-        ...
-
-    def publish(self, bundle: bytes) -> None:
-        """Write the bundle to all of them. Raises StoreError."""
-        ...
-
-
-class Leadership(Protocol):
-    """Which replica writes."""
-
-    def held(self, now: datetime) -> bool:
-        """Take or keep it if possible, and say whether this replica has it. Raises StoreError."""
-        ...
-
-
-class Events(Protocol):
-    """What the keeper tells its surroundings."""
-
-    def issued(self, leaf: KeyPair, ca: KeyPair) -> None:
-        """Put a new leaf into service. Raises InstallError."""
-        ...
-
-    def published(self) -> None:
-        """Clients were told which CAs to trust."""
-        ...
-
-    def failed(self, problem: str) -> None:
-        """Something did not work; it will be tried again."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

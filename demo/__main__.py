@@ -1,4 +1,4 @@
-"""`demo`: an unmodified pipeline's and a TrainJob's code, run into a real MLflow server, with no cluster."""
+"""`make demo`: an unmodified pipeline's and a TrainJob's code, run into a real MLflow server, with no cluster."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
+from demo import story as tell
+from demo.processes import DemoError, mlflow_server, unwound_by_sigterm, webhook_server
 from webhook.cli.inject import echo_diff
-from webhook.demo import story as tell
-from webhook.demo.processes import DemoError, mlflow_server, unwound_by_sigterm, webhook_server
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[1]
 
 
 @click.command()
@@ -80,3 +80,7 @@ def _one(story: tell.Story, *, url: str, ca: Path, mlflow: str, python: Path, fo
 
 def _say(text: str) -> None:
     click.secho(f"==> {text}", bold=True)
+
+
+if __name__ == "__main__":
+    demo(prog_name="python -m demo")

@@ -15,8 +15,8 @@ import httpx
 import jsonpatch
 import yaml
 
-from webhook.demo.kubelet import container_environment
-from webhook.demo.processes import DemoError, run_code, run_container
+from demo.processes import DemoError, run_code, run_container
+from tests.support.kubelet import container_environment
 
 NAMESPACE = "team-a"
 SECRETS = {"mlflow-token": {"token": "a-placeholder"}}
@@ -161,7 +161,7 @@ def _call(server: str, method: str, path: str, **arguments: Any) -> Any:
 
 def _load(name: str) -> dict[str, Any]:
     """Load a review captured from the real controllers, and move it to the demo's namespace."""
-    text = resources.files("webhook.demo").joinpath(f"{name}.review.json").read_text()
+    text = resources.files("demo").joinpath(f"{name}.review.json").read_text()
     review: dict[str, Any] = json.loads(text)
     review["request"]["namespace"] = NAMESPACE
     review["request"]["object"]["metadata"]["namespace"] = NAMESPACE

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from webhook.metrics import Metrics
 from webhook.network import NetworkFault
+from webhook.serving.metrics import Metrics
 from webhook.settings import ENV_HELP, SETTINGS
 from webhook.token.claims import TokenProblem
 

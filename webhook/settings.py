@@ -27,7 +27,7 @@ from webhook.core.configuration import (
     parse_tracking_uri,
 )
 from webhook.core.names import MANAGED, POD_NAME
-from webhook.formats import FormatError, read_scalars_as_text
+from webhook.files.formats import FormatError, read_scalars_as_text
 
 ENVIRONMENT_PREFIX = "MLFLOW_WEBHOOK_"
 # What Kubernetes itself puts into every pod for a Service called mlflow-webhook; not ours to read.

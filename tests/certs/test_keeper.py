@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from certs.authority import Authority, split_bundle
 from certs.issue import KeyPair
-from certs.keeper import InstallError, Keeper, Plan, StoreConflictError, StoreError
+from certs.keeper import Keeper, Plan
 from certs.lease import Lease, Sighting, claim, sight
+from certs.ports import InstallError, StoreConflictError, StoreError
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -59,7 +60,7 @@ class Replica:
         self.cluster.lease = wanted or self.cluster.lease
         return wanted is not None
 
-    def issued(self, leaf: KeyPair, ca: KeyPair) -> None:
+    def issued(self, leaf: KeyPair, ca: KeyPair | None = None) -> None:
         if self.broken:
             raise InstallError("no temporary folder")
         self.leaf = leaf

@@ -10,10 +10,11 @@ import pytest
 
 from tests.cluster.binaries import find, prepare
 from tests.cluster.certmanager import CertManager
-from tests.cluster.controlplane import ControlPlane, wait_until
+from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installation import Installation
 from tests.cluster.trainer import Trainer
-from webhook.kube import KubeClient, core_path
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import KubeClient, core_path
 
 _numbers = count()
 BUILT = {"control_plane": "kubernetes", "trainer": "trainer", "cert_manager": "certmanager", "promtool": "prometheus"}

@@ -9,9 +9,8 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from certs.issue import issue_ca, issue_leaf
 from tests.cluster.binaries import find
-from webhook.kube import KubeClient
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import KubeClient
 
 
 def free_port() -> int:
@@ -30,15 +30,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def wait_until(true: Callable[[], bool], what: str, *, seconds: float = 60, every: float = 0.1) -> None:
-    """Wait for something to become true; the time that it may take is bounded."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {seconds:g} s in vain: {what}")
-        time.sleep(every)
 
 
 class Program:

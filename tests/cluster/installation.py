@@ -21,8 +21,9 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.cluster.controlplane import ControlPlane, Program, free_port, wait_until
-from webhook.kube import KubeClient, group_path
+from tests.cluster.controlplane import ControlPlane, Program, free_port
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import KubeClient, group_path
 
 ROOT = Path(__file__).parent.parent.parent
 NAMESPACE = NAME = "mlflow-webhook"

@@ -13,8 +13,8 @@ from typing import Any
 
 from certs.issue import issue_ca, issue_leaf
 from tests.cluster.controlplane import encoded
-from webhook.kube import KubeClient, group_path
-from webhook.server import load_certificate
+from webhook.cluster.kube import KubeClient, group_path
+from webhook.serving.server import load_certificate
 
 _ADDED = ({"name": "THEIRS", "value": "1"}, {"name": "MLFLOW_EXPERIMENT_NAME", "value": "theirs"})
 

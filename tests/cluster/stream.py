@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from webhook.kube import KubeClient, KubeError, core_path
+from webhook.cluster.kube import KubeClient, KubeError, core_path
 
 
 def pod(name: str = "p") -> dict[str, Any]:

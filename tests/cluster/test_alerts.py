@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from webhook.metrics import Metrics
+from webhook.serving.metrics import Metrics
 
 COMPONENTS = Path(__file__).parents[2] / "manifests" / "components"
 RULES = yaml.safe_load((COMPONENTS / "prometheus" / "alerts.yaml").read_text())["spec"]

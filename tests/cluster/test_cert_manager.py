@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.certmanager import CertManager
-from tests.cluster.controlplane import ControlPlane, wait_until
+from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installation import CONFIGURATION, NAMESPACE, Installation
 from tests.cluster.stream import Stream, wired
-from webhook.kube import KubeClient, KubeNotFoundError, core_path
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import KubeClient, KubeNotFoundError, core_path
 
 SECRET = core_path(NAMESPACE, "secrets", "mlflow-webhook-tls")
 

@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 
 from certs.issue import issue_ca
-from tests.cluster.controlplane import ControlPlane, wait_until
+from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installation import CONFIGURATION, ROOT, Installation
 from tests.cluster.stream import pod, wired
 from tests.cluster.ward import CA, DEPLOYMENT, JSON_PATCH, NOW, Ward
-from tests.dex import OTHER_KEY, Dex
-from tests.pods import KFP, plain
-from tests.proxy import Server
-from webhook.kube import core_path, group_path
+from tests.support.dex import OTHER_KEY, Dex
+from tests.support.pods import KFP, plain
+from tests.support.proxy import Server
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import core_path, group_path
 
 
 @pytest.fixture(scope="module")

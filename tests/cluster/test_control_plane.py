@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.binaries import KUBERNETES
-from tests.cluster.controlplane import ControlPlane, wait_until
-from webhook.kube import (
+from tests.cluster.controlplane import ControlPlane
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import (
     KubeClient,
     KubeConfigError,
     KubeConflictError,

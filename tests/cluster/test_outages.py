@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from certs.issue import KeyPair, issue_ca, issue_leaf
-from tests.cluster.controlplane import ControlPlane, encoded, wait_until
+from tests.cluster.controlplane import ControlPlane, encoded
 from tests.cluster.installation import EXPLICIT, SHORT, Installation
 from tests.cluster.stream import implied, pod, wired
-from tests.pods import KFP, review
-from tests.pods import pod as captured
-from webhook.kube import KubeClient, KubeError, KubeUnavailableError, core_path
+from tests.support.pods import KFP, review
+from tests.support.pods import pod as captured
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import KubeClient, KubeError, KubeUnavailableError, core_path
 
 
 def test_known_namespaces_are_wired_and_certificates_renewed_while_etcd_is_away(

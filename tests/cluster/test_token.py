@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.controlplane import ControlPlane, wait_until
+from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installation import ROOT
-from tests.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME, Answer, Dex, jwt
-from tests.environment import bare
-from webhook.kube import KubeClient, KubeForbiddenError, KubeNotFoundError, core_path
+from tests.support.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME, Answer, Dex, jwt
+from tests.support.environment import bare
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import KubeClient, KubeForbiddenError, KubeNotFoundError, core_path
 
 FAULTS: dict[str, dict[str, Any]] = {
     "refused": {"password": "planted-but-wrong"},

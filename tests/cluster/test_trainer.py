@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.controlplane import wait_until
 from tests.cluster.trainer import Trainer
-from tests.pods import TRAINJOB
-from tests.pods import pod as captured
-from webhook.kube import KubeClient, core_path, group_path
+from tests.support.pods import TRAINJOB
+from tests.support.pods import pod as captured
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import KubeClient, core_path, group_path
 
 
 def pods_of_a_trainjob(admin: KubeClient, namespace: str, *, nodes: int) -> list[dict[str, Any]]:

@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from certs.authority import split_bundle
-from tests.cluster.controlplane import ControlPlane, wait_until
+from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installation import CONFIGURATION, NAME, NAMESPACE, ROOT, SHORT, Installation
 from tests.cluster.stream import Stream, wired
-from webhook.kube import KubeClient, KubeForbiddenError, core_path, group_path
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import KubeClient, KubeForbiddenError, core_path, group_path
 
 SECRET = core_path(NAMESPACE, "secrets", f"{NAME}-ca")
 LEASE = group_path("coordination.k8s.io/v1", "leases", NAME, namespace=NAMESPACE)

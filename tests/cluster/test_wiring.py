@@ -10,17 +10,17 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from tests.cluster.controlplane import wait_until
 from tests.cluster.installation import Installation
 from tests.cluster.other_webhook import OtherWebhook
 from tests.cluster.trainer import Trainer
-from tests.pods import KFP, SAMPLES, TRAINJOB, plain
+from tests.support.pods import KFP, SAMPLES, TRAINJOB, plain
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import KubeClient, KubeInvalidError, core_path, group_path
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import decide
 from webhook.core.patch import patch
 from webhook.core.reasons import Reason
 from webhook.core.review import decode_pod
-from webhook.kube import KubeClient, KubeInvalidError, core_path, group_path
 
 TRAINJOBS = "trainer.kubeflow.org/v1alpha1"
 NEVER_CALLED = [name for name in SAMPLES if any(part in name for part in ("driver", "importer", "initializer"))]

@@ -7,8 +7,8 @@ import random
 from typing import Any
 
 from tests.cluster.controlplane import ControlPlane
-from tests.webhook.test_formats import WORDS
-from webhook.formats import dump_yaml, read_documents
+from tests.webhook.files.test_formats import WORDS
+from webhook.files.formats import dump_yaml, read_documents
 
 HEAD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"
 

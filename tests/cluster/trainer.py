@@ -11,7 +11,8 @@ import yaml
 
 from certs.issue import issue_ca, issue_leaf
 from tests.cluster.binaries import find, module_folder
-from tests.cluster.controlplane import ControlPlane, Program, encoded, free_port, wait_until
+from tests.cluster.controlplane import ControlPlane, Program, encoded, free_port
+from tests.support.waiting import wait_until
 
 _WEBHOOK_KINDS = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from certs.issue import KeyPair, issue_ca, issue_leaf
-from tests.cluster.controlplane import encoded, wait_until
+from tests.cluster.controlplane import encoded
 from tests.cluster.installation import CONFIGURATION, NAME, NAMESPACE, ROOT, Installation
-from tests.dex import Dex
-from tests.dex import jwt as sign
-from tests.environment import bare
-from tests.proxy import Server
-from webhook.kube import core_path, group_path
+from tests.support.dex import Dex
+from tests.support.dex import jwt as sign
+from tests.support.environment import bare
+from tests.support.proxy import Server
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import core_path, group_path
 
 NOW = datetime.now(UTC)
 CA = issue_ca(common_name="the tests'", lifetime=timedelta(days=30), now=NOW)

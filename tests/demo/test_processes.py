@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from webhook.demo.processes import DemoError, run_code
+from demo.processes import DemoError, run_code
 
 
 def test_code_that_fails_is_reported_with_the_end_of_what_it_wrote(tmp_path: Path) -> None:

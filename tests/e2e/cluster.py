@@ -60,12 +60,3 @@ def build(image: str, *paths: str, dockerfile: str) -> float:
         started = time.monotonic()
         run("sh", "-c", command.format(image=image, folder=shlex.quote(folder)), timeout=900)
         return time.monotonic() - started
-
-
-def wait_until(true: Callable[[], bool], what: str, *, seconds: float = 120, every: float = 0.5) -> None:
-    """Wait for something to become true; the time that it may take is bounded."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {seconds:g} s in vain: {what}")
-        time.sleep(every)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import ROOT, TRAINING_IMAGE, apply, build, kubectl, wait_until
+from tests.e2e.cluster import ROOT, TRAINING_IMAGE, apply, build, kubectl
+from tests.support.waiting import wait_until
 from webhook import __version__
-from webhook.kube import KubeClient
+from webhook.cluster.kube import KubeClient
 
 SERVER = """
 mkdir -p /data && exec mlflow server --host 0.0.0.0 --port 5000 --workers 1 --enable-workspaces --allowed-hosts '*' \

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tests.cluster.stream import Stream
-from tests.e2e.cluster import apply, get, kubectl, wait_until
+from tests.e2e.cluster import apply, get, kubectl
 from tests.e2e.conftest import in_server
-from tests.pods import KFP, pod
-from webhook.kube import KubeClient
+from tests.support.pods import KFP, pod
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import KubeClient
 
 LOSS = 2.0 * 0.95**10
 TRAIN = ["python", "/examples/trainjob/train.py"]

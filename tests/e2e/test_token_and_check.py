@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME
-from tests.e2e.cluster import ROOT, apply, get, kubectl, wait_until
+from tests.e2e.cluster import ROOT, apply, get, kubectl
+from tests.support.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from webhook import __version__, mutate
-from webhook.cluster import CONFIGURATIONS
+from webhook import __version__
+from webhook.cluster.storage import CONFIGURATIONS
 from webhook.core.configuration import Platform
 from webhook.core.names import LABEL
 from webhook.doctor.installation import shipped_entries
-from webhook.metrics import Metrics
+from webhook.serving import mutate
+from webhook.serving.metrics import Metrics
 from webhook.settings import SETTINGS, load_settings
 
 MANIFESTS = Path(__file__).parent.parent.parent / "manifests"

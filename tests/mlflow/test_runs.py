@@ -17,17 +17,18 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from tests.pods import KFP, pod
-from webhook.cli import cli
+from demo.__main__ import demo
+from demo.processes import mlflow_server, run_container
+from tests.support.kubelet import container_environment
+from tests.support.pods import KFP, pod
 from webhook.core.configuration import Namespace, Platform, Sourced
 from webhook.core.decision import decide
 from webhook.core.patch import patch
 from webhook.core.review import decode_pod
-from webhook.demo.kubelet import container_environment
-from webhook.demo.processes import mlflow_server, run_container
 
 jsonpatch = pytest.importorskip("jsonpatch")
-PYTHON = Path(__file__).parents[2] / ".venv-training" / "bin" / "python"
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-training" / "bin" / "python"
 NAMED_SERVER = "http://mlflow-tracking-server.kubeflow:5000"
 AS_WRITTEN = "real/kfp-2.17.0-as-written.container-impl.admissionreview.json"
 pytestmark = [
@@ -192,7 +193,7 @@ def test_a_child_of_code_with_its_own_experiment_needs_the_annotation(server: st
 
 
 def test_the_demo_ends_well() -> None:
-    result = CliRunner().invoke(cli, ["demo"])
+    result = CliRunner().invoke(demo)
     assert result.exit_code == 0, result.output[-3000:]
     assert "KFP component: its run is in MLflow" in result.output
     assert "TrainJob node: its run is in MLflow" in result.output
@@ -201,10 +202,11 @@ def test_the_demo_ends_well() -> None:
 def test_the_demos_server_stays_until_ctrl_c_when_asked_to() -> None:
     # what starts the tests in the background may have SIGINT ignored, and that is inherited
     code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from webhook.cli import main; main()"
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from demo.__main__ import demo; demo()"
     )
-    command = [sys.executable, "-c", code, "demo", "--keep"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", code, "--keep"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout
         ui = next(line.split()[2] for line in process.stdout if line.startswith("MLflow's UI: "))
         assert "<title>MLflow</title>" in httpx.get(ui, trust_env=False).text

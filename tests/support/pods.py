@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent / "data" / "pods"
+FOLDER = Path(__file__).parents[1] / "data" / "pods"
 SAMPLES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.json"))
 KFP = "real/kfp-2.17.0-unmodified.container-impl.admissionreview.json"
 TRAINJOB = "real/trainer-2.3.0-torch.node-0.admissionreview.json"

@@ -11,7 +11,7 @@ from typing import Any
 
 import jwt
 
-from tests.dex import keys
+from tests.support.dex import keys
 
 SIGN_IN = (
     "<!DOCTYPE html><html><head><title>Sign In</title></head><body><form action='/oauth2/start'></form></body></html>"

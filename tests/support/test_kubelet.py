@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from webhook.demo.kubelet import ContainerConfigError, container_environment, expand
+from tests.support.kubelet import ContainerConfigError, container_environment, expand
 
 
 @pytest.mark.parametrize(

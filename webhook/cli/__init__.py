@@ -17,7 +17,6 @@ _COMMANDS = {
     "explain": "Say whether pods are wired, why, and with what.",
     "check": "Find out what is wrong: installation, namespace, tracking server, a pod's wiring.",
     "token": "Mint the token for MLflow, keep it fresh, show what it says.",
-    "demo": "Run an unmodified pipeline's code into a real MLflow server, with no cluster.",
 }
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from webhook.cli.values import valid_namespace
+from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError
 from webhook.core.configuration import Namespace, Platform, parse_tracking_uri
 from webhook.doctor.ask import Target
 from webhook.doctor.findings import Finding, Status, failed, skipped
@@ -37,7 +38,6 @@ from webhook.doctor.namespace import (
 )
 from webhook.doctor.pod import WIRING, Subject, check_pod, find_pods, platform_of
 from webhook.doctor.server import REACHABLE, check_server
-from webhook.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError
 from webhook.network import ProxySettingsError, open_client
 from webhook.token.claims import NotATokenError, read_claims
 

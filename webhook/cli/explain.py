@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from webhook.cli.inputs import inputs_options, read_inputs
-from webhook.documents import inject as inject_pod
-from webhook.explanation import explanation
+from webhook.files.documents import inject as inject_pod
+from webhook.files.explanation import explanation
 
 NOT_WIRED = 3
 """The exit code when a pod is not wired; 1 is an error, 2 a wrong call."""

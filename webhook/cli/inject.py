@@ -11,8 +11,8 @@ import click
 import jsonpatch
 
 from webhook.cli.inputs import Inputs, inputs_options, read_inputs
-from webhook.documents import inject as inject_pod
-from webhook.formats import dump_yaml
+from webhook.files.documents import inject as inject_pod
+from webhook.files.formats import dump_yaml
 
 
 @click.command()

@@ -12,7 +12,7 @@ import click
 
 from webhook.cli.values import valid_namespace
 from webhook.core.configuration import Namespace, Platform
-from webhook.documents import DocumentError, NoPodError, PodInDocument, find_pods, load_documents
+from webhook.files.documents import DocumentError, NoPodError, PodInDocument, find_pods, load_documents
 from webhook.settings import SettingsError, load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from webhook.assembly import StartError, run_in_cluster, run_standalone
 from webhook.cli.values import valid_namespace
+from webhook.cluster.kube import KubeClient, KubeConfigError
+from webhook.cluster.namespaces import StaticNamespaces
 from webhook.core.configuration import Namespace
 from webhook.core.names import LABEL
-from webhook.documents import DocumentError, find_namespaces, load_documents
-from webhook.kube import KubeClient, KubeConfigError
-from webhook.logs import configure_logging
-from webhook.namespaces import StaticNamespaces
+from webhook.files.documents import DocumentError, find_namespaces, load_documents
+from webhook.serving.assembly import StartError, run_in_cluster, run_standalone
+from webhook.serving.logs import configure_logging
 from webhook.settings import ENV_HELP, SETTINGS, SettingsError, load_settings
 
 

@@ -1,6 +1,6 @@
 """Follows a collection of the API server in a thread: lists it, watches it, and starts again after any failure.
 
-Used for namespaces (webhook.namespaces) and for the webhook's own configuration (webhook.certificates).
+Used for namespaces (webhook.cluster.namespaces) and for the webhook's own configuration (webhook.cluster.self_signed).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from webhook.kube import KubeClient, KubeError, KubeGoneError, KubeUnavailableError, Params, Watch
-from webhook.logs import whereabouts
+from webhook.cluster.kube import KubeClient, KubeError, KubeGoneError, KubeUnavailableError, Params, Watch
+from webhook.errors import error_location
 
 PAGE = 500
 """Objects per page of a list: keeps the memory of decoding ten thousand small."""
@@ -111,7 +111,7 @@ class Informer:
                     return
                 version = None
                 self._on_restart()
-                _log.error("watch failed", extra={"path": self._path, "error": whereabouts(error), "retry": wait})
+                _log.error("watch failed", extra={"path": self._path, "error": error_location(error), "retry": wait})
                 self._stopping.wait(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
 

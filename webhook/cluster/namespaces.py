@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+from webhook.cluster.informer import Informer
+from webhook.cluster.kube import KubeClient, KubeError
 from webhook.core.configuration import Namespace
+from webhook.core.lookup import LookupFailedError
 from webhook.core.names import ANNOTATION_GROUP, LABEL
-from webhook.informer import Informer
-from webhook.kube import KubeClient, KubeError
-from webhook.metrics import Metrics
-from webhook.mutate import LookupFailedError
 
 PATH = "/api/v1/namespaces"
 STALE_AFTER = 90.0
@@ -43,18 +42,24 @@ class StaticNamespaces:
 class NamespaceWatch:
     """All namespaces of a cluster, kept by a watch; `read` asks the API server itself and remembers the answer."""
 
-    def __init__(self, client: KubeClient, metrics: Metrics, *, lookup_timeout: timedelta) -> None:
+    def __init__(
+        self, client: KubeClient, *, lookup_timeout: timedelta, on_restart: Callable[[], None] = lambda: None
+    ) -> None:
         self._client = client
-        self._metrics = metrics
         self._timeout = lookup_timeout.total_seconds()
         self._namespaces: dict[str, tuple[int, Namespace]] = {}
         self._lock = threading.Lock()  # for writers: the watch's thread, and the server's with live reads
         self._readers = ThreadPoolExecutor(8, "namespace-reader")
-        self._informer = Informer(
-            client, PATH, self, metadata_only=True, on_restart=metrics.namespace_watch_restarts.inc
-        )
-        metrics.namespaces.set_function(lambda: len(self._namespaces))
-        metrics.namespace_watch_age.set_function(lambda: self._informer.silence)
+        self._informer = Informer(client, PATH, self, metadata_only=True, on_restart=on_restart)
+
+    def __len__(self) -> int:
+        """Return how many namespaces are known."""
+        return len(self._namespaces)
+
+    @property
+    def silence(self) -> float:
+        """Return the seconds since the API server last said something on the watch; infinite before that."""
+        return self._informer.silence
 
     def start(self) -> None:
         """Begin to watch."""

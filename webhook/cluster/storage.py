@@ -1,6 +1,6 @@
 """Where a cluster keeps what the certificates need: the CA's Secret, the configuration's caBundle, the Lease.
 
-These are the ports of certs.keeper, on the Kubernetes API.
+These are the ports of the keeper (certs.ports), on the Kubernetes API.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from certs.keeper import StoreConflictError, StoreError
 from certs.lease import DURATION, Lease, Sighting, claim, release, sight
-from webhook.kube import KubeClient, KubeConflictError, KubeError, KubeNotFoundError, core_path, group_path
+from certs.ports import StoreConflictError, StoreError
+from webhook.cluster.kube import KubeClient, KubeConflictError, KubeError, KubeNotFoundError, core_path, group_path
 
 FIELD_MANAGER = "mlflow-webhook"
 CONFIGURATIONS = "admissionregistration.k8s.io/v1"
@@ -25,7 +25,7 @@ _RENEW_EVERY = DURATION / 3
 
 
 class SecretStore:
-    """The authority in a Secret of the webhook's own namespace (certs.keeper.AuthorityStore)."""
+    """The authority in a Secret of the webhook's own namespace (certs.ports.AuthorityStore)."""
 
     def __init__(self, client: KubeClient, *, namespace: str, name: str) -> None:
         self._client, self._namespace, self._name = client, namespace, name
@@ -59,7 +59,7 @@ class SecretStore:
 
 
 class ConfigurationTrust:
-    """The caBundle of each entry of the MutatingWebhookConfiguration (certs.keeper.TrustBundle)."""
+    """The caBundle of each entry of the MutatingWebhookConfiguration (certs.ports.TrustBundle)."""
 
     def __init__(self, client: KubeClient, *, name: str) -> None:
         self._client, self._name = client, name
@@ -91,7 +91,7 @@ class ConfigurationTrust:
 
 
 class LeaseLeadership:
-    """Who writes, by a Lease in the webhook's own namespace (certs.keeper.Leadership)."""
+    """Who writes, by a Lease in the webhook's own namespace (certs.ports.Leadership)."""
 
     def __init__(self, client: KubeClient, *, namespace: str, name: str, identity: str) -> None:
         self._client, self._namespace, self._name, self._identity = client, namespace, name, identity

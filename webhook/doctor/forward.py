@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from webhook.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError, core_path
+from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError, core_path
 from webhook.network import split_url
 
 

@@ -16,11 +16,7 @@ import yaml
 from cryptography import x509
 
 from certs.authority import split_bundle
-from webhook.cluster import CONFIGURATIONS
-from webhook.core.names import DECISION_ANNOTATION, LABEL
-from webhook.doctor.findings import Finding, failed, passed, skipped, warned
-from webhook.doctor.forward import Endpoint, Service, UnreachableError, reach
-from webhook.kube import (
+from webhook.cluster.kube import (
     KubeClient,
     KubeError,
     KubeForbiddenError,
@@ -29,6 +25,10 @@ from webhook.kube import (
     core_path,
     group_path,
 )
+from webhook.cluster.storage import CONFIGURATIONS
+from webhook.core.names import DECISION_ANNOTATION, LABEL
+from webhook.doctor.findings import Finding, failed, passed, skipped, warned
+from webhook.doctor.forward import Endpoint, Service, UnreachableError, reach
 
 CONFIGURATION, ENTRIES, BUNDLE = "webhook-configuration", "webhook-entries", "ca-bundle"
 CERTIFICATE, REPLICAS, DRY_RUN = "served-certificate", "webhook-replicas", "pod-comes-back-wired"

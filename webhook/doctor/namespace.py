@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from webhook.cluster.kube import KubeClient, KubeForbiddenError, KubeNotFoundError, core_path
 from webhook.core.configuration import Namespace, Platform, SecretKey, configure, parse_workspace
 from webhook.core.names import LABEL
 from webhook.doctor.ask import MLFLOW_TOKEN, refresh_command
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.installation import SAMPLE
-from webhook.kube import KubeClient, KubeForbiddenError, KubeNotFoundError, core_path
 from webhook.token.claims import TokenProblem, problem_of, read_claims
 from webhook.token.refresh import words
 

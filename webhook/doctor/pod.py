@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from webhook.cluster.kube import KubeClient, KubeError, core_path, group_path
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import Decision, decide
 from webhook.core.names import DECISION_ANNOTATION
@@ -17,7 +18,6 @@ from webhook.core.review import decode_pod
 from webhook.core.wiring import SecretRef
 from webhook.doctor.findings import Finding, failed, passed, warned
 from webhook.doctor.installation import NAME, NAMESPACE
-from webhook.kube import KubeClient, KubeError, core_path, group_path
 from webhook.settings import SettingsError, load_settings
 
 WIRING = "pod-wiring"

@@ -8,8 +8,8 @@ from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from webhook import mutate
-from webhook.metrics import Metrics
+from webhook.serving import mutate
+from webhook.serving.metrics import Metrics
 
 Problem = Callable[[], str | None]
 """Says what stands in the way of being ready, or None."""

@@ -9,17 +9,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from certs.issue import KeyPair, issue_ca, issue_leaf
-from certs.keeper import InstallError, Keeper, Plan
-from webhook.app import Problem, create_app
-from webhook.certificates import CertificateEvents, Certificates, FromFiles, SelfSigned
-from webhook.cluster import CONFIGURATIONS, ConfigurationTrust, LeaseLeadership, SecretStore
-from webhook.informer import Informer
-from webhook.kube import KubeClient, group_path
-from webhook.logs import decision_writer
-from webhook.metrics import Metrics
-from webhook.mutate import Mutate, Namespaces
-from webhook.namespaces import NamespaceWatch, StaticNamespaces
-from webhook.server import Server, create_server
+from certs.keeper import Keeper, Plan
+from certs.ports import InstallError
+from webhook.cluster.certificate_files import FromFiles
+from webhook.cluster.informer import Informer
+from webhook.cluster.kube import KubeClient, group_path
+from webhook.cluster.namespaces import NamespaceWatch, StaticNamespaces
+from webhook.cluster.self_signed import SelfSigned
+from webhook.cluster.storage import CONFIGURATIONS, ConfigurationTrust, LeaseLeadership, SecretStore
+from webhook.core.lookup import Namespaces
+from webhook.serving.app import Problem, create_app
+from webhook.serving.certificates import CertificateEvents, Certificates
+from webhook.serving.logs import decision_writer
+from webhook.serving.metrics import Metrics
+from webhook.serving.mutate import Mutate
+from webhook.serving.server import Server, create_server
 from webhook.settings import Settings
 
 
@@ -42,7 +46,11 @@ def run_standalone(settings: Settings, namespaces: StaticNamespaces, *, ca_file:
 def run_in_cluster(settings: Settings, client: KubeClient) -> None:
     """Serve until told to end, in a cluster. Raises StartError."""
     metrics = Metrics()
-    namespaces = NamespaceWatch(client, metrics, lookup_timeout=settings["lookupTimeout"])
+    namespaces = NamespaceWatch(
+        client, lookup_timeout=settings["lookupTimeout"], on_restart=metrics.namespace_watch_restarts.inc
+    )
+    metrics.namespaces.set_function(lambda: len(namespaces))
+    metrics.namespace_watch_age.set_function(lambda: namespaces.silence)
     events = CertificateEvents(lambda pair: server.install(pair), metrics)
     certificates = _certificates(settings, client, events)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
+
+from webhook.errors import error_location
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -49,13 +49,6 @@ def decision_writer(*, form: str, stream: TextIO = sys.stderr) -> Callable[[Mapp
     return write_json
 
 
-def whereabouts(error: BaseException) -> str:
-    """Say what kind of error it is and where it arose, and nothing of what it says: that may quote a pod."""
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
-    places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
-    return f"{type(error).__name__} at {places}" if places else type(error).__name__
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -63,7 +56,7 @@ def _now() -> str:
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
     fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
     if record.exc_info and record.exc_info[1]:
-        fields["error"] = whereabouts(record.exc_info[1])
+        fields["error"] = error_location(record.exc_info[1])
     return fields
 
 

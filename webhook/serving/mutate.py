@@ -9,42 +9,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import NOT_A_POD_CREATION, Decision, decide
+from webhook.core.lookup import LookupFailedError, Namespaces
 from webhook.core.patch import patch
 from webhook.core.reasons import Reason
 from webhook.core.review import MalformedReviewError, Pod, Review, decode_review, encode_answer
-from webhook.logs import whereabouts
-from webhook.metrics import Metrics
+from webhook.errors import error_location
+from webhook.serving.metrics import Metrics
 
 HELD_LIMIT = 64 << 20
 """Bytes of bodies that wait for their rest or for a look-up, of all connections together: anybody may send."""
 PATH = "/mutate"
 _log = logging.getLogger(__name__)
-
-
-class LookupFailedError(Exception):
-    """A namespace could not be read now. The message says why."""
-
-
-class Namespaces(Protocol):
-    """Where namespaces' labels and annotations come from."""
-
-    def known(self, name: str) -> Namespace | None:
-        """Give what is known already, at once, even if it may be old; None when nothing is."""
-        ...
-
-    def fresh(self) -> bool:
-        """Whether what is known can be relied on."""
-        ...
-
-    async def read(self, name: str) -> Namespace:
-        """Read it now. Raises LookupFailedError."""
-        ...
 
 
 class BadRequestError(Exception):
@@ -92,7 +73,7 @@ class Mutate:
             self._metrics.bad_requests.labels("disconnected").inc()
         except Exception as error:  # noqa: BLE001 - the last resort: the caller must get an answer, and no traceback
             self._metrics.internal_errors.inc()
-            _log.error("internal error", extra={"error": whereabouts(error)})
+            _log.error("internal error", extra={"error": error_location(error)})
             await self._respond(send, 500, b"internal error of the MLflow webhook; its log says where\n")
         else:
             await self._respond(send, 200, answer, content_type=b"application/json", close=self._draining())

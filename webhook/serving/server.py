@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from certs.issue import KeyPair
-from certs.keeper import InstallError
+from certs.ports import InstallError
 
 KEEP_ALIVE = 120
 """Seconds; the API server drops idle connections after 90, and must never find one dropped by us first."""

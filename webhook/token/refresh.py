@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from webhook.cluster.kube import KubeClient, KubeError, KubeNotFoundError, core_path
 from webhook.core.configuration import SecretKey
 from webhook.core.names import ANNOTATION_GROUP
-from webhook.kube import KubeClient, KubeError, KubeNotFoundError, core_path
 from webhook.token.claims import Claims, NotATokenError, TokenProblem, problem_of, read_claims
 
 MINTED, EXPIRES, OWNER = (f"{ANNOTATION_GROUP}/token-{name}" for name in ("minted", "expires", "owner"))

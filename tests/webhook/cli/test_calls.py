@@ -6,12 +6,11 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.pods import FOLDER, KFP
+from tests.support.pods import FOLDER, KFP
 from tests.webhook.cli.calling import LABELLED, call
 from webhook.cli.check import print_sections
 from webhook.doctor.findings import failed
@@ -32,7 +31,7 @@ def test_a_name_that_no_namespace_has_is_refused(command: list[str], name: str) 
     assert f"no namespace is called {name!r}" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "inject", "explain", "demo"])
+@pytest.mark.parametrize("command", ["serve", "inject", "explain", "check", "token"])
 def test_every_command_has_help(command: str) -> None:
     result = call(command, "--help")
     assert result.exit_code == 0
@@ -57,32 +56,6 @@ def test_every_command_has_help(command: str) -> None:
 def test_a_wrong_call_of_the_doctor_is_one_before_any_cluster_is_asked(arguments: list[str], tmp_path: Path) -> None:
     result = call("check", *arguments, "--kubeconfig", str(tmp_path / "nowhere"))
     assert result.exit_code == 2, result.output
-
-
-def test_a_server_that_ends_at_once_is_shown_with_its_last_words(tmp_path: Path) -> None:
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho No module named mlflow >&2\nexit 1\n")
-    python.chmod(0o755)
-    result = call("demo", "--training-python", str(python))
-    assert result.exit_code == 1
-    assert "a server did not start" in result.stderr
-    assert "No module named mlflow" in result.stderr
-    assert isinstance(result.exception, SystemExit)
-
-
-def test_a_demo_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
-    python, started = tmp_path / "python", tmp_path / "started"
-    python.write_text(f"#!/bin/sh\necho $$ >{started}.now\nmv {started}.now {started}\nexec sleep 60\n")
-    python.chmod(0o755)
-    command = [sys.executable, "-m", "webhook.cli", "demo", "--training-python", str(python)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
-        while not started.exists():
-            time.sleep(0.05)
-        demo.terminate()
-        _, errors = demo.communicate(timeout=20)
-    assert (demo.returncode, errors) == (143, "")
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(started.read_text()), 0)
 
 
 def test_a_wrong_configuration_is_refused_before_serving(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import copy
 import json
 from pathlib import Path
 
-from tests.pods import FOLDER, KFP, pod
+from tests.support.pods import FOLDER, KFP, pod
 from tests.webhook.cli.calling import LABELLED, call, on
 
 

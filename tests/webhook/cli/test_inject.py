@@ -12,7 +12,7 @@ import jsonpatch
 import pytest
 import yaml
 
-from tests.pods import FOLDER, KFP, SAMPLES, pod
+from tests.support.pods import FOLDER, KFP, SAMPLES, pod
 from tests.webhook.cli.calling import LABELLED, call, on
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME, Answer, Dex, jwt
-from tests.environment import bare
+from tests.support.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME, Answer, Dex, jwt
+from tests.support.environment import bare
 from webhook.cli.token import token
 
 ROOT = Path(__file__).parents[3]

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
-from tests.cluster.controlplane import wait_until
-from webhook.informer import Informer
-from webhook.kube import KubeClient
+from tests.support.waiting import wait_until
+from webhook.cluster.informer import Informer
+from webhook.cluster.kube import KubeClient
 
 
 class Watch:

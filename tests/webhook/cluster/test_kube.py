@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from webhook.kube import KubeClient, KubeConfigError, KubeUnavailableError
+from webhook.cluster.kube import KubeClient, KubeConfigError, KubeUnavailableError
 
 CONTEXT = """\
 current-context: c

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.pods import FOLDER, KFP, SAMPLES, TRAINJOB, pod
+from tests.support.pods import FOLDER, KFP, SAMPLES, TRAINJOB, pod
 from webhook.core.configuration import Namespace, Platform, SecretKey, Sourced
 from webhook.core.decision import NOT_A_POD_CREATION, Decision, decide
 from webhook.core.names import ANNOTATION_GROUP as GROUP

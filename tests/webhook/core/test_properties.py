@@ -12,13 +12,13 @@ import jsonpatch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.pods import KFP, TRAINJOB, pod
+from tests.support.kubelet import container_environment
+from tests.support.pods import KFP, TRAINJOB, pod
 from webhook.core import names
 from webhook.core.configuration import Namespace, Platform, SecretKey, Sourced
 from webhook.core.decision import decide
 from webhook.core.patch import Operation, patch
 from webhook.core.review import decode_pod
-from webhook.demo.kubelet import container_environment
 
 OURS = "http://mlflow-tracking-server.kubeflow:5000"
 SERVERS = [

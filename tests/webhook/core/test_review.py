@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.pods import KFP, review
+from tests.support.pods import KFP, review
 from webhook.core.review import MalformedReviewError, decode_pod, decode_review, encode_answer
 
 

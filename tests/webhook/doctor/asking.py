@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from tests.dex import jwt
-from tests.proxy import Reply, Server
+from tests.support.dex import jwt
+from tests.support.proxy import Reply, Server
 from webhook.doctor.ask import Target
 from webhook.doctor.findings import Finding
 from webhook.doctor.server import check_server

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.dex import Dex
-from tests.proxy import Server
+from tests.support.dex import Dex
+from tests.support.proxy import Server
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from typing import Any, cast
 
 import pytest
 
+from webhook.cluster.kube import KubeClient, KubeForbiddenError, KubeNotFoundError
 from webhook.doctor.forward import Service, UnreachableError, reach, service_of
-from webhook.kube import KubeClient, KubeForbiddenError, KubeNotFoundError
 
 SERVICE = Service("kubeflow", "mlflow", 5000)
 

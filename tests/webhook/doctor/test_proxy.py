@@ -10,8 +10,8 @@ from typing import Any
 import jwt as pyjwt
 import pytest
 
-from tests.dex import KEY, KEY_ID, OTHER_KEY, Answer, jwt, keys
-from tests.proxy import PLUGIN_401, Reply, Server, of_json
+from tests.support.dex import KEY, KEY_ID, OTHER_KEY, Answer, jwt, keys
+from tests.support.proxy import PLUGIN_401, Reply, Server, of_json
 from tests.webhook.doctor.asking import TEXT, ask, minted, switch
 from webhook.core.configuration import SecretKey
 from webhook.doctor.findings import Status

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.dex import OTHER_KEY, Dex, jwt
-from tests.proxy import PLUGIN_401, PLUGIN_403, Reply, Server, html, of_json
+from tests.support.dex import OTHER_KEY, Dex, jwt
+from tests.support.proxy import PLUGIN_401, PLUGIN_403, Reply, Server, html, of_json
 from tests.webhook.doctor.asking import INFO, SEARCH, TEXT, ask, minted, reply, switch
 from webhook.doctor.ask import Target
 from webhook.doctor.findings import Status

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from webhook.formats import FormatError, dump_yaml, read_documents, read_scalars_as_text
+from webhook.files.formats import FormatError, dump_yaml, read_documents, read_scalars_as_text
 
 WORDS: dict[str, Any] = {
     **dict.fromkeys(["y", "Yes", "on", "TRUE"], True),

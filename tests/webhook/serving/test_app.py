@@ -4,9 +4,9 @@ import asyncio
 
 import httpx
 
-from webhook.app import create_app
-from webhook.metrics import Metrics
-from webhook.mutate import PATH
+from webhook.serving.app import create_app
+from webhook.serving.metrics import Metrics
+from webhook.serving.mutate import PATH
 
 
 async def _no_reviews(*_: object) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.pods import FOLDER, KFP, SAMPLES
+from tests.support.pods import FOLDER, KFP, SAMPLES
 from webhook.cli import cli
+from webhook.cluster.namespaces import StaticNamespaces
 from webhook.core.configuration import Namespace, Platform
-from webhook.metrics import Metrics
-from webhook.mutate import LookupFailedError, Mutate
-from webhook.namespaces import StaticNamespaces
+from webhook.core.lookup import LookupFailedError
+from webhook.serving.metrics import Metrics
+from webhook.serving.mutate import Mutate
 
 LABELLED = {"mlflow-enabled": "true"}
 ANNOTATION = "mlflow.kubeflow.org/experiment"
@@ -77,7 +78,7 @@ def test_a_namespace_is_read_when_what_is_known_may_be_out_of_date(
 
 def test_reviews_that_wait_for_a_look_up_have_a_limit_together(monkeypatch: pytest.MonkeyPatch) -> None:
     body = (FOLDER / KFP).read_bytes()
-    monkeypatch.setattr("webhook.mutate.HELD_LIMIT", 3 * len(body))
+    monkeypatch.setattr("webhook.serving.mutate.HELD_LIMIT", 3 * len(body))
     go_on = asyncio.Event()
     statuses: list[int] = []
 

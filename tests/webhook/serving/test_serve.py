@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.pods import FOLDER, KFP
+from tests.support.pods import FOLDER, KFP
 
 BODY = (FOLDER / KFP).read_bytes()
 JSON = {"content-type": "application/json"}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.dex import Dex
+from tests.support.dex import Dex
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.dex import jwt
+from tests.support.dex import jwt
 from webhook.token.claims import NotATokenError, TokenProblem, problem_of, read_claims
 
 NOW = datetime.now(UTC)

@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 import httpx
 import pytest
 
-from tests.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME, Answer, Dex
+from tests.support.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME, Answer, Dex
 from webhook.token.claims import read_claims
 from webhook.token.grant import Credentials, Endpoint, GrantError, mint
 

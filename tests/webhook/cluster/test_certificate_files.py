@@ -18,12 +18,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from certs.issue import KeyPair, issue_ca, issue_leaf
-from tests.cluster.controlplane import wait_until
-from webhook import certificates
-from webhook.app import create_app
-from webhook.certificates import CertificateEvents, FromFiles
-from webhook.metrics import Metrics
-from webhook.server import Server, create_server
+from tests.support.waiting import wait_until
+from webhook.cluster import certificate_files
+from webhook.cluster.certificate_files import FromFiles
+from webhook.cluster.loop import Loop
+from webhook.serving.app import create_app
+from webhook.serving.certificates import CertificateEvents
+from webhook.serving.metrics import Metrics
+from webhook.serving.server import Server, create_server
 
 DAY = timedelta(days=1)
 
@@ -100,7 +102,7 @@ async def _no_reviews(*_: object) -> None:
 
 @pytest.fixture
 def replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Replica]:
-    monkeypatch.setattr(certificates, "_LOOK_EVERY", timedelta(seconds=0.6))
+    monkeypatch.setattr(certificate_files, "_LOOK_EVERY", timedelta(seconds=0.6))
     replica = Replica(tmp_path)
     yield replica
     replica.stop()
@@ -159,7 +161,7 @@ def test_a_step_that_wakes_itself_does_not_spin() -> None:
         loop.wake()
         return timedelta(seconds=5)
 
-    loop = certificates._Loop(step)
+    loop = Loop(step)
     loop.start()
     wait_until(lambda: len(steps) >= 2, "the second step")
     loop.stop()

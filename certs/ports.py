@@ -1,0 +1,74 @@
+"""What the keeper needs of the outside: where the CA is stored, whom clients trust, who leads, who is told. Ports only.
+
+StoreError                a port could not do its work now; the message says why
+└── StoreConflictError    somebody else wrote first: read again
+InstallError              a certificate could not be put into service; the message says why
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from certs.issue import KeyPair
+
+
+class StoreError(Exception):
+    """A port could not do its work now."""
+
+
+class StoreConflictError(StoreError):
+    """Somebody else wrote first."""
+
+
+class InstallError(Exception):
+    """A certificate could not be put into service."""
+
+
+class AuthorityStore(Protocol):
+    """Where the authority is kept for all replicas."""
+
+    def read(self) -> tuple[Mapping[str, bytes], str] | None:
+        """Give the data and its version; None when there is none. Raises StoreError."""
+        ...
+
+    def write(self, data: Mapping[str, bytes], *, version: str | None) -> None:
+        """Replace the data if it still has that version (None: create it). Raises StoreConflictError, StoreError."""
+        ...
+
+
+class TrustBundle(Protocol):
+    """Where clients look up which CAs to trust."""
+
+    def read(self) -> Sequence[bytes] | None:
+        """Give the bundle of each client configuration; None when nothing is configured. Raises StoreError."""
+        ...
+
+    def publish(self, bundle: bytes) -> None:
+        """Write the bundle to all of them. Raises StoreError."""
+        ...
+
+
+class Leadership(Protocol):
+    """Which replica writes."""
+
+    def held(self, now: datetime) -> bool:
+        """Take or keep it if possible, and say whether this replica has it. Raises StoreError."""
+        ...
+
+
+class Events(Protocol):
+    """What the keeper tells its surroundings."""
+
+    def issued(self, leaf: KeyPair, ca: KeyPair | None = None) -> None:
+        """Put a new leaf into service; `ca` is the CA that signed it, where it is known. Raises InstallError."""
+        ...
+
+    def published(self) -> None:
+        """Clients were told which CAs to trust."""
+        ...
+
+    def failed(self, problem: str) -> None:
+        """Something did not work; it will be tried again."""
+        ...

@@ -1,0 +1,1 @@
+"""Talks to the API server: the client, what watches it, where certificates are stored and kept fresh."""

@@ -1,0 +1,50 @@
+"""A thread that calls a step again and again: after the time that the step asks for, or when it is woken."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+_LEAST_PAUSE = timedelta(seconds=0.5)
+
+_log = logging.getLogger(__name__)
+
+
+class Loop:
+    """Calls a step in a thread: at once, again after the time it gives back, and soon after it is woken."""
+
+    def __init__(self, step: Callable[[], timedelta]) -> None:
+        self._step = step
+        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="certificates", daemon=True)
+
+    def start(self) -> None:
+        """Begin to call the step."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have the step called soon."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the thread, and wait for that (5 seconds at most)."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
+            wait = timedelta(seconds=5)
+            try:
+                wait = self._step()
+            except Exception:  # noqa: BLE001 - as said below
+                # A fault of ours must not end the upkeep; the certificate in service is still good for days.
+                _log.exception("certificate upkeep failed by a fault of the webhook")
+            # What it does may wake it, or something that undoes what it does: that must not make it spin.
+            self._stopping.wait(_LEAST_PAUSE.total_seconds())
+            self._wake.wait(max(wait - _LEAST_PAUSE, timedelta(0)).total_seconds())

@@ -1,0 +1,1 @@
+"""Serves reviews over HTTPS: the endpoint, the application, the server, logs, metrics, and what puts them together."""
