@@ -20,7 +20,7 @@ FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=0.5), timedelta(seconds=5)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class CertificateSpec:
     """What certificates are to be like."""
 
     common_name: str
@@ -35,9 +35,15 @@ class Keeper:
     """One replica's certificate. Call `step` from one thread, now and then and whenever something stored changes."""
 
     def __init__(
-        self, plan: Plan, *, store: AuthorityStore, trust: TrustBundle, leadership: Leadership, events: Events
+        self,
+        spec: CertificateSpec,
+        *,
+        store: AuthorityStore,
+        trust: TrustBundle,
+        leadership: Leadership,
+        events: Events,
     ) -> None:
-        self._plan, self._events = plan, events
+        self._spec, self._events = spec, events
         self._store, self._trust, self._leadership = store, trust, leadership
         self._ca: KeyPair | None = None
         self._leaf: KeyPair | None = None
@@ -64,7 +70,7 @@ class Keeper:
         """
         if self._leaf is None:
             return min(LONGEST_WAIT, FIRST_WAIT * (1 << min(self._failures, 8)))
-        return min(LONGEST_WAIT, self._plan.leaf_lifetime / 10)
+        return min(LONGEST_WAIT, self._spec.leaf_lifetime / 10)
 
     def step(self, now: datetime) -> None:
         """Do what is due now. What fails is told to `events`, and due again next time."""
@@ -116,16 +122,16 @@ class Keeper:
             return None
 
     def _due(self, authority: Authority | None, published: bytes, now: datetime) -> Authority:
-        plan = self._plan
+        spec = self._spec
         if authority is None and self._ca and validity(self._ca.certificate_pem).left(now) > timedelta(0):
-            return rotate(self._ca, common_name=plan.common_name, lifetime=plan.ca_lifetime, now=now)
+            return rotate(self._ca, common_name=spec.common_name, lifetime=spec.ca_lifetime, now=now)
         return advance(
             authority,
             published=published,
-            common_name=plan.common_name,
-            lifetime=plan.ca_lifetime,
+            common_name=spec.common_name,
+            lifetime=spec.ca_lifetime,
             now=now,
-            propagation=plan.propagation,
+            propagation=spec.propagation,
         )
 
     def _publish(self, bundle: bytes, bundles: Sequence[bytes] | None) -> Sequence[bytes] | None:
@@ -142,9 +148,9 @@ class Keeper:
                 raise InstallError("the CA has ended, and its successor is not known yet")
             leaf = issue_leaf(
                 ca,
-                dns_names=self._plan.dns_names,
-                ip_addresses=self._plan.ip_addresses,
-                lifetime=self._plan.leaf_lifetime,
+                dns_names=self._spec.dns_names,
+                ip_addresses=self._spec.ip_addresses,
+                lifetime=self._spec.leaf_lifetime,
                 now=now,
             )
             self._events.issued(leaf, ca)

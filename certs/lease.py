@@ -24,7 +24,7 @@ class Lease:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sighting:
+class Observation:
     """A lease as last read, when that was, and since when it has been seen as it is.
 
     Both are seconds by a clock that nobody can set back, such as `time.monotonic`.
@@ -40,22 +40,22 @@ class Sighting:
         return timedelta(seconds=self.at - self.since)
 
 
-def sight(lease: Lease | None, *, before: Sighting | None, at: float) -> Sighting:
+def observe(lease: Lease | None, *, before: Observation | None, at: float) -> Observation:
     """Take note of a lease as just read, `at` that many seconds."""
     if before is not None and before.lease == lease:
-        return Sighting(lease=lease, since=before.since, at=at)
-    return Sighting(lease=lease, since=at, at=at)
+        return Observation(lease=lease, since=before.since, at=at)
+    return Observation(lease=lease, since=at, at=at)
 
 
-def claim(sighting: Sighting, *, identity: str, now: datetime) -> Lease | None:
+def claim(observation: Observation, *, identity: str, now: datetime) -> Lease | None:
     """Give the lease to write in order to take or keep it; None while another replica has it.
 
     `now` is what is written as the time of renewal, and decides nothing.
     """
-    lease = sighting.lease
+    lease = observation.lease
     if lease is not None and lease.holder == identity:
         return Lease(holder=identity, renewed=now, acquired=lease.acquired, transitions=lease.transitions)
-    if lease is not None and lease.holder and sighting.unchanged < lease.duration:
+    if lease is not None and lease.holder and observation.unchanged < lease.duration:
         return None
     transitions = 0 if lease is None else lease.transitions + 1
     return Lease(holder=identity, renewed=now, acquired=now, transitions=transitions)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from certs.authority import Authority, split_bundle
 from certs.issue import KeyPair
-from certs.keeper import Keeper, Plan
-from certs.lease import Lease, Sighting, claim, sight
+from certs.keeper import CertificateSpec, Keeper
+from certs.lease import Lease, Observation, claim, observe
 from certs.ports import InstallError, StoreConflictError, StoreError
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-PLAN = Plan(
+SPEC = CertificateSpec(
     common_name="a CA",
     dns_names=["w.ns.svc"],
     ca_lifetime=timedelta(seconds=300),
@@ -50,13 +50,13 @@ class Replica:
         self.broken = False
         self.problems: list[str] = []
         self.publications = 0
-        self._sighting: Sighting | None = None
-        self.keeper = Keeper(PLAN, store=Store(cluster), trust=Trust(cluster), leadership=self, events=self)
+        self._observation: Observation | None = None
+        self.keeper = Keeper(SPEC, store=Store(cluster), trust=Trust(cluster), leadership=self, events=self)
 
     def held(self, now: datetime) -> bool:
         self.cluster.check()
-        self._sighting = sight(self.cluster.lease, before=self._sighting, at=now.timestamp())
-        wanted = claim(self._sighting, identity=self.name, now=now)
+        self._observation = observe(self.cluster.lease, before=self._observation, at=now.timestamp())
+        wanted = claim(self._observation, identity=self.name, now=now)
         self.cluster.lease = wanted or self.cluster.lease
         return wanted is not None
 
@@ -211,7 +211,7 @@ def test_a_leaf_that_could_not_be_put_into_service_is_not_ready_and_is_tried_aga
 def test_replicas_that_come_back_after_their_ca_has_ended_make_a_new_one() -> None:
     cluster = Cluster()
     Replica(cluster, "a").keeper.step(START)
-    now = START + 2 * PLAN.ca_lifetime
+    now = START + 2 * SPEC.ca_lifetime
     late, leader = Replica(cluster, "b"), Replica(cluster, "a")
     with patch.object(late, "held", return_value=False):
         late.keeper.step(now)
@@ -244,7 +244,7 @@ def test_no_client_ever_meets_a_certificate_it_cannot_verify(seed: int) -> None:
     for replica in (*replicas, *replicas):
         replica.keeper.step(START)
     now = START
-    while now < START + 2 * PLAN.ca_lifetime:
+    while now < START + 2 * SPEC.ca_lifetime:
         late = cluster.bundles or ()  # what an API server knows that is a few seconds behind
         now += chance.randint(1, 5) * SECOND
         fault = chance.choice([None] * 12 + ["restart", "lost", "away", "overwritten"])

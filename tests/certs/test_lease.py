@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from certs.lease import Lease, claim, release, sight
+from certs.lease import Lease, claim, observe, release
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -14,28 +14,28 @@ def lease(holder: str) -> Lease:
 
 def test_a_lease_that_nobody_has_is_taken() -> None:
     for present in (None, lease("")):
-        taken = claim(sight(present, before=None, at=0), identity="a", now=NOW)
+        taken = claim(observe(present, before=None, at=0), identity="a", now=NOW)
         assert taken is not None
         assert taken.holder == "a"
 
 
 def test_a_lease_is_renewed_by_its_holder() -> None:
-    renewed = claim(sight(lease("a"), before=None, at=0), identity="a", now=NOW + SECOND)
+    renewed = claim(observe(lease("a"), before=None, at=0), identity="a", now=NOW + SECOND)
     assert renewed == Lease(holder="a", renewed=NOW + SECOND, acquired=NOW)
 
 
 def test_another_replicas_lease_is_left_to_it_while_it_renews() -> None:
-    first = sight(lease("a"), before=None, at=0)
-    again = sight(lease("a"), before=first, at=14.9)
+    first = observe(lease("a"), before=None, at=0)
+    again = observe(lease("a"), before=first, at=14.9)
     assert claim(again, identity="b", now=NOW) is None
     renewed = Lease(holder="a", renewed=NOW + SECOND, acquired=NOW)
-    seen = sight(renewed, before=again, at=15)
-    assert claim(sight(renewed, before=seen, at=29.9), identity="b", now=NOW) is None
+    seen = observe(renewed, before=again, at=15)
+    assert claim(observe(renewed, before=seen, at=29.9), identity="b", now=NOW) is None
 
 
 def test_a_lease_that_stays_unchanged_for_its_duration_is_taken_over() -> None:
-    first = sight(lease("a"), before=None, at=0)
-    again = sight(lease("a"), before=first, at=15)
+    first = observe(lease("a"), before=None, at=0)
+    again = observe(lease("a"), before=first, at=15)
     taken = claim(again, identity="b", now=NOW)
     assert taken is not None
     assert (taken.holder, taken.transitions) == ("b", 1)
@@ -43,11 +43,11 @@ def test_a_lease_that_stays_unchanged_for_its_duration_is_taken_over() -> None:
 
 def test_neither_the_holders_clock_nor_a_turn_of_our_own_matters() -> None:
     ahead = Lease(holder="a", renewed=NOW + timedelta(days=1), acquired=NOW)
-    first = sight(ahead, before=None, at=0)
+    first = observe(ahead, before=None, at=0)
     assert claim(first, identity="b", now=NOW + timedelta(days=1)) is None
-    assert claim(sight(ahead, before=first, at=15), identity="b", now=NOW - timedelta(days=1)) is not None
+    assert claim(observe(ahead, before=first, at=15), identity="b", now=NOW - timedelta(days=1)) is not None
 
 
 def test_a_released_lease_is_free_at_once() -> None:
     freed = release(lease("a"), now=NOW)
-    assert claim(sight(freed, before=None, at=0), identity="b", now=NOW) is not None
+    assert claim(observe(freed, before=None, at=0), identity="b", now=NOW) is not None

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from certs.lease import DURATION, Lease, Sighting, claim, release, sight
+from certs.lease import DURATION, Lease, Observation, claim, observe, release
 from certs.ports import StoreConflictError, StoreError
 from webhook.cluster.kube import KubeClient, KubeConflictError, KubeError, KubeNotFoundError, core_path, group_path
 
@@ -95,17 +95,17 @@ class LeaseLeadership:
 
     def __init__(self, client: KubeClient, *, namespace: str, name: str, identity: str) -> None:
         self._client, self._namespace, self._name, self._identity = client, namespace, name, identity
-        self._sighting: Sighting | None = None
+        self._observation: Observation | None = None
 
     def held(self, now: datetime) -> bool:
         """Take or renew the lease, and say whether this replica has it."""
         with _store_errors(f"Lease {self._name}"):
             found = self._read()
             lease = _lease(found) if found else None
-            self._sighting = sight(lease, before=self._sighting, at=time.monotonic())
-            if lease and lease.holder == self._identity and self._sighting.unchanged < _RENEW_EVERY:
+            self._observation = observe(lease, before=self._observation, at=time.monotonic())
+            if lease and lease.holder == self._identity and self._observation.unchanged < _RENEW_EVERY:
                 return True
-            wanted = claim(self._sighting, identity=self._identity, now=now)
+            wanted = claim(self._observation, identity=self._identity, now=now)
             return wanted is not None and self._write(wanted, found)
 
     def give_up(self, now: datetime) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from certs.issue import KeyPair, issue_ca, issue_leaf
-from certs.keeper import Keeper, Plan
+from certs.keeper import CertificateSpec, Keeper
 from certs.ports import InstallError
 from webhook.cluster.certificate_files import FromFiles
 from webhook.cluster.informer import Informer
@@ -33,8 +33,8 @@ class StartError(Exception):
 
 def run_standalone(settings: Settings, namespaces: StaticNamespaces, *, ca_file: Path | None) -> None:
     """Serve until told to end, with no cluster. Raises StartError."""
-    dns_names, ip_addresses = _parted(settings["certificateNames"])
-    ca, leaf = _throw_away(("localhost", *dns_names), ("127.0.0.1", "::1", *ip_addresses), settings)
+    dns_names, ip_addresses = _split_names(settings["certificateNames"])
+    ca, leaf = _ephemeral_certificate(("localhost", *dns_names), ("127.0.0.1", "::1", *ip_addresses), settings)
     if ca_file:
         try:
             ca_file.write_bytes(ca.certificate_pem)
@@ -59,7 +59,7 @@ def run_in_cluster(settings: Settings, client: KubeClient) -> None:
         certificates.start()
 
     # Until there is a real certificate, one that nobody trusts: the kubelet's probes do not look at it.
-    _, leaf = _throw_away(("localhost",), (), settings)
+    _, leaf = _ephemeral_certificate(("localhost",), (), settings)
     problems: dict[str, Problem] = {"certificates": certificates.problem, "namespaces": namespaces.problem}
     server = _server(settings, namespaces, metrics, certificate=leaf, problems=problems, on_start=start)
     try:
@@ -75,7 +75,7 @@ def _certificates(settings: Settings, client: KubeClient, events: CertificateEve
     namespace = settings["namespace"] or client.namespace
     secret, configuration = settings["caSecretName"], settings["configurationName"]
     dns_names, ip_addresses = _service_names(settings["serviceName"], namespace, settings["certificateNames"])
-    plan = Plan(
+    spec = CertificateSpec(
         common_name="mlflow-webhook CA",
         dns_names=dns_names,
         ip_addresses=ip_addresses,
@@ -89,7 +89,7 @@ def _certificates(settings: Settings, client: KubeClient, events: CertificateEve
         identity=settings["identity"] or socket.gethostname(),
     )
     keeper = Keeper(
-        plan,
+        spec,
         store=SecretStore(client, namespace=namespace, name=secret),
         trust=ConfigurationTrust(client, name=configuration),
         leadership=leadership,
@@ -111,12 +111,12 @@ def _certificates(settings: Settings, client: KubeClient, events: CertificateEve
 
 def _service_names(service: str, namespace: str, further: Sequence[str]) -> tuple[list[str], list[str]]:
     """Give the DNS names and the addresses: the API server asks for ``SERVICE.NAMESPACE.svc``."""
-    dns_names, ip_addresses = _parted(further)
+    dns_names, ip_addresses = _split_names(further)
     own = [f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local", f"{service}.{namespace}"]
     return [*own, *dns_names], ip_addresses
 
 
-def _parted(names: Sequence[str]) -> tuple[list[str], list[str]]:
+def _split_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Part DNS names from addresses."""
     dns_names, ip_addresses = [], []
     for name in names:
@@ -127,7 +127,9 @@ def _parted(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return dns_names, ip_addresses
 
 
-def _throw_away(dns_names: Sequence[str], ip_addresses: Sequence[str], settings: Settings) -> tuple[KeyPair, KeyPair]:
+def _ephemeral_certificate(
+    dns_names: Sequence[str], ip_addresses: Sequence[str], settings: Settings
+) -> tuple[KeyPair, KeyPair]:
     now = datetime.now(UTC)
     ca = issue_ca(common_name="mlflow-webhook CA of one process", lifetime=settings["caLifetime"], now=now)
     leaf = issue_leaf(ca, dns_names=dns_names, ip_addresses=ip_addresses, lifetime=settings["caLifetime"], now=now)
