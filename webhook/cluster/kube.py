@@ -1,79 +1,61 @@
-"""A small client of the Kubernetes API: raw JSON, typed errors. The only module that imports `kubernetes`.
+"""A small client of the Kubernetes API: raw JSON, typed errors (webhook.cluster.kube_errors).
 
-What `kubernetes` does for us is finding the cluster: kubeconfig files, contexts, exec plugins, tokens that are renewed.
-
-    KubeError
-    ├── KubeConfigError        no cluster to talk to: no kubeconfig, no service account
-    ├── KubeUnavailableError   may pass: network, TLS, timeout, 429, 5xx
-    ├── KubeForbiddenError     401 and 403
-    ├── KubeNotFoundError      404
-    ├── KubeConflictError      409
-    ├── KubeGoneError          410: list again
-    └── KubeInvalidError       any other answer
+`kubernetes` itself only finds the cluster and keeps the credentials fresh (webhook.cluster.kubeconfig).
 """
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
 import urllib3
-import yaml
-from kubernetes import config
-from kubernetes.client import ApiClient, Configuration
-from kubernetes.client.exceptions import ApiException
-from kubernetes.config.config_exception import ConfigException
+from kubernetes.client import ApiClient
+
+from webhook.cluster.kube_errors import (
+    KubeConfigError,
+    KubeConflictError,
+    KubeError,
+    KubeForbiddenError,
+    KubeGoneError,
+    KubeInvalidError,
+    KubeNotFoundError,
+    KubeUnavailableError,
+    error_of,
+    network_errors,
+)
+from webhook.cluster.kubeconfig import find_cluster
+from webhook.cluster.port_forward import open_port
+
+__all__ = [
+    "APPLY",
+    "MERGE",
+    "TIMEOUT",
+    "KubeClient",
+    "KubeConfigError",
+    "KubeConflictError",
+    "KubeError",
+    "KubeForbiddenError",
+    "KubeGoneError",
+    "KubeInvalidError",
+    "KubeNotFoundError",
+    "KubeUnavailableError",
+    "Params",
+    "Watch",
+    "WatchEvent",
+    "core_path",
+    "group_path",
+]
 
 TIMEOUT = 10.0
 """Seconds to connect, and then for each part of the answer."""
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 _JSON = "application/json"
 
 Params = Mapping[str, str | int | bool]
-
-
-class KubeError(Exception):
-    """A call that failed. `status` is None when there was no answer; `message` is for people."""
-
-    def __init__(self, message: str, *, status: int | None = None) -> None:
-        super().__init__(message)
-        self.message, self.status = message, status
-
-
-class KubeConfigError(KubeError):
-    """There is no cluster to talk to."""
-
-
-class KubeUnavailableError(KubeError):
-    """The API server is not there, or not able to answer now."""
-
-
-class KubeForbiddenError(KubeError):
-    """The identity is not known, or may not do this."""
-
-
-class KubeNotFoundError(KubeError):
-    """There is no such object."""
-
-
-class KubeConflictError(KubeError):
-    """It exists already, or has changed since it was read."""
-
-
-class KubeGoneError(KubeError):
-    """The resource version is too old to go on from."""
-
-
-class KubeInvalidError(KubeError):
-    """The API server does not take this."""
 
 
 class WatchEvent(NamedTuple):
@@ -93,11 +75,11 @@ class Watch:
     def __iter__(self) -> Iterator[WatchEvent]:
         """Give events until the server ends the watch. Raises KubeGoneError, KubeUnavailableError."""
         try:
-            with _network_errors(self._server):
+            with network_errors(self._server):
                 for line in _lines(self._response):
                     event = msgspec.json.decode(line)
                     if event["type"] == "ERROR":
-                        raise _error(event["object"].get("code", 500), event["object"])
+                        raise error_of(event["object"].get("code", 500), event["object"])
                     yield WatchEvent(event["type"], event["object"])
         except KubeUnavailableError:
             if not self._closed:
@@ -127,32 +109,7 @@ class KubeClient:
 
         Raises KubeConfigError.
         """
-        configuration = Configuration()
-        configuration.retries = False  # what to do about a failure is the caller's decision
-        file = kubeconfig or os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")  # noqa: PTH111 - Path raises without a home
-        wanted = kubeconfig or context or os.environ.get("KUBECONFIG")
-        try:
-            if wanted or Path(file).exists():
-                config.load_kube_config(file, context=context, client_configuration=configuration)
-                _, current = config.list_kube_config_contexts(file)
-                namespace = _context(file, context, current).get("namespace") or "default"
-            else:
-                config.load_incluster_config(client_configuration=configuration)
-                namespace = (SERVICE_ACCOUNT / "namespace").read_text().strip()
-        except (ConfigException, OSError, yaml.YAMLError) as error:
-            if not wanted and not Path(file).exists():
-                raise KubeConfigError(
-                    "no cluster: there is no kubeconfig (--kubeconfig, KUBECONFIG, ~/.kube/config), "
-                    "and this is not a pod with a service account"
-                ) from error
-            if not any(Path(part).exists() for part in file.split(os.pathsep)):
-                raise KubeConfigError(f"there is no kubeconfig {file}") from error
-            raise KubeConfigError(f"cannot use the kubeconfig {file}: {str(error).splitlines()[0]}") from error
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            # the client takes it for granted that the file is text, and that every part of it has the right type
-            raise KubeConfigError(
-                f"cannot use the kubeconfig {file}: it is not a kubeconfig, or a broken one"
-            ) from error
+        configuration, namespace = find_cluster(kubeconfig=kubeconfig, context=context)
         try:
             return cls(ApiClient(configuration), namespace=namespace)
         except (ImportError, urllib3.exceptions.HTTPError) as error:
@@ -229,10 +186,10 @@ class KubeClient:
         }
         headers = {"Accept": _partial("PartialObjectMetadata") if metadata_only else _JSON}
         timeout = urllib3.Timeout(connect=TIMEOUT, read=silence)
-        with _network_errors(self.server):
+        with network_errors(self.server):
             response = self._send("GET", path, headers, params=query, timeout=timeout, stream=True)
             if response.status != 200:
-                raise _error(response.status, _status_of(response.data))
+                raise error_of(response.status, _status_of(response.data))
         return Watch(response, server=self.server)
 
     def forward(self, namespace: str, pod: str, port: int) -> socket.socket:
@@ -240,18 +197,7 @@ class KubeClient:
         headers: dict[str, str] = {}
         path = core_path(namespace, "pods", pod) + "/portforward"
         self._api.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
-        from kubernetes.stream.ws_client import portforward_call
-
-        query = [("ports", str(port))]
-        try:
-            forwarded = portforward_call(
-                self._api.configuration, "GET", self.server + path, query_params=query, headers=headers
-            )
-        except ApiException as error:
-            kind = KubeForbiddenError if "403" in str(error.reason) else KubeUnavailableError
-            raise kind(f"no connection to pod {namespace}/{pod} port {port}: {error.reason}") from error
-        connection: socket.socket = forwarded.socket(port)
-        return connection
+        return open_port(self._api.configuration, self.server + path, headers, port)
 
     def _call(
         self,
@@ -270,11 +216,11 @@ class KubeClient:
         if body is not None:
             headers["Content-Type"] = content_type
             content = msgspec.json.encode(body)
-        with _network_errors(self.server):
+        with network_errors(self.server):
             response = self._send(method, path, headers, params=params, timeout=timeout, content=content)
             answer = response.data
         if response.status >= 400:
-            raise _error(response.status, _status_of(answer))
+            raise error_of(response.status, _status_of(answer))
         if on_warning:
             for warning in response.headers.getlist("Warning"):
                 on_warning(_warning_text(warning))
@@ -321,15 +267,6 @@ def group_path(group_version: str, resource: str, name: str = "", *, namespace: 
     return f"/apis/{group_version}{scope}/{resource}" + (f"/{name}" if name else "")
 
 
-def _context(file: str, wanted: str | None, current: Mapping[str, Any]) -> Mapping[str, Any]:
-    if wanted is None:
-        chosen: Mapping[str, Any] = current
-    else:
-        contexts, _ = config.list_kube_config_contexts(file)
-        chosen = next((context for context in contexts if context["name"] == wanted), {})
-    return chosen.get("context") or {}
-
-
 def _partial(kind: str) -> str:
     return f"application/json;as={kind};g=meta.k8s.io;v=v1,application/json"
 
@@ -356,45 +293,3 @@ def _status_of(content: bytes) -> dict[str, Any]:
     except msgspec.DecodeError:
         return {}
     return decoded if isinstance(decoded, dict) else {}
-
-
-_BY_STATUS: Mapping[int, type[KubeError]] = {
-    401: KubeForbiddenError,
-    403: KubeForbiddenError,
-    404: KubeNotFoundError,
-    409: KubeConflictError,
-    410: KubeGoneError,
-    429: KubeUnavailableError,
-}
-
-
-def _error(status: int, answer: Mapping[str, Any]) -> KubeError:
-    kind = _BY_STATUS.get(status, KubeUnavailableError if status >= 500 else KubeInvalidError)
-    message = answer.get("message") or f"the API server answered with status {status}"
-    return kind(message, status=status)
-
-
-@contextmanager
-def _network_errors(server: str) -> Iterator[None]:
-    try:
-        yield
-    except urllib3.exceptions.HTTPError as error:
-        raise KubeUnavailableError(f"the API server {server} cannot be reached: {_why(error)}") from error
-    except OSError as error:
-        raise KubeUnavailableError(f"the API server {server} cannot be reached: {error.strerror or error}") from error
-
-
-def _why(error: BaseException) -> str:
-    match error:
-        case urllib3.exceptions.MaxRetryError(reason=BaseException() as reason):
-            return _why(reason)
-        case urllib3.exceptions.NameResolutionError():
-            return "its name does not resolve"
-        case urllib3.exceptions.NewConnectionError():
-            return "nothing listens there" if "refused" in str(error) else str(error).rpartition(": ")[2]
-        case urllib3.exceptions.TimeoutError():
-            return "no answer in time"
-        case urllib3.exceptions.SSLError():
-            return f"TLS: {error}"
-        case _:
-            return str(error) or type(error).__name__
