@@ -51,7 +51,7 @@ def _print(console: Console, pod: dict[str, Any]) -> None:
     console.print(f"  workload: {pod['workload']}")
     for container in pod["containers"]:
         console.print(f"\n  container [bold]{escape(container['name'])}[/]")
-        if container["message"] and container["reason"] != pod["reason"]:
+        if container["message"] and container["message"] != pod["message"]:
             console.print(f"  not wired ({container['reason']}): {escape(container['message'])}")
         for line in _lines(container["variables"]):
             console.print(line)

@@ -1,7 +1,7 @@
-"""What applies to one pod, and where each value came from.
+"""The configuration of one pod, and where each value came from.
 
-Precedence: built-in default < platform (file, environment) < namespace annotation < pod annotation. An annotation that
-does not parse is left aside with a warning that names it and the value expected; it never stands in a pod's way.
+Precedence: built-in default < platform (file, environment) < namespace annotation < pod annotation. An invalid
+annotation is ignored, with a warning that names it and the expected value.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
@@ -25,14 +24,19 @@ _RESERVED_WORKSPACES = frozenset({"workspaces", "api", "ajax-api", "static-files
 _WORKSPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])")
 _SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_SERVER = re.compile(
+    r"([hH][tT][tT][pP][sS]?)://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]*[0-9A-Za-z_-]\.?)(?::([0-9]{0,5}))?"
+    r"(?:[/?#][\x21-\x5b\x5d-\x7e]*)?"
+)
+"""A URL that every client reads alike: nothing but ASCII, no user, no blank, no backslash."""
 _USER = re.compile(r"(://)[^/?#\s]*@")
 """A user name and a password in a URL."""
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-"""What namespaces, Services and containers are called (RFC 1123)."""
+"""The names of namespaces, Services and containers (RFC 1123)."""
 
 
 class Source(StrEnum):
-    """Where a value came from, as `explain` shows it."""
+    """Where a value came from, as shown by `explain`."""
 
     DEFAULT = "built-in default"
     PLATFORM = "platform"
@@ -61,7 +65,7 @@ class SecretKey(NamedTuple):
 
 
 class Namespace(msgspec.Struct, frozen=True, eq=False):
-    """What is known of a namespace. One object says the same as long as it lives; a change is another object."""
+    """What is known about a namespace. An object never changes: when the namespace does, there is a new one."""
 
     name: str
     labels: Mapping[str, str]
@@ -69,12 +73,12 @@ class Namespace(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def enabled(self) -> bool:
-        """Whether its label asks for wiring; it is then a workspace as well."""
+        """Return whether its label asks for wiring; it is then a workspace too."""
         return self.labels.get(LABEL) == "true"
 
 
 class Platform(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What the platform configures for every pod. `experiment` None: the workload's own name."""
+    """What the platform configures for every pod. `experiment` None: the workload's name."""
 
     tracking_uri: Sourced[str] = Sourced("http://mlflow-tracking-server.kubeflow:5000")
     token_secret: Sourced[SecretKey] = Sourced(SecretKey("mlflow-token"))
@@ -86,12 +90,12 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """What applies to one pod.
+    """The configuration of one pod.
 
-    `workspace` None: no workspace. `experiment` None: the workload's own name; empty: none. `token_secret` None: no
-    token, because the pod names another server than the one the namespace's token is for. `token_optional` None: as
-    the pod asked (required for an explicit request, optional for an implied one). `containers` None: those the
-    workload has.
+    `workspace` None: no workspace. `experiment` None: the workload's name; empty: none. `token_secret` None: no token,
+    because the pod names another server than the one for which the namespace has a token. `token_optional` None:
+    required for a pod that asks by its own label, optional for others. `containers` None: those that run the user's
+    code.
     """
 
     tracking_uri: Sourced[str]
@@ -118,8 +122,8 @@ def configure(platform: Platform, namespace: Namespace, pod_annotations: Mapping
             token_secret=None,
             warnings=(
                 *merged.warnings,
-                f"annotation {_PREFIX}tracking-uri of the pod names another server than its namespace has; "
-                f"the namespace's token is not sent there. Name the token for it with {_PREFIX}token-secret",
+                f"annotation {_PREFIX}tracking-uri of the pod names another server than that of its namespace, so the "
+                f"namespace's token is not given. Name the Secret with a token for it in {_PREFIX}token-secret",
             ),
         )
     return merged
@@ -157,7 +161,7 @@ def _workspace(platform: Platform, namespace: Namespace) -> tuple[Sourced[str | 
 
 
 def _concerned(annotations: Mapping[str, str]) -> bool:
-    return _PREFIX in "\n".join(annotations)  # a look at all keys at once; what is found is looked at one by one
+    return _PREFIX in "\n".join(annotations)  # one search instead of one for each key
 
 
 def _parse(annotations: Mapping[str, str], *, of: str, source: Source) -> tuple[dict[str, Any], list[str]]:
@@ -169,9 +173,9 @@ def _parse(annotations: Mapping[str, str], *, of: str, source: Source) -> tuple[
         key = ANNOTATION_KEYS.get(name.removeprefix(_PREFIX))
         if key is None:
             known = ", ".join(ANNOTATION_KEYS)
-            warnings.append(f"annotation {name} of the {of} is not known; there are: {known}")
+            warnings.append(f"unknown annotation {name} of the {of}; known keys are: {known}")
         elif key.pod_only and of != "pod":
-            warnings.append(f"annotation {name} is read from pods only, not from a {of}")
+            warnings.append(f"annotation {name} of the {of} is ignored: it is read from pods only")
         else:
             try:
                 values[key.field] = Sourced(key.parse(annotations[name]), source)
@@ -181,20 +185,20 @@ def _parse(annotations: Mapping[str, str], *, of: str, source: Source) -> tuple[
 
 
 def parse_tracking_uri(text: str) -> str:
-    """Take an http(s) URL without credentials, query or fragment; ValueError says what is expected."""
+    """Read an http(s) URL without credentials, query or fragment; ValueError says what is expected."""
     expected = "an http:// or https:// URL with a host, and no user name, password, query or fragment"
-    if origin(text) is None or not text.isascii() or any(c.isspace() or c in "?#$" for c in text):
+    if origin(text) is None or any(c in "?#$" for c in text):
         raise ValueError(expected)
     return text
 
 
 def hide_password(text: str) -> str:
-    """Take user names and passwords out of the URLs in a text."""
+    """Return a text without the user names and passwords in its URLs."""
     return _USER.sub(r"\1(not shown)@", text)
 
 
 def parse_workspace(text: str) -> str:
-    """Take a workspace's name by MLflow's rule (observed with mlflow 3.17.2); ValueError says what is expected."""
+    """Read a workspace's name by MLflow's rule (observed with mlflow 3.17.2); ValueError says what is expected."""
     if not _WORKSPACE.fullmatch(text) or text in _RESERVED_WORKSPACES:
         raise ValueError(
             "2 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit, "
@@ -204,30 +208,30 @@ def parse_workspace(text: str) -> str:
 
 
 def parse_optional_workspace(text: str) -> str | None:
-    """Take a workspace's name, or the empty string for no workspace; ValueError says what is expected."""
+    """Read a workspace's name, or an empty text for none; ValueError says what is expected."""
     try:
         return parse_workspace(text) if text else None
     except ValueError as error:
-        raise ValueError(f"{error}; or nothing, for no workspace") from None
+        raise ValueError(f"{error}; or an empty value for no workspace") from None
 
 
 def parse_experiment(text: str) -> str:
-    """Take an experiment's name; ValueError says what is expected."""
+    """Read an experiment's name; ValueError says what is expected."""
     if not text.strip() or len(text) > 500 or not text.isprintable():
         raise ValueError("the name of an experiment: 1 to 500 printable characters")
     return text
 
 
 def parse_optional_experiment(text: str) -> str:
-    """Take an experiment's name, or the empty string for none; ValueError says what is expected."""
+    """Read an experiment's name, or an empty text for none; ValueError says what is expected."""
     try:
         return parse_experiment(text) if text else ""
     except ValueError as error:
-        raise ValueError(f"{error}; or nothing, for none") from None
+        raise ValueError(f"{error}; or an empty value for none") from None
 
 
 def parse_secret(text: str) -> SecretKey:
-    """Take ``name`` or ``name/key``; ValueError says what is expected."""
+    """Read ``name`` or ``name/key``; ValueError says what is expected."""
     name, slash, key = text.partition("/")
     secret = SecretKey(name, key) if slash else SecretKey(name)
     if len(name) > 253 or not _SECRET_NAME.fullmatch(name) or not _SECRET_KEY.fullmatch(secret.key):
@@ -236,22 +240,22 @@ def parse_secret(text: str) -> SecretKey:
 
 
 def parse_bool(text: str) -> bool:
-    """Take ``true`` or ``false``; ValueError says what is expected."""
+    """Read ``true`` or ``false``; ValueError says what is expected."""
     if text not in {"true", "false"}:
         raise ValueError('"true" or "false"')
     return text == "true"
 
 
 def parse_containers(text: str) -> frozenset[str]:
-    """Take names of containers, parted by commas; ValueError says what is expected."""
+    """Read comma-separated names of containers; ValueError says what is expected."""
     names = [name.strip() for name in text.split(",")]
     if not all(re.fullmatch(DNS_LABEL, name) for name in names):
-        raise ValueError("names of containers, parted by commas")
+        raise ValueError("comma-separated names of containers")
     return frozenset(names)
 
 
 class AnnotationKey(NamedTuple):
-    """One annotation: the field it sets, how its value is read, and whether namespaces may carry it."""
+    """One annotation: the field it sets, how its value is read, and whether only pods may have it."""
 
     field: str
     parse: Callable[[str], Any]
@@ -271,15 +275,15 @@ ANNOTATION_KEYS: Mapping[str, AnnotationKey] = {
 
 @lru_cache(maxsize=1024)
 def origin(uri: str) -> tuple[str, str, int] | None:
-    """Name the server of a URL: scheme, host, port; None when it is not plainly an http(s) server.
+    """Return the server of a URL: scheme, host and port; None when it is not plainly an http(s) server.
 
-    Not plainly is also: credentials in the URL, or a ``$(VAR)`` whose value is not known here.
+    Not plainly: a user name or password, a ``$(VAR)`` whose value is not known here, and whatever one client may read
+    otherwise than another (blanks, backslashes, characters outside ASCII). Two spellings of one server may count as two
+    servers, never the other way round: hosts are compared as text, without case and without one dot at the end.
     """
-    try:
-        parts = urlsplit(uri)
-        port = parts.port
-    except ValueError:
+    parts = _SERVER.fullmatch(uri)
+    if parts is None or "$(" in uri:
         return None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or "$(" in uri:
-        return None
-    return parts.scheme, parts.hostname.rstrip("."), port or (443 if parts.scheme == "https" else 80)
+    scheme, host = parts[1].lower(), parts[2].lower().removesuffix(".")
+    port = int(parts[3] or (443 if scheme == "https" else 80))
+    return (scheme, host, port) if port < 1 << 16 else None

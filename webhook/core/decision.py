@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
 from webhook.core.configuration import Configuration, Namespace, Platform, configure
-from webhook.core.names import DECISION_ANNOTATION, LABEL
+from webhook.core.names import ANNOTATION_GROUP, DECISION_ANNOTATION, LABEL, MIRROR_ANNOTATION
 from webhook.core.reasons import Reason, Verdict
 from webhook.core.review import Container, Pod
 from webhook.core.wiring import Variable, wire
@@ -22,12 +22,23 @@ class _Record(msgspec.Struct):
 
 
 class ContainerDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """What one container that runs the user's code gets; `skipped` says why it gets nothing."""
+    """What one container that runs the user's code gets; `skipped` is why it gets nothing.
+
+    `variable` is the container's own variable because of which it gets nothing, if there is one.
+    """
 
     index: int
     name: str
     variables: tuple[Variable, ...] = ()
     skipped: Reason | None = None
+    variable: str = ""
+
+    @property
+    def message(self) -> str | None:
+        """Return why the container gets nothing, with the variable's name; None when it gets something."""
+        if self.skipped is None:
+            return None
+        return f"{self.skipped.sentence} The variable is {self.variable}." if self.variable else self.skipped.sentence
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,21 +51,21 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     configuration: Configuration | None = None
     earlier: Mapping[str, Sequence[str]] = {}
-    """By container, the variables in it that an earlier call gave, as the pod's own record says."""
+    """By container, the variables in it that an earlier call gave, as the pod's record says."""
 
     @property
     def verdict(self) -> Verdict:
-        """Wired or skipped."""
+        """Return whether the pod is wired."""
         return self.reason.verdict
 
     @property
     def try_again(self) -> bool:
-        """Whether the pod must be refused for now: it asked for wiring, and what stands in the way will pass."""
+        """Return whether the pod is refused, to be created again: it asks for wiring, and the cause is temporary."""
         return self.explicit and self.reason is Reason.NAMESPACE_LOOKUP_FAILED
 
     @property
     def record(self) -> str | None:
-        """What is written on the pod, or None: the verdict, the reason, the workload and the variables given."""
+        """Return what is written on the pod, or None: the verdict, the reason, the workload, the variables given."""
         if not self.reason.recorded:
             return None
         given = {container: list(variables) for container, variables in self.earlier.items()}
@@ -71,13 +82,17 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(record).decode()
 
 
+_UNEXPECTED = frozenset({Reason.MLFLOW_SERVER, Reason.MIRROR_POD})
+"""Why a whole pod is not wired although whoever labelled it may expect it. The labels of a pipeline or a TrainJob reach
+its drivers and initializers too, where nobody expects it."""
+
 NOT_A_POD_CREATION = Decision(reason=Reason.NOT_A_POD_CREATION, workload=WorkloadKind.NOT_A_POD)
 
 
 def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Decision:
-    """Say whether a pod is wired, with what, and why.
+    """Decide whether a pod is wired, with what, and why.
 
-    `namespace` None: it could not be looked up. Never raises for what is in a pod.
+    `namespace` None: it could not be read. Never raises because of what is in a pod.
 
     The first that applies: opted out, not enabled, a kind that is never wired, not a training workload, then the
     containers one by one.
@@ -86,34 +101,44 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
     label = pod.labels.get(LABEL)
     explicit = label == "true"
 
+    never = Reason.MIRROR_POD if MIRROR_ANNOTATION in pod.annotations else recogniser.never
+
     def skipped(reason: Reason, *warnings: str) -> Decision:
+        if explicit and reason in _UNEXPECTED:
+            warnings = (*warnings, f"the pod asks to be wired to MLflow and is not: {reason.sentence}")
         return Decision(reason=reason, workload=recogniser.kind, explicit=explicit, warnings=warnings)
 
     if label == "false":
         return skipped(Reason.OPTED_OUT)
     warnings = () if label is None or explicit else (_unknown_label(label, of="pod"),)
     if namespace is None:
-        return skipped(recogniser.never or Reason.NAMESPACE_LOOKUP_FAILED, *warnings)
+        return skipped(never or Reason.NAMESPACE_LOOKUP_FAILED, *warnings)
     if namespace.labels.get(LABEL, "true") not in {"true", "false"}:
         warnings = (*warnings, _unknown_label(namespace.labels[LABEL], of="namespace"))
     if not explicit and not namespace.enabled:
         return skipped(Reason.NOT_ENABLED, *warnings)
-    if recogniser.never:
-        return skipped(recogniser.never, *warnings)
+    if never:
+        return skipped(never, *warnings)
     if not explicit and not recogniser.implied:
         return skipped(Reason.NOT_A_TRAINING_WORKLOAD, *warnings)
     configuration = configure(platform, namespace, pod.annotations)
-    containers = _wire_containers(pod, recogniser, configuration, explicit=explicit)
     record = _recorded(pod.annotations)
+    earlier = _still_there(record.containers, pod)
+    containers = _wire_containers(pod, recogniser, configuration, earlier, explicit=explicit)
     reason = _reason(containers, explicit=explicit, wired_before=record.decision == Verdict.WIRED)
     return Decision(
         reason=reason,
         workload=recogniser.kind,
         explicit=explicit,
         containers=containers,
-        warnings=(*warnings, *configuration.warnings, *_complaints(containers, explicit=explicit)),
+        warnings=(
+            *warnings,
+            *configuration.warnings,
+            *_not_found(pod, configuration.containers.value or ()),
+            *(_complaints(containers, configuration) if explicit else ()),
+        ),
         configuration=configuration,
-        earlier=_still_there(record.containers, pod),
+        earlier=earlier,
     )
 
 
@@ -122,7 +147,12 @@ def _unknown_label(label: str, *, of: str) -> str:
 
 
 def _wire_containers(
-    pod: Pod, recogniser: Recogniser, configuration: Configuration, *, explicit: bool
+    pod: Pod,
+    recogniser: Recogniser,
+    configuration: Configuration,
+    earlier: Mapping[str, Sequence[str]],
+    *,
+    explicit: bool,
 ) -> tuple[ContainerDecision, ...]:
     lineage = recogniser.lineage(pod)
     chosen = configuration.containers.value
@@ -133,8 +163,17 @@ def _wire_containers(
         if is_sidecar(pod, container):
             decisions.append(ContainerDecision(index=index, name=container.name, skipped=Reason.SIDECAR))
             continue
-        variables, reason = wire(container, configuration=configuration, lineage=lineage, explicit=explicit)
-        decisions.append(ContainerDecision(index=index, name=container.name, variables=variables, skipped=reason))
+        variables, skip = wire(
+            container,
+            configuration=configuration,
+            lineage=lineage,
+            explicit=explicit,
+            given=earlier.get(container.name, ()),
+        )
+        reason, variable = skip or (None, "")
+        decisions.append(
+            ContainerDecision(index=index, name=container.name, variables=variables, skipped=reason, variable=variable)
+        )
     return tuple(decisions)
 
 
@@ -148,10 +187,10 @@ def _reason(containers: tuple[ContainerDecision, ...], *, explicit: bool, wired_
     if any(container.variables for container in containers):
         return Reason.WIRED_BY_POD_LABEL if explicit else Reason.WIRED_BY_NAMESPACE_LABEL
     reasons = [container.skipped for container in containers if container.skipped]
-    # whatever stands in the way of another container: this one's record stays
+    # Whatever stands in the way of another container, the record of this one is kept.
     if wired_before and Reason.NOTHING_TO_ADD in reasons:
         return Reason.ALREADY_WIRED
-    # a sidecar is the least interesting of several reasons
+    # A sidecar is the least interesting of several reasons.
     return min(reasons, key=lambda reason: reason is Reason.SIDECAR, default=Reason.NO_CONTAINER)
 
 
@@ -163,7 +202,7 @@ def _recorded(annotations: Mapping[str, str]) -> _Record:
 
 
 def _still_there(recorded: Mapping[str, Sequence[str]], pod: Pod) -> dict[str, list[str]]:
-    # the API server calls again when another webhook has changed the pod: what was given then is not given twice
+    # The API server calls again when another webhook has changed the pod: nothing is given twice.
     if not recorded:
         return {}
     present = {container.name: {variable.name for variable in container.env or ()} for container in pod.containers}
@@ -171,12 +210,30 @@ def _still_there(recorded: Mapping[str, Sequence[str]], pod: Pod) -> dict[str, l
     return {name: given for name, given in still.items() if given}
 
 
-def _complaints(containers: tuple[ContainerDecision, ...], *, explicit: bool) -> list[str]:
-    """Say to somebody who asked for a pod's wiring which container does not get it, and why."""
-    if not explicit:
-        return []
+def _not_found(pod: Pod, chosen: Collection[str]) -> list[str]:
+    """Return a warning for each name in the annotation `containers` that is not the name of an app container."""
+    annotation = f"annotation {ANNOTATION_GROUP}/containers"
+    init = {container.name for container in pod.spec.init_containers or ()}
+    missing = sorted(set(chosen) - {container.name for container in pod.containers})
     return [
-        f"container {container.name} is not wired to MLflow: {container.skipped.sentence}"
+        f"{annotation} names the init container {name}; init containers are never wired"
+        if name in init
+        else f"{annotation} names the container {name}, which the pod does not have"
+        for name in missing
+    ]
+
+
+def _complaints(containers: tuple[ContainerDecision, ...], configuration: Configuration) -> list[str]:
+    """Return, for a pod that asks for wiring, a warning for each container that does not get it, with the reason."""
+    if not containers:
+        return [f"the pod asks to be wired to MLflow and is not: {Reason.NO_CONTAINER.sentence}"]
+    # Nobody expects a sidecar to be wired, unless it is named, or there is nothing else.
+    named = configuration.containers.value is not None
+    quiet = {Reason.NOTHING_TO_ADD, Reason.KFP_PLUGIN}
+    if not named and any(container.skipped is not Reason.SIDECAR for container in containers):
+        quiet.add(Reason.SIDECAR)
+    return [
+        f"container {container.name} is not wired to MLflow: {container.message}"
         for container in containers
-        if container.skipped and container.skipped not in {Reason.SIDECAR, Reason.NOTHING_TO_ADD, Reason.KFP_PLUGIN}
+        if container.skipped and container.skipped not in quiet
     ]

@@ -1,6 +1,6 @@
-"""The JSON Patch that carries a decision out: one `add` per variable, and the record on the pod.
+"""Writes a decision as a JSON Patch: one `add` for each variable, and the record on the pod.
 
-Nothing else is touched, and there is no patch where nothing changes. The operations are built from the decision:
+Nothing else is changed, and when nothing changes the patch is empty. The operations are built from the decision, since
 comparing two copies of a KFP pod would cost a hundred times as much.
 """
 
@@ -20,7 +20,7 @@ Operation = dict[str, Any]
 
 
 def patch(pod: Pod, decision: Decision, *, at: str = "") -> list[Operation]:
-    """List the operations. `at` is the pod's place as a JSON Pointer, for a pod template within another object."""
+    """Return the operations. `at` is the JSON Pointer of a pod template within another object."""
     operations: list[Operation] = []
     for container in decision.containers:
         operations += _env(pod, container, at)

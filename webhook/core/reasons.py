@@ -15,7 +15,7 @@ class Verdict(StrEnum):
 class Reason(StrEnum):
     """Why a pod, or one container of it, is wired or skipped.
 
-    The code stands in the log line, the metric label, the audit annotation, the pod's annotation and the CLI.
+    The code is in the log line, the metric label, the audit annotation, the pod's annotation and the CLI.
     """
 
     WIRED_BY_POD_LABEL = "wired_by_pod_label"
@@ -29,9 +29,13 @@ class Reason(StrEnum):
     KFP_IMPORTER = "kfp_importer"
     TRAINJOB_INITIALIZER = "trainjob_initializer"
     MLFLOW_SERVER = "mlflow_server"
+    MIRROR_POD = "mirror_pod"
     KFP_PLUGIN = "kfp_plugin"
     OTHER_SERVER = "other_server"
+    SERVER_EMPTY = "server_empty"
+    SERVER_NOT_READABLE = "server_not_readable"
     FOREIGN_CREDENTIALS = "foreign_credentials"
+    TOKEN_EMPTY = "token_empty"  # noqa: S105 - a reason, not a secret
     SIDECAR = "sidecar"
     NO_CONTAINER = "no_container"
     NOTHING_TO_ADD = "nothing_to_add"
@@ -40,19 +44,19 @@ class Reason(StrEnum):
 
     @property
     def verdict(self) -> Verdict:
-        """Whether a pod with this reason is wired."""
+        """Return whether a pod with this reason is wired."""
         return Verdict.WIRED if self in _WIRED else Verdict.SKIPPED
 
     @property
     def sentence(self) -> str:
-        """The reason in words, for people."""
+        """Return the reason as a sentence."""
         return _SENTENCES[self]
 
     @property
     def recorded(self) -> bool:
-        """Whether the decision is written on the pod: where somebody asked for wiring and may wonder what came of it.
+        """Return whether the decision is written on the pod: whoever asked for wiring may look there for the result.
 
-        A pod that nobody asked about, or that is never wired by its nature, stays as it arrived.
+        A pod that nobody asked to wire, or of a kind that is never wired, is not changed.
         """
         return self in _RECORDED
 
@@ -65,7 +69,10 @@ _RECORDED = frozenset(
         Reason.WIRED_BY_NAMESPACE_LABEL,
         Reason.KFP_PLUGIN,
         Reason.OTHER_SERVER,
+        Reason.SERVER_EMPTY,
+        Reason.SERVER_NOT_READABLE,
         Reason.FOREIGN_CREDENTIALS,
+        Reason.TOKEN_EMPTY,
         Reason.SIDECAR,
         Reason.NO_CONTAINER,
         Reason.NAMESPACE_LOOKUP_FAILED,
@@ -73,9 +80,9 @@ _RECORDED = frozenset(
 )
 
 _SENTENCES = {
-    Reason.WIRED_BY_POD_LABEL: "The pod asks for it with the label mlflow-enabled=true.",
+    Reason.WIRED_BY_POD_LABEL: "The pod asks for wiring with the label mlflow-enabled=true.",
     Reason.WIRED_BY_NAMESPACE_LABEL: "The namespace is labelled mlflow-enabled=true and the pod runs training code.",
-    Reason.ALREADY_WIRED: "The pod was wired before; there is nothing left to add.",
+    Reason.ALREADY_WIRED: "The pod is already wired; there is nothing to add.",
     Reason.OPTED_OUT: "The pod opts out with the label mlflow-enabled=false.",
     Reason.NOT_ENABLED: "Neither the pod nor its namespace is labelled mlflow-enabled=true.",
     Reason.NOT_A_TRAINING_WORKLOAD: (
@@ -86,19 +93,36 @@ _SENTENCES = {
     Reason.KFP_IMPORTER: "The pod is an importer of Kubeflow Pipelines; no user code runs in it.",
     Reason.TRAINJOB_INITIALIZER: "The pod initializes a TrainJob's dataset or model; no training code runs in it.",
     Reason.MLFLOW_SERVER: "The pod runs the MLflow server itself, which does not start with a client's variables.",
-    Reason.KFP_PLUGIN: "The MLflow plugin of Kubeflow Pipelines has wired this container already.",
+    Reason.MIRROR_POD: (
+        "The pod mirrors a static pod of a kubelet: changes to it have no effect, and the API server refuses mirror "
+        "pods that refer to Secrets. Set the variables in the static pod's own file."
+    ),
+    Reason.KFP_PLUGIN: "The MLflow plugin of Kubeflow Pipelines has already wired this container.",
     Reason.OTHER_SERVER: (
-        "The container names another tracking server or model registry; the token for ours does not go there."
+        "The container names another server than the configured one, and MLflow's client would send the token there."
+    ),
+    Reason.SERVER_EMPTY: (
+        "The container sets its tracking URI to an empty value, which MLflow's client takes for unset; a variable that "
+        "the container has is never changed. Remove the variable to have the container wired."
+    ),
+    Reason.SERVER_NOT_READABLE: (
+        "The container takes the name of a server from a ConfigMap, a Secret or another variable, whose value is not "
+        "known when the pod is created, and MLflow's client would send the token there. Write the value itself, or "
+        "remove the variable, to have the container wired."
     ),
     Reason.FOREIGN_CREDENTIALS: (
-        "The container brings credentials that are not from the configured Secret, and no server; "
-        "they do not go to ours."
+        "The container has credentials that are not from the configured Secret and names no server; MLflow's client "
+        "would send them to the configured server."
+    ),
+    Reason.TOKEN_EMPTY: (
+        "The container sets its token to an empty value, so it can get no token, and no server without one. Remove the "
+        "variable to have the container wired."
     ),
     Reason.SIDECAR: "The container is an injected sidecar; no user code runs in it.",
     Reason.NO_CONTAINER: (
-        "The pod has no container to wire, or its annotation mlflow.kubeflow.org/containers names none of them."
+        "The pod has no container to wire, or its annotation mlflow.kubeflow.org/containers names none that it has."
     ),
-    Reason.NOTHING_TO_ADD: "The container has every variable already.",
-    Reason.NAMESPACE_LOOKUP_FAILED: "The namespace could not be looked up, so its settings are not known.",
+    Reason.NOTHING_TO_ADD: "The container already has every variable.",
+    Reason.NAMESPACE_LOOKUP_FAILED: "The namespace could not be read, so its settings are not known.",
     Reason.NOT_A_POD_CREATION: "The request does not create a pod.",
 }

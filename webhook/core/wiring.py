@@ -1,22 +1,22 @@
 """The environment one container gets, in groups that stand or fall together.
 
-A server and its credentials belong together: our token never goes to a container that names another server, and our
-server is never given to a container that brings credentials which are not ours.
+A container that names another server or brings credentials for one gets nothing (webhook.core.conflicts).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
 
 from webhook.core import names
-from webhook.core.configuration import Configuration, SecretKey, Source, origin
+from webhook.core.configuration import Configuration, SecretKey, Source
+from webhook.core.conflicts import Skip, brought_credentials, find_conflict, values_that_matter
 from webhook.core.reasons import Reason
 from webhook.core.review import Container, EnvVar
-from webhook.core.workload import Lineage, wired_by_kfp_plugin
+from webhook.core.workload import Lineage
 
 
 class Group(StrEnum):
@@ -31,13 +31,13 @@ class Group(StrEnum):
 
 
 class SecretRef(msgspec.Struct, frozen=True, gc=False):
-    """A value that the kubelet takes from a Secret. `optional` False holds the pod until the Secret is there."""
+    """A value that the kubelet takes from a Secret. With `optional` False it holds the pod until the Secret exists."""
 
     secret: SecretKey
     optional: bool
 
     def source(self) -> dict[str, Any]:
-        """Give the entry's ``valueFrom``."""
+        """Return the entry's ``valueFrom``."""
         name, key = self.secret
         return {"secretKeyRef": {"name": name, "key": key, "optional": self.optional}}
 
@@ -48,7 +48,7 @@ class FieldRef(msgspec.Struct, frozen=True, gc=False):
     path: str
 
     def source(self) -> dict[str, Any]:
-        """Give the entry's ``valueFrom``."""
+        """Return the entry's ``valueFrom``."""
         return {"fieldRef": {"apiVersion": "v1", "fieldPath": self.path}}
 
 
@@ -61,7 +61,7 @@ class Variable(msgspec.Struct, frozen=True, gc=False):
     source: Source
 
     def entry(self) -> dict[str, Any]:
-        """Give the entry of the container's ``env``."""
+        """Return the entry of the container's ``env``."""
         value = self.value
         if isinstance(value, str):
             return {"name": self.name, "value": value}
@@ -72,59 +72,40 @@ Variables = tuple[Variable, ...]
 
 
 class Wiring(NamedTuple):
-    """What a container gets, or the reason for which it gets nothing."""
+    """What a container gets, or why it gets nothing."""
 
     variables: Variables = ()
-    skipped: Reason | None = None
+    skip: Skip | None = None
 
 
-def wire(container: Container, *, configuration: Configuration, lineage: Lineage, explicit: bool) -> Wiring:
-    """Say what a container gets, in the order in which it is prepended to its ``env``.
+def wire(
+    container: Container,
+    *,
+    configuration: Configuration,
+    lineage: Lineage,
+    explicit: bool,
+    given: Collection[str] = (),
+) -> Wiring:
+    """Return what a container gets, in the order in which it is prepended to its ``env``.
 
-    A variable that the container has is never given again: in Kubernetes the later of two entries wins, and it would
-    be the user's own that is shadowed or shadows.
+    A variable that the container has is never given again: in Kubernetes the later of two entries with the same name
+    counts. `given` names the container's variables that an earlier call gave.
     """
     present = {variable.name: variable for variable in container.env or ()}
-    if wired_by_kfp_plugin(present):
-        return Wiring(skipped=Reason.KFP_PLUGIN)
-    conflict = _conflict(present, configuration)
+    values = values_that_matter(container, present, configuration.tracking_uri.value)
+    conflict = find_conflict(present, values, configuration, given=given)
     if conflict is not None:
-        return Wiring(skipped=conflict)
+        return Wiring(skip=conflict)
     wanted = [
         *_server(configuration),
         *_workspace(configuration),
-        *_identity(present, configuration, explicit=explicit),
+        *_identity(brought_credentials(present, values), configuration, explicit=explicit),
         *_experiment(present, configuration, lineage),
         *_lineage(present, configuration, lineage),
         *_extras(configuration),
     ]
     variables = tuple([variable for variable in wanted if variable.name not in present])
-    return Wiring(variables) if variables else Wiring(skipped=Reason.NOTHING_TO_ADD)
-
-
-def _conflict(present: Mapping[str, EnvVar], configuration: Configuration) -> Reason | None:
-    ours = origin(configuration.tracking_uri.value)
-    for name in (names.TRACKING_URI, names.REGISTRY_URI):
-        # the client sends its token to the model registry's server as well
-        if name in present and (uri := present[name].value or "") and origin(uri) == ours:
-            continue
-        if name in present:
-            return Reason.OTHER_SERVER
-    if names.TRACKING_URI in present:
-        return None
-    brought = names.CREDENTIALS & present.keys()
-    foreign = brought and any(not _is_our_token(present[name], configuration) for name in brought)
-    return Reason.FOREIGN_CREDENTIALS if foreign else None
-
-
-def _is_our_token(variable: EnvVar, configuration: Configuration) -> bool:
-    reference = variable.value_from.secret_key_ref if variable.value_from else None
-    return (
-        variable.name == names.TRACKING_TOKEN
-        and reference is not None
-        and configuration.token_secret is not None
-        and configuration.token_secret.value == (reference.name, reference.key)
-    )
+    return Wiring(variables) if variables else Wiring(skip=Skip(Reason.NOTHING_TO_ADD))
 
 
 def _server(configuration: Configuration) -> Variables:
@@ -139,9 +120,9 @@ def _workspace(configuration: Configuration) -> Variables:
     return (Variable(names.WORKSPACE, workspace.value, Group.WORKSPACE, workspace.source),)
 
 
-def _identity(present: Mapping[str, EnvVar], configuration: Configuration, *, explicit: bool) -> Variables:
+def _identity(brought: Collection[str], configuration: Configuration, *, explicit: bool) -> Variables:
     secret = configuration.token_secret
-    if secret is None or not names.CREDENTIALS.isdisjoint(present):
+    if secret is None or brought:
         return ()
     optional = configuration.token_optional.value
     reference = SecretRef(secret.value, optional=not explicit if optional is None else optional)
@@ -161,7 +142,7 @@ def _experiment(present: Mapping[str, EnvVar], configuration: Configuration, lin
 
 
 def _lineage(present: Mapping[str, EnvVar], configuration: Configuration, lineage: Lineage) -> Variables:
-    # both or none: $(VAR) resolves only to what stands before it, so ours cannot refer to a later one of the user's
+    # Both or none: $(VAR) refers only to earlier entries, so what is prepended cannot refer to the container's own.
     if not configuration.lineage.value or names.RUN_CONTEXT in present or names.POD_NAME in present:
         return ()
     tags = {name: _literal(value) for name, value in lineage.tags.items()}

@@ -27,7 +27,7 @@ def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str) -> d
             {
                 "name": part.name,
                 "reason": part.skipped.value if part.skipped else None,
-                "message": part.skipped.sentence if part.skipped else None,
+                "message": part.message,
                 "variables": [
                     *({**variable.entry(), "source": variable.source.value} for variable in part.variables),
                     *_present(pod.containers[part.index], decision),

@@ -157,10 +157,6 @@ def test_an_explicit_request_requires_the_secret_and_an_implied_one_does_not(exp
     [
         ([{"name": "MLFLOW_TRACKING_URI", "value": OURS + "/"}], Reason.WIRED_BY_NAMESPACE_LABEL, ALL[:1]),
         ([{"name": "MLFLOW_TRACKING_URI", "value": "http://other:5000"}], Reason.OTHER_SERVER, ALL),
-        ([{"name": "MLFLOW_TRACKING_URI", "value": "$(SERVER)"}], Reason.OTHER_SERVER, ALL),
-        ([{"name": "MLFLOW_TRACKING_URI", "value": ""}], Reason.OTHER_SERVER, ALL),
-        ([{"name": "MLFLOW_TRACKING_URI", "valueFrom": {"configMapKeyRef": {}}}], Reason.OTHER_SERVER, ALL),
-        ([{"name": "MLFLOW_REGISTRY_URI", "value": "http://other:5000"}], Reason.OTHER_SERVER, ALL),
         ([{"name": "MLFLOW_TRACKING_USERNAME", "value": "me"}], Reason.FOREIGN_CREDENTIALS, ALL),
         ([{"name": "MLFLOW_TRACKING_AUTH", "value": "kubernetes"}], Reason.FOREIGN_CREDENTIALS, ALL),
         ([TOKEN], Reason.WIRED_BY_NAMESPACE_LABEL, ["MLFLOW_TRACKING_TOKEN"]),
@@ -175,7 +171,7 @@ def test_an_explicit_request_requires_the_secret_and_an_implied_one_does_not(exp
         ([{"name": name, "value": OURS} for name in ALL if name != ALL[2]] + [TOKEN], Reason.NOTHING_TO_ADD, ALL),
     ],
 )
-def test_what_a_container_has_stays_and_our_token_stays_home(
+def test_what_a_container_has_is_not_changed_and_the_token_goes_to_its_own_server_only(
     env: list[dict[str, Any]], reason: Reason, absent: list[str]
 ) -> None:
     decision = run(with_env(*env))
@@ -289,6 +285,10 @@ def test_every_reason_is_reached_here() -> None:
         run(other_pod(name="istio-proxy")).reason,
         run(other_pod(name="c", env=[{"name": name, "value": OURS} for name in ALL])).reason,
         run({"metadata": {"labels": {"mlflow-enabled": "true"}}}).reason,
+        run(with_env({"name": "MLFLOW_TRACKING_URI"})).reason,
+        run(with_env({"name": "MLFLOW_TRACKING_URI", "valueFrom": {"configMapKeyRef": {}}})).reason,
+        run(with_env({"name": "MLFLOW_TRACKING_TOKEN", "value": ""})).reason,
+        run(with_env(annotations={"kubernetes.io/config.mirror": "x"})).reason,
         NOT_A_POD_CREATION.reason,
     }
     assert reached == set(Reason)

@@ -32,7 +32,10 @@ SERVERS = [
     f"{OURS}@other.example",
     "https://other.example",
 ]
+REFERENCES = [f"$({name})" for name in (names.TRACKING_URI, names.TOKEN_SERVERS[1], "OWN", "ABSENT")]
 NO_SERVER = {f"{OURS}.other.example", f"{OURS}@other.example", "no address", ""}
+OFF = {"", "false"}
+"""Values of credentials with which MLflow's client does not authenticate."""
 SECRETS = ["mlflow-token", "other-token"]
 PATHS = re.compile(r"/spec/containers/\d+/env(/\d+)?|/metadata/annotations(/mlflow\.kubeflow\.org~1decision)?")
 
@@ -60,9 +63,14 @@ def _annotations(**more: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, 
 
 _NAMES = st.sampled_from(sorted(names.MANAGED | {names.KFP_PLUGIN_CONFIG, "OWN", "EXTRA"}))
 _ENTRIES = (
-    st.fixed_dictionaries({"name": _NAMES, "value": st.sampled_from(["", "text", "$(OWN)", "$$(OWN)"])})
+    st.fixed_dictionaries(
+        {
+            "name": _NAMES,
+            "value": st.sampled_from(["", "text", "false", OURS, "https://other.example", "$(OWN)", "$$(OWN)"]),
+        }
+    )
     | st.fixed_dictionaries(
-        {"name": st.sampled_from([names.TRACKING_URI, names.REGISTRY_URI]), "value": st.sampled_from(SERVERS)}
+        {"name": st.sampled_from(names.TOKEN_SERVERS), "value": st.sampled_from([*SERVERS, *REFERENCES, ""])}
     )
     | st.builds(
         lambda name, secret: {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": "token"}}},
@@ -88,6 +96,7 @@ _POD_ANNOTATIONS = _annotations(
             '{"decision":"skipped"}',
             '{"decision":"wired","containers":{"main":["OWN","MLFLOW_WORKSPACE"],"absent":["OWN"]}}',
             '{"decision":"wired","containers":["main"]}',
+            json.dumps({"decision": "wired", "containers": {name: sorted(names.MANAGED) for name in ("main", "node")}}),
             "spoilt",
         ]
     ),
@@ -203,8 +212,10 @@ def test_a_token_goes_to_the_server_it_is_for_and_to_no_other(case: Case) -> Non
     for old, new in zip(case.document["spec"]["containers"], after["spec"]["containers"], strict=True):
         if not any(entry["name"] == names.TRACKING_TOKEN for entry in added(old, new)):
             continue
-        assert names.CREDENTIALS.isdisjoint(entry["name"] for entry in old.get("env", []))
         secrets = {name: {"token": "x", "key": "x"} for name in SECRETS}
         environment = container_environment(after, new["name"], secrets=secrets)
-        for name in {names.TRACKING_URI, names.REGISTRY_URI} & environment.keys():
-            assert origin(environment[name]) == origin(server_of_the_token(case))
+        for name in names.CREDENTIALS & environment.keys() - {names.TRACKING_TOKEN}:
+            assert environment[name] in OFF
+        for name in environment.keys() & {*names.TOKEN_SERVERS}:
+            if name == names.TRACKING_URI or environment[name]:
+                assert origin(environment[name]) == origin(server_of_the_token(case))

@@ -1,0 +1,86 @@
+"""A pod that asks for wiring by its own label and does not get it is told so; one that did not ask is left in peace."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from webhook.core.configuration import Namespace, Platform
+from webhook.core.decision import Decision, decide
+from webhook.core.patch import patch
+from webhook.core.reasons import Reason
+from webhook.core.review import decode_pod
+
+LABELLED = Namespace("team-a", {"mlflow-enabled": "true"}, {})
+UNLABELLED = Namespace("team-a", {}, {})
+OTHER = [{"name": "MLFLOW_TRACKING_URI", "value": "https://other.example"}]
+MIRROR = {"kubernetes.io/config.mirror": "4f1ad59b"}
+CONTAINERS = "mlflow.kubeflow.org/containers"
+
+
+def pod(*containers: dict[str, Any], label: str | None = "true", **annotations: str) -> dict[str, Any]:
+    labels = {} if label is None else {"mlflow-enabled": label}
+    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": list(containers)}}
+
+
+def decision(document: dict[str, Any], namespace: Namespace | None = LABELLED) -> Decision:
+    return decide(decode_pod(json.dumps(document).encode()), namespace=namespace, platform=Platform())
+
+
+def test_each_container_that_is_not_wired_has_its_own_warning() -> None:
+    found = decision(pod({"name": "a"}, {"name": "b", "env": OTHER}, {"name": "c", "env": OTHER}))
+    assert found.reason is Reason.WIRED_BY_POD_LABEL
+    assert [warning.split(" is not wired")[0] for warning in found.warnings] == ["container b", "container c"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pod({"name": "c", "command": ["mlflow", "server"]}),
+        pod({"name": "c"}, **MIRROR),
+        pod({"name": "istio-proxy"}),
+        pod({"name": "c"}, **{CONTAINERS: "absent"}),
+        pod({"name": "c"}, {"name": "istio-proxy"}, **{CONTAINERS: "istio-proxy"}),
+        pod(),
+    ],
+    ids=["server", "mirror pod", "sidecar only", "absent container", "named sidecar", "no container"],
+)
+def test_a_pod_that_asks_and_is_not_wired_has_a_warning(document: dict[str, Any]) -> None:
+    found = decision(document)
+    assert found.reason.verdict == "skipped"
+    assert any("is not wired" in w or "to be wired to MLflow and is not" in w for w in found.warnings)
+
+
+def test_a_sidecar_beside_a_wired_container_needs_no_warning() -> None:
+    assert decision(pod({"name": "c"}, {"name": "istio-proxy"})).warnings == ()
+
+
+def test_what_did_not_ask_has_no_warning() -> None:
+    labels = {"jobset.sigs.k8s.io/jobset-name": "j"}
+    node = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "node", "env": OTHER}]}}
+    assert decision(node).reason is Reason.OTHER_SERVER
+    assert decision(node).warnings == ()
+    assert decision(pod({"name": "c"}, label=None, **MIRROR)).warnings == ()
+
+
+@pytest.mark.parametrize("namespace", [LABELLED, UNLABELLED, None], ids=["labelled", "unlabelled", "not read"])
+def test_a_mirror_pod_is_admitted_as_it_is(namespace: Namespace | None) -> None:
+    document = pod({"name": "c"}, **MIRROR)
+    found = decision(document, namespace)
+    assert found.reason is Reason.MIRROR_POD
+    assert not found.try_again
+    assert patch(decode_pod(json.dumps(document).encode()), found) == []
+
+
+def test_names_that_are_not_found_are_named_to_everybody_since_they_are_mistakes() -> None:
+    document = pod({"name": "main"}, **{CONTAINERS: "main, mian, prep"})
+    document["spec"]["initContainers"] = [{"name": "prep", "restartPolicy": "Always"}]
+    found = decision(document)
+    assert found.reason is Reason.WIRED_BY_POD_LABEL
+    assert [container.name for container in found.containers] == ["main"]
+    assert found.warnings == (
+        "annotation mlflow.kubeflow.org/containers names the container mian, which the pod does not have",
+        "annotation mlflow.kubeflow.org/containers names the init container prep; init containers are never wired",
+    )

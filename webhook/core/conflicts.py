@@ -1,0 +1,115 @@
+"""What a container already has that stands in the way of wiring it.
+
+A server and its credentials belong together: the configured token never goes to a container that names another server,
+and the configured server is never given to a container that brings credentials for another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from webhook.core import names
+from webhook.core.configuration import Configuration, origin
+from webhook.core.environment import known_values
+from webhook.core.reasons import Reason
+from webhook.core.review import Container, EnvVar
+from webhook.core.workload import wired_by_kfp_plugin
+
+_CONCERNED = names.CREDENTIALS.union(names.TOKEN_SERVERS)
+
+
+class Skip(NamedTuple):
+    """Why a container gets nothing, and the variable that it has, if that is why."""
+
+    reason: Reason
+    variable: str = ""
+
+
+def values_that_matter(container: Container, present: Collection[str], uri: str) -> dict[str, str | None]:
+    """Return the values of a container's variables when some of them name servers or credentials, else nothing.
+
+    `uri` is the server that the container will be given, in front of its variables, unless it has one.
+    """
+    if _CONCERNED.isdisjoint(present):
+        return {}
+    return known_values(container.env or (), {} if names.TRACKING_URI in present else {names.TRACKING_URI: uri})
+
+
+def find_conflict(
+    present: Mapping[str, EnvVar],
+    values: Mapping[str, str | None],
+    configuration: Configuration,
+    *,
+    given: Collection[str],
+) -> Skip | None:
+    """Return what stands in the way of a container's wiring, or None.
+
+    `present` holds the container's variables by name, `values` their values (values_that_matter). `given` names those
+    that an earlier call gave, as the pod's record says: they are no sign of another tool's wiring or credentials. The
+    pod's author may have written anything there, so it is believed only of a server that is the configured one.
+    """
+    if not values:
+        return None
+    uri = configuration.tracking_uri.value
+    brings_server = names.TRACKING_URI in present and not (
+        names.TRACKING_URI in given and _is_same(values[names.TRACKING_URI], uri)
+    )
+    if brings_server and wired_by_kfp_plugin(present):
+        return Skip(Reason.KFP_PLUGIN)
+    return _server(present, values, uri) or (None if brings_server else _credentials(present, values, configuration))
+
+
+def brought_credentials(present: Collection[str], values: Mapping[str, str | None]) -> list[str]:
+    """Return the variables with which a container's client authenticates.
+
+    MLflow's client takes an empty one for unset, and AWS_SIGV4 is off when it is "false" or "0" (mlflow 3.17.2,
+    ``mlflow/utils/rest_utils.py`` and ``mlflow/environment_variables.py``).
+    """
+    off = {names.AWS_SIGV4: {"false", "0"}}
+    return [
+        name
+        for name in sorted(names.CREDENTIALS.intersection(present))
+        if (value := values[name]) is None or value.lower() not in off.get(name, {""})
+    ]
+
+
+def _is_same(value: str | None, uri: str) -> bool:
+    return value is not None and (server := origin(value)) is not None and server == origin(uri)
+
+
+def _server(present: Mapping[str, EnvVar], values: Mapping[str, str | None], uri: str) -> Skip | None:
+    conflict = None
+    for name in names.TOKEN_SERVERS:
+        if name not in present:
+            continue
+        value = values[name]
+        if value is None:
+            conflict = conflict or Skip(Reason.SERVER_NOT_READABLE, name)
+        elif value == "":
+            if name == names.TRACKING_URI:
+                conflict = conflict or Skip(Reason.SERVER_EMPTY, name)
+        elif not _is_same(value, uri):
+            return Skip(Reason.OTHER_SERVER, name)
+    return conflict
+
+
+def _credentials(
+    present: Mapping[str, EnvVar], values: Mapping[str, str | None], configuration: Configuration
+) -> Skip | None:
+    for name in brought_credentials(present, values):
+        if not _is_configured_token(present[name], configuration):
+            return Skip(Reason.FOREIGN_CREDENTIALS, name)
+    if configuration.token_secret is not None and values.get(names.TRACKING_TOKEN) == "":
+        return Skip(Reason.TOKEN_EMPTY, names.TRACKING_TOKEN)
+    return None
+
+
+def _is_configured_token(variable: EnvVar, configuration: Configuration) -> bool:
+    reference = variable.value_from.secret_key_ref if variable.value_from else None
+    return (
+        variable.name == names.TRACKING_TOKEN
+        and reference is not None
+        and configuration.token_secret is not None
+        and configuration.token_secret.value == (reference.name, reference.key)
+    )
