@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import re
 import sys
 import threading
@@ -44,7 +45,6 @@ class Replica:
             self.log,
             {
                 "MLFLOW_WEBHOOK_LISTEN_ADDRESS": "127.0.0.1",
-                "MLFLOW_WEBHOOK_NAMESPACE": NAMESPACE,
                 "MLFLOW_WEBHOOK_IDENTITY": name,
                 "MLFLOW_WEBHOOK_CERTIFICATE_NAMES": "127.0.0.1",
                 "MLFLOW_WEBHOOK_SHUTDOWN_DELAY": "1s",
@@ -174,11 +174,28 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
+def write_overlay(folder: Path, overlay: str, *components: str, **fields: Any) -> None:
+    """Write a kustomization as a user has it, of a shipped overlay (or none), components and fields."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifests = Path(os.path.relpath(ROOT / "manifests", folder.resolve()))
+    document = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [str(manifests / "overlays" / overlay)] if overlay else [],
+        "components": [str(manifests / "components" / component) for component in components],
+        **{name: value for name, value in fields.items() if value},
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(document))
+
+
 class Installation:
     """The webhook as installed by an overlay."""
 
-    def __init__(self, plane: ControlPlane, overlay: str = "self-signed") -> None:
+    def __init__(
+        self, plane: ControlPlane, overlay: str = "self-signed", *, namespace: str = NAMESPACE, prefix: str = ""
+    ) -> None:
         self.plane, self.admin, self._overlay = plane, plane.client(), overlay
+        self.namespace, self.prefix, self.name = namespace, prefix, f"{prefix}{NAME}"
         self.folder = plane.folder / f"installation-{time.monotonic_ns()}"
         self.folder.mkdir()
         self.balancer = Balancer()
@@ -193,12 +210,15 @@ class Installation:
     def install(self) -> None:
         """Apply the overlay."""
         self.plane.kubectl("apply", "--filename=-", stdin=self.manifests())
-        self._kubeconfig = self._kubeconfig or self.plane.service_account(NAMESPACE, NAME)
+        self._kubeconfig = self._kubeconfig or self.plane.service_account(self.namespace, self.name)
 
     def manifests(self) -> str:
         """Give what kustomize makes of the overlay, with the balancer's URL in place of the Service's."""
-        text = self.plane.kubectl("kustomize", ROOT / "manifests" / "overlays" / self._overlay)
-        documents = list(yaml.safe_load_all(text))
+        folder = ROOT / "manifests" / "overlays" / self._overlay
+        if (self.namespace, self.prefix) != (NAMESPACE, ""):
+            folder = self.folder / "overlay"
+            write_overlay(folder, self._overlay, namespace=self.namespace, namePrefix=self.prefix)
+        documents = list(yaml.safe_load_all(self.plane.kubectl("kustomize", folder)))
         for document in documents:
             for entry in document.get("webhooks", []):
                 path = entry["clientConfig"].pop("service")["path"]
@@ -227,7 +247,7 @@ class Installation:
     def start(self, number: int = 1, environment: Mapping[str, str] | None = None) -> list[Replica]:
         """Start replicas, all at the same moment, and wait until they are ready and get calls."""
         started = [
-            Replica(f"replica-{next(self._numbers)}", self.kubeconfig, self.folder, environment or {})
+            Replica(f"replica-{next(self._numbers)}", self.kubeconfig, self.folder, self._environment(environment))
             for _ in range(number)
         ]
         self.replicas.extend(started)
@@ -238,10 +258,18 @@ class Installation:
 
     def launch(self, environment: Mapping[str, str], *, kubeconfig: Path) -> Replica:
         """Start a replica that cannot become ready, as somebody else."""
-        replica = Replica(f"replica-{next(self._numbers)}", kubeconfig, self.folder, environment)
+        name = f"replica-{next(self._numbers)}"
+        replica = Replica(name, kubeconfig, self.folder, self._environment(environment))
         self.replicas.append(replica)
         wait_until(replica.alive, f"{replica.name} to answer ({replica.log})")
         return replica
+
+    def _environment(self, more: Mapping[str, str] | None) -> dict[str, str]:
+        """Return the variables that the Deployment sets for its pods, and more."""
+        deployment = self.admin.get(group_path("apps/v1", "deployments", self.name, namespace=self.namespace))
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        stated = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
+        return stated | {"MLFLOW_WEBHOOK_NAMESPACE": self.namespace} | dict(more or {})
 
     def stop(self, *replicas: Replica) -> list[int]:
         """Stop replicas, as a rollout does; gives their exit codes."""
@@ -260,7 +288,7 @@ class Installation:
         """Stop the replicas, and delete what they made and what calls them; the rest is as before at the next one."""
         self.stop(*self.replicas)
         self.balancer.stop()
-        self.plane.kubectl("delete", "mutatingwebhookconfiguration", NAME, "--ignore-not-found")
+        self.plane.kubectl("delete", "mutatingwebhookconfiguration", self.name, "--ignore-not-found")
         self.plane.kubectl(
-            "delete", f"secret/{NAME}-ca", f"lease/{NAME}", "--ignore-not-found", f"--namespace={NAMESPACE}"
+            "delete", f"secret/{NAME}-ca", f"lease/{NAME}", "--ignore-not-found", f"--namespace={self.namespace}"
         )

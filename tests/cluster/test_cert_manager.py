@@ -26,10 +26,10 @@ def by_cert_manager(control_plane: ControlPlane, cert_manager: CertManager) -> I
         installation.remove()
 
 
-def issued(admin: KubeClient) -> dict[str, str]:
-    """Give what cert-manager has put into the Secret, empty before it has."""
+def issued(admin: KubeClient, secret: str = SECRET) -> dict[str, str]:
+    """Return what cert-manager has put into a Secret, empty before it has."""
     try:
-        found: dict[str, str] = admin.get(SECRET).get("data") or {}
+        found: dict[str, str] = admin.get(secret).get("data") or {}
     except KubeNotFoundError:
         return {}
     return found if {"tls.crt", "tls.key", "ca.crt"} <= found.keys() else {}

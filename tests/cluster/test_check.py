@@ -249,9 +249,11 @@ def test_with_the_webhook_away_the_platforms_own_settings_are_gone_by(ward: Ward
     try:
         _, found = ward.check(ward.namespace)
     finally:
+        entries = ward.admin.get(DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]["env"]
+        remove = {"op": "remove", "path": f"{place}/{entries.index(variable)}"}
+        ward.admin.patch(DEPLOYMENT, [remove], content_type=JSON_PATCH)
         files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(ward.folder)}
         ward.installation.start(1, files)
-        ward.admin.patch(DEPLOYMENT, [{"op": "remove", "path": f"{place}/2"}], content_type=JSON_PATCH)
         ward.cure()
         ward.ready(2)
     messages = [finding["message"] for findings in found.values() for finding in findings]

@@ -25,29 +25,30 @@ from webhook.cluster.kube import (
     core_path,
     group_path,
 )
-from webhook.cluster.storage import CONFIGURATIONS
 from webhook.core.names import DECISION_ANNOTATION, LABEL
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.forward import Endpoint, Service, UnreachableError, reach
+from webhook.doctor.place import Place, find_configuration, place_of
 
 CONFIGURATION, ENTRIES, BUNDLE = "webhook-configuration", "webhook-entries", "ca-bundle"
 CERTIFICATE, REPLICAS, DRY_RUN = "served-certificate", "webhook-replicas", "pod-comes-back-wired"
-NAME = NAMESPACE = "mlflow-webhook"
 SAMPLE = "sample"
 """The container of the sample pod."""
 ENDS_SOON = timedelta(days=2)
 _APPLY = "Apply your overlay again (kubectl apply -k FOLDER)."
-_LOGS = f"kubectl logs --namespace {NAMESPACE} deployment/{NAME}"
 
 
 def check_installation(client: KubeClient, *, now: datetime, namespace: str) -> Iterator[Finding]:
     """Check everything that is the platform's. `namespace` is where the sample pod would be created (a dry run)."""
-    path = group_path(CONFIGURATIONS, "mutatingwebhookconfigurations", NAME)
+    place = Place()
     try:
-        configuration = client.get(path)
+        configuration = find_configuration(client)
     except KubeNotFoundError:
         yield failed(
-            CONFIGURATION, "configuration_missing", f"There is no MutatingWebhookConfiguration {NAME}.", _APPLY
+            CONFIGURATION,
+            "configuration_missing",
+            "There is no MutatingWebhookConfiguration mlflow-webhook, nor another one with the webhook's entries.",
+            _APPLY,
         )
         for check in (ENTRIES, BUNDLE, CERTIFICATE):
             yield skipped(check, f"{CONFIGURATION} failed")
@@ -56,12 +57,13 @@ def check_installation(client: KubeClient, *, now: datetime, namespace: str) -> 
         for check in (ENTRIES, BUNDLE, CERTIFICATE):
             yield skipped(check, "it needs the MutatingWebhookConfiguration")
     else:
-        yield passed(CONFIGURATION, f"MutatingWebhookConfiguration {NAME} is there")
+        place = place_of(configuration)
+        yield passed(CONFIGURATION, f"MutatingWebhookConfiguration {configuration['metadata']['name']} is there")
         entries = configuration.get("webhooks") or []
         yield check_entries(entries)
-        yield from _served(client, entries, now=now)
-    yield _guarded(REPLICAS, "the Deployment", lambda: _replicas(client))
-    yield _guarded(DRY_RUN, "pods by a dry run", lambda: check_dry_run(client, namespace))
+        yield from _served(client, entries, place, now=now)
+    yield _guarded(REPLICAS, "the Deployment", lambda: _replicas(client, place))
+    yield _guarded(DRY_RUN, "pods by a dry run", lambda: check_dry_run(client, namespace, place))
 
 
 def shipped_entries() -> list[dict[str, Any]]:
@@ -99,10 +101,10 @@ def _covers(found: Any, wanted: Any) -> bool:
     return bool(found == wanted)
 
 
-def _served(client: KubeClient, entries: list[dict[str, Any]], *, now: datetime) -> Iterator[Finding]:
+def _served(client: KubeClient, entries: list[dict[str, Any]], place: Place, *, now: datetime) -> Iterator[Finding]:
     bundles = [b64decode(entry["clientConfig"].get("caBundle") or "") for entry in entries]
     if not entries or not all(split_bundle(bundle) for bundle in bundles):
-        yield failed(BUNDLE, "ca_bundle_missing", "An entry has no caBundle, or what is no certificate.", _LOGS)
+        yield failed(BUNDLE, "ca_bundle_missing", "An entry has no caBundle, or what is no certificate.", place.logs)
         yield skipped(CERTIFICATE, f"{BUNDLE} failed")
         return
     config = entries[0]["clientConfig"]
@@ -112,32 +114,37 @@ def _served(client: KubeClient, entries: list[dict[str, Any]], *, now: datetime)
             untrusted = [bundle for bundle in bundles if not _verifies(endpoint, name, bundle)]
     except UnreachableError as error:
         if error.code:
-            yield failed(BUNDLE, "webhook_unreachable", f"The webhook cannot be called: {error}.", _LOGS)
+            yield failed(BUNDLE, "webhook_unreachable", f"The webhook cannot be called: {error}.", place.logs)
             yield skipped(CERTIFICATE, f"{BUNDLE} failed")
             return
         yield skipped(BUNDLE, f"the webhook cannot be reached from here: {error}")
         yield skipped(CERTIFICATE, "the webhook cannot be reached from here")
         return
     except OSError as error:
-        yield failed(BUNDLE, "webhook_unreachable", f"The webhook does not answer: {error}.", _LOGS)
+        yield failed(BUNDLE, "webhook_unreachable", f"The webhook does not answer: {error}.", place.logs)
         yield skipped(CERTIFICATE, f"{BUNDLE} failed")
         return
     if untrusted:
         yield failed(
-            BUNDLE, "ca_bundle_wrong", f"The caBundle does not verify the certificate that is served for {name}.", _LOGS
+            BUNDLE,
+            "ca_bundle_wrong",
+            f"The caBundle does not verify the certificate that is served for {name}.",
+            place.logs,
         )
     else:
         yield passed(BUNDLE, "the caBundle verifies the certificate that is served")
-    yield _days_left(certificate, now=now)
+    yield _days_left(certificate, place, now=now)
 
 
-def _days_left(certificate: x509.Certificate, *, now: datetime) -> Finding:
+def _days_left(certificate: x509.Certificate, place: Place, *, now: datetime) -> Finding:
     left = certificate.not_valid_after_utc - now
     days = f"{left / timedelta(days=1):.1f} days"
     if left <= timedelta(0):
-        return failed(CERTIFICATE, "certificate_expired", "The served certificate has expired.", _LOGS)
+        return failed(CERTIFICATE, "certificate_expired", "The served certificate has expired.", place.logs)
     if left < ENDS_SOON:
-        return warned(CERTIFICATE, "certificate_ends_soon", f"The served certificate is good for {days} only.", _LOGS)
+        return warned(
+            CERTIFICATE, "certificate_ends_soon", f"The served certificate is good for {days} only.", place.logs
+        )
     return passed(CERTIFICATE, f"the served certificate is good for {days}")
 
 
@@ -178,35 +185,38 @@ def _verifies(endpoint: Endpoint, name: str, bundle: bytes) -> bool:
     return True
 
 
-def _replicas(client: KubeClient) -> Finding:
+def _replicas(client: KubeClient, place: Place) -> Finding:
     try:
-        deployment = client.get(group_path("apps/v1", "deployments", NAME, namespace=NAMESPACE))
+        deployment = client.get(group_path("apps/v1", "deployments", place.name, namespace=place.namespace))
     except KubeNotFoundError:
-        return failed(REPLICAS, "deployment_missing", f"There is no Deployment {NAMESPACE}/{NAME}.", _APPLY)
+        return failed(REPLICAS, "deployment_missing", f"There is no Deployment {place.namespace}/{place.name}.", _APPLY)
     wanted, ready = deployment["spec"].get("replicas", 1), deployment.get("status", {}).get("readyReplicas", 0)
     if ready == 0:
-        return failed(REPLICAS, "no_replica_ready", f"None of {wanted} replicas is ready.", _LOGS)
+        return failed(REPLICAS, "no_replica_ready", f"None of {wanted} replicas is ready.", place.logs)
     if ready < wanted:
-        return warned(REPLICAS, "replica_not_ready", f"Only {ready} of {wanted} replicas are ready.", _LOGS)
+        return warned(REPLICAS, "replica_not_ready", f"Only {ready} of {wanted} replicas are ready.", place.logs)
     return passed(REPLICAS, f"{ready} of {wanted} replicas are ready")
 
 
-def check_dry_run(client: KubeClient, namespace: str) -> Finding:
+def check_dry_run(client: KubeClient, namespace: str, place: Place) -> Finding:
     """Have the API server create a sample pod without creating it: the true test from end to end."""
     try:
         created = sample_pod(client, namespace)
     except KubeForbiddenError as error:
         if "cannot create resource" in error.message:
             raise
-        return failed(DRY_RUN, "pod_refused", f"A sample pod is refused: {error.message[:300]}", _LOGS)
+        return failed(DRY_RUN, "pod_refused", f"A sample pod is refused: {error.message[:300]}", place.logs)
     except KubeNotFoundError:
         return skipped(DRY_RUN, f"there is no namespace {namespace}")
     except KubeUnavailableError as error:
         return failed(
-            DRY_RUN, "webhook_not_called", f"The API server could not call the webhook: {error.message[:300]}", _LOGS
+            DRY_RUN,
+            "webhook_not_called",
+            f"The API server could not call the webhook: {error.message[:300]}",
+            place.logs,
         )
     except KubeError as error:
-        return failed(DRY_RUN, "pod_refused", f"A sample pod is refused: {error.message[:300]}", _LOGS)
+        return failed(DRY_RUN, "pod_refused", f"A sample pod is refused: {error.message[:300]}", place.logs)
     if DECISION_ANNOTATION not in (created["metadata"].get("annotations") or {}):
         return failed(
             DRY_RUN,

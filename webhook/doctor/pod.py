@@ -17,7 +17,7 @@ from webhook.core.reasons import Reason
 from webhook.core.review import decode_pod
 from webhook.core.wiring import SecretRef
 from webhook.doctor.findings import Finding, failed, passed, warned
-from webhook.doctor.installation import NAME, NAMESPACE
+from webhook.doctor.place import find_place
 from webhook.settings import SettingsError, load_settings
 
 WIRING = "pod-wiring"
@@ -44,11 +44,12 @@ def platform_of(client: KubeClient) -> Platform | None:
     """Read the platform's settings as the webhook has them, from its Deployment and ConfigMap; None where they may not
     be read, or are not there to read."""
     try:
-        deployment = client.get(group_path("apps/v1", "deployments", NAME, namespace=NAMESPACE))
+        place = find_place(client)
+        deployment = client.get(group_path("apps/v1", "deployments", place.name, namespace=place.namespace))
         template = deployment["spec"]["template"]["spec"]
         volumes = template.get("volumes") or []
         name = next(volume["configMap"]["name"] for volume in volumes if "configMap" in volume)
-        text = client.get(core_path(NAMESPACE, "configmaps", name))["data"]["config.yaml"]
+        text = client.get(core_path(place.namespace, "configmaps", name))["data"]["config.yaml"]
     except (KubeError, StopIteration, KeyError):
         return None
     container = template["containers"][0]
