@@ -1,5 +1,6 @@
-# The webhook's image: no compiler, no pip, no shell needed; runs as any user on a read-only root file system that has
-# a writable /tmp. The same image runs `token refresh` and `check`.
+# The webhook's image: it needs no compiler, pip or shell, and runs as any user on a read-only root file system with a
+# writable /tmp. The same image runs `token refresh` and `check`. docs/install.md says how to pin the base image by its
+# digest, how to fill in the labels and how to build for two architectures.
 ARG PYTHON=python:3.13-slim
 
 FROM ${PYTHON} AS build
@@ -11,14 +12,14 @@ RUN pip --disable-pip-version-check --no-cache-dir --python /opt/mlflow-webhook/
 COPY webhook webhook
 COPY certs certs
 COPY docker/mlflow-webhook /opt/mlflow-webhook/bin/
-# The two packages are copied as they are: to build a wheel would need build tools that nothing pins here.
+# The two packages are copied: building a wheel would need build tools that nothing pins here.
 RUN site=$(/opt/mlflow-webhook/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
     && cp -r webhook certs "$site" \
     && chmod 755 /opt/mlflow-webhook/bin/mlflow-webhook \
     && ln -s mlflow-webhook /opt/mlflow-webhook/bin/kubectl-mlflow \
     && /opt/mlflow-webhook/bin/python -m compileall -q "$site"
-# Four fifths of the client library are generated code for each API of Kubernetes, twice; ours speaks raw JSON. That
-# nothing of it is missed is tried here, and by every test in a cluster.
+# Four fifths of the client library are generated code for each Kubernetes API, which the webhook does not use: it sends
+# raw JSON. The last two lines check that nothing needed is gone; so does every test in a cluster.
 RUN site=$(/opt/mlflow-webhook/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
     && rm -rf "$site/kubernetes/aio" "$site"/kubernetes/client/api/*_api.py "$site"/kubernetes/client/api/__pycache__ \
     && find "$site/kubernetes/client/models" -name 'v[0-9]*' -delete \
@@ -26,7 +27,15 @@ RUN site=$(/opt/mlflow-webhook/bin/python -c 'import sysconfig; print(sysconfig.
     && /opt/mlflow-webhook/bin/python -c 'import webhook.serving.assembly'
 
 FROM ${PYTHON}
+ARG PYTHON
+ARG VERSION=0.1.0
+ARG REVISION=
+ARG SOURCE=
 LABEL org.opencontainers.image.title="mlflow-webhook" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${PYTHON}" \
       org.opencontainers.image.description="A mutating admission webhook that wires Kubeflow pods to an MLflow tracking server" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN python -m pip uninstall --yes --quiet pip && rm -rf /usr/local/lib/python3.*/ensurepip

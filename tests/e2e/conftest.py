@@ -51,7 +51,7 @@ def training_image() -> str:
         TRAINING_IMAGE,
         "requirements/training.txt",
         "examples",
-        "tests/dex.py",
+        "tests/support/dex.py",
         dockerfile="tests/e2e/images/training/Dockerfile",
     )
     return TRAINING_IMAGE

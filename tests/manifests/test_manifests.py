@@ -20,7 +20,9 @@ from webhook.serving.metrics import Metrics
 from webhook.settings import SETTINGS, load_settings
 
 MANIFESTS = Path(__file__).parent.parent.parent / "manifests"
-FILES = sorted(path for path in MANIFESTS.rglob("*.yaml") if path.name not in {"kustomization.yaml", "config.yaml"})
+OTHERS = {"kustomization.yaml", "config.yaml", "names.yaml", "variables.yaml"}
+"""Files that hold no objects: they are for kustomize, or the settings."""
+FILES = sorted(path for path in MANIFESTS.rglob("*.yaml") if path.name not in OTHERS)
 
 
 def documents(*parts: str) -> list[dict[str, Any]]:
@@ -126,8 +128,11 @@ def test_only_labelled_namespaces_imply_anything() -> None:
 
 @pytest.mark.parametrize("entry", WEBHOOKS.values(), ids=WEBHOOKS)
 def test_an_entry_cannot_hurt_the_cluster(entry: dict[str, Any]) -> None:
-    (elsewhere,) = entry["namespaceSelector"]["matchExpressions"]
-    assert set(elsewhere["values"]) == {"kube-system", "mlflow-webhook"}
+    own = of_kind("Namespace", "base", "namespace.yaml")["metadata"]
+    (added,) = yaml.safe_load((MANIFESTS / "base" / "kustomization.yaml").read_text())["labels"]
+    for labels in ({"kubernetes.io/metadata.name": "kube-system"}, {**own["labels"], **added["pairs"]}):
+        assert not selects(entry["namespaceSelector"], {LABEL: "true", **labels})
+    assert selects(entry["namespaceSelector"], {LABEL: "true", "kubernetes.io/metadata.name": "team-a"})
     assert entry["sideEffects"] == "None"
     assert entry["timeoutSeconds"] <= 5
     assert "caBundle" not in entry["clientConfig"]
@@ -189,9 +194,25 @@ def test_the_webhook_is_granted_what_it_uses_and_no_more() -> None:
     }
 
 
-def test_the_images_tag_is_the_version() -> None:
-    (image,) = yaml.safe_load((MANIFESTS / "base" / "kustomization.yaml").read_text())["images"]
+@pytest.mark.parametrize("folder", ["base", "components/token-refresh"])
+def test_the_images_tag_is_the_version(folder: str) -> None:
+    (image,) = yaml.safe_load((MANIFESTS / folder / "kustomization.yaml").read_text())["images"]
     assert image == {"name": CONTAINER["image"], "newTag": __version__}
+
+
+def test_the_image_is_labelled_with_version_revision_source_and_base() -> None:
+    text = (MANIFESTS.parent / "Dockerfile").read_text()
+    assert f"\nARG VERSION={__version__}\n" in text
+    labels = dict(re.findall(r'org\.opencontainers\.image\.([a-z.]+)="\$\{([A-Z]+)\}"', text))
+    assert labels == {"version": "VERSION", "revision": "REVISION", "source": "SOURCE", "base.name": "PYTHON"}
+    assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == ["${PYTHON}", "${PYTHON}"]
+
+
+def test_the_docs_name_no_other_version() -> None:
+    """The version is stated in webhook/__init__.py; where a page or a manifest repeats it, it is the same."""
+    for page in [MANIFESTS.parent / "README.md", *MANIFESTS.parent.glob("docs/*.md")]:
+        named = re.findall(r"mlflow-webhook:(\d+\.\d+\.\d+)|\?ref=v(\d+\.\d+\.\d+)", page.read_text())
+        assert {first or second for first, second in named} <= {__version__}, page
 
 
 @pytest.mark.parametrize("file", ["prometheus/alerts.yaml", "grafana/mlflow-webhook.json"])
