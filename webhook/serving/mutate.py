@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
 from webhook.core.configuration import Namespace, Platform
@@ -23,13 +24,17 @@ from webhook.errors import error_location
 from webhook.serving.metrics import Metrics
 
 HELD_LIMIT = 64 << 20
-"""Bytes of bodies that wait for their rest or for a look-up, of all connections together: anybody may send."""
+"""Bytes of bodies that are incomplete or wait for a look-up, of all connections together: anybody may send."""
+CONFIRMED_FOR = 5.0
+"""Seconds for which a live read confirms that a namespace is not labelled, as long as the watch says nothing else."""
+_CONFIRMED_LIMIT = 1000
 PATH = "/mutate"
+_UNDECIDED = frozenset({Reason.NAMESPACE_LOOKUP_FAILED, Reason.NOT_ENABLED})
 _log = logging.getLogger(__name__)
 
 
 class BadRequestError(Exception):
-    """A request that is refused: an HTTP status and a sentence for the caller."""
+    """A request that is refused, with an HTTP status and a sentence for the caller."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -49,6 +54,7 @@ class Mutate:
         write: Callable[[Mapping[str, Any]], None],
         body_limit: int = 7 << 20,
         draining: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._platform = platform
         self._namespaces = namespaces
@@ -56,7 +62,10 @@ class Mutate:
         self._write = write
         self._body_limit = body_limit
         self._draining = draining
+        self._clock = clock
         self._held = 0
+        self._confirmed: dict[str, tuple[Namespace, float]] = {}
+        """By name, a namespace that is not labelled, and until when a live read's answer to that counts."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -106,27 +115,61 @@ class Mutate:
         return answer
 
     async def _decide(self, pod: Pod, name: str, *, size: int) -> Decision:
+        """Decide with what is known of the namespace, or read it where that may be out of date.
+
+        It is read when the namespace is not known; when an unlabelled pod came although the namespace is not labelled,
+        as the API server sends such pods from labelled namespaces only; when the watch has been silent too long; and,
+        once in CONFIRMED_FOR, when a pod asks by its own label in a namespace that is not labelled, since its runs
+        would go to the default workspace if the namespace was labelled a moment ago.
+        """
         known = self._namespaces.known(name)
         decision = decide(pod, namespace=known, platform=self._platform)
-        # The API server sends a pod without a label of its own only because of its namespace's: if what is known says
-        # otherwise, it is out of date. So it may be for a pod that asks for itself: without its namespace's label its
-        # runs would go to the default workspace.
-        undecided = decision.reason in {Reason.NAMESPACE_LOOKUP_FAILED, Reason.NOT_ENABLED}
-        depends = decision.configuration is not None
-        doubtful = known is None or not known.enabled or not self._namespaces.fresh()
-        if not undecided and not (depends and doubtful):
-            return decision
+        if decision.reason not in _UNDECIDED:
+            depends = decision.configuration is not None
+            if not depends or known is None or self._is_reliable(known):
+                return decision
         try:
             namespace = await self._read(name, size=size)
         except LookupFailedError as error:
             self._metrics.namespace_lookups.labels("failed").inc()
             _log.warning("namespace look-up failed", extra={"namespace": name, "problem": str(error)})
-            return decide(pod, namespace=None, platform=self._platform) if undecided else decision
+            return self._decide_without(pod, known, decision)
         self._metrics.namespace_lookups.labels("read").inc()
+        self._confirm(namespace)
         return decide(pod, namespace=namespace, platform=self._platform)
 
+    def _is_reliable(self, known: Namespace) -> bool:
+        if not self._namespaces.fresh():
+            return False
+        confirmed, until = self._confirmed.get(known.name, (None, 0.0))
+        return known.enabled or (confirmed is known and self._clock() < until)
+
+    def _confirm(self, namespace: Namespace) -> None:
+        # What the watch knows is another object as soon as anything changes.
+        known = self._namespaces.known(namespace.name)
+        if known is None or known.enabled or namespace.enabled:
+            return
+        if len(self._confirmed) >= _CONFIRMED_LIMIT:
+            self._confirmed.clear()
+        self._confirmed[namespace.name] = (known, self._clock() + CONFIRMED_FOR)
+
+    def _decide_without(self, pod: Pod, known: Namespace | None, decision: Decision) -> Decision:
+        """Decide for a pod whose namespace cannot be read.
+
+        What is known of a labelled namespace is used. What is known of one that is not labelled is used only while the
+        watch is alive: otherwise it may have been labelled in the meantime, the runs of a pod that asks by its own
+        label would go to the default workspace, and they cannot be moved. Such a pod is refused with status 429.
+        """
+        if known is None or decision.reason in _UNDECIDED or not (known.enabled or self._namespaces.fresh()):
+            return decide(pod, namespace=None, platform=self._platform)
+        if not decision.explicit:
+            return decision
+        effect = "what is known of it may be out of date" if known.enabled else "it is taken to be not labelled"
+        warning = f"namespace {known.name} could not be read from the API server; {effect}"
+        return replace(decision, warnings=(*decision.warnings, warning))
+
     async def _read(self, name: str, *, size: int) -> Namespace:
-        """Look a namespace up, while that many bytes of a review wait."""
+        """Read a namespace, while that many bytes of a review wait."""
         try:
             self._hold(size)
             return await self._namespaces.read(name)
@@ -196,13 +239,13 @@ class Mutate:
 
 
 class _ClientGoneError(Exception):
-    """The connection ended before the body did; there is nobody to answer."""
+    """The connection ended before the body did, so nobody waits for an answer."""
 
 
 def _try_again(namespace: str) -> str:
     return (
         f"the pod asks to be wired to MLflow (label mlflow-enabled=true), but its namespace {namespace} cannot be "
-        "looked up now; try again. If this stays, see the log of the deployment mlflow-webhook"
+        "read at present; retry. If this persists, see the log of the deployment mlflow-webhook"
     )
 
 
