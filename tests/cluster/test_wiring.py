@@ -291,3 +291,20 @@ def test_a_native_sidecar_is_left_alone(admin: KubeClient, labelled: str) -> Non
 def test_a_body_that_is_no_pod_is_still_the_api_servers_to_refuse(admin: KubeClient, labelled: str) -> None:
     with pytest.raises(KubeInvalidError):
         admin.create(core_path(labelled, "pods"), {"metadata": {"name": "p"}, "spec": {"containers": []}})
+
+
+def test_a_mirror_pod_that_carries_the_label_is_admitted_without_a_call(
+    admin: KubeClient, labelled: str, installation: Installation
+) -> None:
+    calls = installation.decisions()
+    mirror = {
+        "metadata": {
+            "name": "static-node1",
+            "labels": {"mlflow-enabled": "true"},
+            "annotations": {"kubernetes.io/config.mirror": "4f1ad59b", "kubernetes.io/config.hash": "4f1ad59b"},
+        },
+        "spec": {"nodeName": "node1", "containers": [{"name": "c", "image": "i"}]},
+    }
+    created = admin.create(core_path(labelled, "pods"), mirror)
+    assert "env" not in created["spec"]["containers"][0]
+    assert installation.decisions() == calls
