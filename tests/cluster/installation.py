@@ -212,6 +212,20 @@ class Installation:
         self.plane.kubectl("apply", "--filename=-", stdin=self.manifests())
         self._kubeconfig = self._kubeconfig or self.plane.service_account(self.namespace, self.name)
 
+    @classmethod
+    def of_what_is_there(cls, plane: ControlPlane) -> Installation:
+        """Return the installation that somebody has applied; its entries call the replicas that are started here."""
+        installation = cls(plane)
+        entries = installation.admin.get(CONFIGURATION)["webhooks"]
+        url = f"https://127.0.0.1:{installation.balancer.port}{entries[0]['clientConfig']['service']['path']}"
+        patch = [
+            {"op": "replace", "path": f"/webhooks/{index}/clientConfig", "value": {"url": url}}
+            for index in range(len(entries))
+        ]
+        installation.admin.patch(CONFIGURATION, patch, content_type="application/json-patch+json")
+        installation._kubeconfig = plane.service_account(NAMESPACE, NAME)
+        return installation
+
     def manifests(self) -> str:
         """Give what kustomize makes of the overlay, with the balancer's URL in place of the Service's."""
         folder = ROOT / "manifests" / "overlays" / self._overlay

@@ -1,0 +1,122 @@
+"""docs/install.md, command by command, on the control plane. Images are not built and pods do not run here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.binaries import find
+from tests.cluster.certmanager import CertManager
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.installation import ROOT, Installation
+from tests.cluster.stream import wired
+from tests.support.page import commands
+from tests.support.waiting import wait_until
+from webhook.cluster.kube import KubeClient, core_path
+
+PAGE = commands(ROOT / "docs" / "install.md")
+PRELUDE = """
+set -euo pipefail
+export IMAGE=registry.example.com/mlflow-webhook
+docker() { :; }
+git() { :; }
+kubectl() { if [ "$1" != rollout ]; then "$KUBECTL" "$@"; fi }
+"""
+
+
+class Reader:
+    """Somebody with a checkout who types what the page says."""
+
+    def __init__(self, plane: ControlPlane, checkout: Path) -> None:
+        self.plane, self.checkout = plane, checkout
+        shutil.copytree(ROOT / "manifests", checkout / "manifests")
+        (checkout / "token.txt").write_text("header.claims.signature")
+
+    def types(self, heading: str, number: int | None = None) -> str:
+        """Run a section's blocks, or one of them; returns what they print."""
+        blocks = PAGE[heading] if number is None else [PAGE[heading][number]]
+        done = subprocess.run(
+            ["bash", "-c", PRELUDE + "\n".join(blocks)],
+            cwd=self.checkout,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(self.checkout),
+                "KUBECONFIG": str(self.plane.kubeconfig),
+                "KUBECTL": str(find("kubectl")),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def objects(self) -> set[str]:
+        """Return what the overlay consists of now, as kubectl's TYPE/NAME."""
+        text = self.plane.kubectl("kustomize", self.checkout / "install")
+        documents: list[dict[str, Any]] = list(yaml.safe_load_all(text))
+        return {f"{found['kind']}/{found['metadata']['name']}" for found in documents}
+
+    def exists(self, thing: str) -> bool:
+        """Return whether the API server has an object of the installation."""
+        return bool(self.plane.kubectl("get", thing, "--namespace=mlflow-webhook", "--ignore-not-found"))
+
+    def switch(self, old: str, new: str) -> None:
+        """Change the overlay in the kustomization, and apply it."""
+        file = self.checkout / "install" / "kustomization.yaml"
+        file.write_text(file.read_text().replace(f"overlays/{old}", f"overlays/{new}"))
+        self.plane.kubectl("apply", f"--kustomize={file.parent}")
+
+
+@pytest.fixture
+def reader(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Reader]:
+    reading = Reader(control_plane, tmp_path)
+    yield reading
+    control_plane.kubectl("delete", "mutatingwebhookconfiguration", "mlflow-webhook", "--ignore-not-found")
+
+
+def test_the_page_leads_from_a_checkout_to_a_wired_pod_and_back(reader: Reader, admin: KubeClient) -> None:
+    reader.types("Build the image")
+    reader.types("Apply")
+    installation = Installation.of_what_is_there(reader.plane)
+    try:
+        installation.start()
+        reader.types("Label a namespace", 0)
+        accounts = core_path("team-a", "serviceaccounts")
+        wait_until(lambda: bool(admin.list(accounts)["items"]), "the namespace's service account")
+        wait_until(lambda: wired(admin, "team-a"), "the webhook to be called")
+        reader.types("Label a namespace", 1)
+        assert "MLFLOW_TRACKING_URI" in reader.types("Label a namespace", 2)
+    finally:
+        installation.stop(*installation.replicas)
+        installation.balancer.stop()
+    reader.types("Uninstall")
+    assert not reader.exists("namespace/mlflow-webhook")
+    assert not reader.exists("clusterrole/mlflow-webhook")
+
+
+def test_switching_overlays_leaves_nothing_of_the_old_one(reader: Reader, cert_manager: CertManager) -> None:
+    reader.types("Apply")
+    reader.plane.kubectl("create", "secret", "generic", "mlflow-webhook-ca", "--namespace=mlflow-webhook")
+    self_signed = reader.objects()
+    reader.switch("self-signed", "cert-manager")
+    reader.types("Which overlay", 0)
+    by_cert_manager = reader.objects()
+    for thing in {*(self_signed - by_cert_manager), "Secret/mlflow-webhook-ca"}:
+        assert not reader.exists(thing), thing
+    wait_until(lambda: reader.exists("secret/mlflow-webhook-tls"), "cert-manager to issue the certificate")
+    reader.switch("cert-manager", "self-signed")
+    reader.types("Which overlay", 1)
+    for thing in {*(by_cert_manager - self_signed), "Secret/mlflow-webhook-tls", "Secret/mlflow-webhook-issuer"}:
+        assert not reader.exists(thing), thing
+    text = reader.plane.kubectl("get", "mutatingwebhookconfiguration", "mlflow-webhook", "--output=yaml")
+    assert "inject-ca-from" not in yaml.safe_load(text)["metadata"].get("annotations", {})
+    reader.types("Uninstall")
