@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from webhook.core.reasons import Reason
 from webhook.network import NetworkFault
 from webhook.serving.metrics import Metrics
 from webhook.settings import ENV_HELP, SETTINGS
@@ -41,13 +42,22 @@ def settings_table() -> str:
     return f"{head}{rows}| `env` | | none | {ENV_HELP} |\n"
 
 
-def test_the_reference_of_the_settings_is_what_serve_knows() -> None:
-    """Run with UPDATE_REFERENCE=1 to write it anew."""
-    file = ROOT / "docs" / "configuration.md"
+def reasons_table() -> str:
+    rows = "".join(
+        f"| `{reason}` | {reason.verdict} | {'yes' if reason.recorded else 'no'} | {reason.sentence} |\n"
+        for reason in Reason
+    )
+    return f"| reason | verdict | on the pod | meaning |\n|---|---|---|---|\n{rows}"
+
+
+@pytest.mark.parametrize(("name", "table"), [("settings", settings_table()), ("reasons", reasons_table())])
+def test_the_reference_is_what_the_code_says(name: str, table: str) -> None:
+    """Run with UPDATE_REFERENCE=1 to write it again."""
+    file = ROOT / "docs" / "reference.md"
     page = file.read_text()
-    before, _, rest = page.partition("<!-- settings -->\n")
-    after = rest.partition("\n\n")[2]
-    wanted = f"{before}<!-- settings -->\n{settings_table()}\n{after}"
+    before, mark, rest = page.partition(f"<!-- {name} -->\n")
+    assert mark
+    wanted = before + mark + table + "\n" + rest.partition("\n\n")[2]
     if os.environ.get("UPDATE_REFERENCE"):
         file.write_text(wanted)
     assert page == wanted or os.environ.get("UPDATE_REFERENCE")

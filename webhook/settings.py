@@ -1,6 +1,6 @@
 """What the platform engineer sets: one YAML file and environment variables, checked once, at the start.
 
-SETTINGS is the whole list; the reference in docs/configuration.md and the help of `serve` are made from it. The
+SETTINGS is the whole list; the reference in docs/reference.md and the help of `serve` are made from it. The
 environment goes before the file. A wrong setting is refused with its name, where it stands, and what is allowed.
 """
 
