@@ -20,6 +20,7 @@ from webhook.cli.values import valid_namespace
 from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError
 from webhook.core.configuration import Namespace, Platform, parse_tracking_uri
 from webhook.doctor.ask import Target
+from webhook.doctor.env_from import check_env_from
 from webhook.doctor.findings import Finding, Status, failed, skipped
 from webhook.doctor.forward import Reaching, UnreachableError
 from webhook.doctor.installation import check_installation, sample_pod
@@ -254,7 +255,10 @@ def _pods(client: KubeClient, namespace: str, subject: Subject) -> list[Section]
     title = f"{subject.kind} {subject.name}"
     if platform is None:
         title += " (by the built-in settings: the webhook's own may not be read)"
-    return [(title, [check_pod(pod, found, platform or Platform()) for pod in pods])]
+    findings = []
+    for pod in pods:
+        findings += [check_pod(pod, found, platform or Platform()), *check_env_from(client, pod, namespace)]
+    return [(title, findings)]
 
 
 def _shown(text: str) -> str:

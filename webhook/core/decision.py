@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from webhook.core.configuration import Configuration, Namespace, Platform, configure
+from webhook.core.environment import env_from, env_from_effects
 from webhook.core.names import ANNOTATION_GROUP, DECISION_ANNOTATION, LABEL, MIRROR_ANNOTATION
 from webhook.core.reasons import Reason, Verdict
 from webhook.core.review import Container, Pod
@@ -136,6 +137,7 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
             *configuration.warnings,
             *_not_found(pod, configuration.containers.value or ()),
             *(_complaints(containers, configuration) if explicit else ()),
+            *(_unseen(pod, containers) if explicit else ()),
         ),
         configuration=configuration,
         earlier=earlier,
@@ -236,4 +238,13 @@ def _complaints(containers: tuple[ContainerDecision, ...], configuration: Config
         f"container {container.name} is not wired to MLflow: {container.message}"
         for container in containers
         if container.skipped and container.skipped not in quiet
+    ]
+
+
+def _unseen(pod: Pod, containers: tuple[ContainerDecision, ...]) -> list[str]:
+    """Return, for a pod that asks for wiring, what variables of its wired containers may do that are not seen here."""
+    return [
+        f"container {container.name} {env_from_effects(sources)}"
+        for container in containers
+        if container.variables and (sources := env_from(pod.containers[container.index]))
     ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from webhook.core.review import EnvVar
+from webhook.core.review import Container, EnvVar
 
 LONGEST = 8192
 """Characters up to which a value is looked at. References to references could double it with every entry."""
+_SHOWN = 3
+_KFP_METADATA = "metadata-grpc-configmap"
 _REFERENCE = re.compile(r"\$(\$|\(([^)]*)\))")
 
 
@@ -44,3 +47,43 @@ def _expanded(text: str, values: Mapping[str, str | None]) -> str | None:
             return None
     expanded = "".join(pieces) + text[end:]
     return expanded if len(expanded) <= LONGEST else None
+
+
+class EnvFrom(NamedTuple):
+    """A ConfigMap or Secret from which a container takes all keys as variables (``envFrom``)."""
+
+    kind: str
+    name: str
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def env_from(container: Container) -> list[EnvFrom]:
+    """Return what a container takes variables from whose names cannot be known at admission.
+
+    The ConfigMap that KFP gives to every component is left out: it holds the address of ML Metadata and nothing else
+    (observed with KFP 2.17.0).
+    """
+    found = []
+    for source in container.env_from or ():
+        for kind, reference in (("ConfigMap", source.config_map_ref), ("Secret", source.secret_ref)):
+            if reference and reference.name and reference.name != _KFP_METADATA:
+                found.append(EnvFrom(kind, reference.name, source.prefix or ""))
+    return found
+
+
+def env_from_effects(sources: Sequence[EnvFrom]) -> str:
+    """Return a sentence on what variables of a wired container do that it takes from these ConfigMaps and Secrets.
+
+    A variable in ``env`` overrides one from ``envFrom``; a user name and password override a token (observed with
+    mlflow 3.17.2).
+    """
+    shown = ", ".join(map(str, sources[:_SHOWN]))
+    if len(sources) > _SHOWN:
+        shown += f" and {len(sources) - _SHOWN} more"
+    return (
+        f"takes variables from {shown} (envFrom), unseen at admission: a tracking URI there is overridden, a user name "
+        "and password there go to the configured server, and a registry or gateway there gets the token"
+    )

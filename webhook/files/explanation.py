@@ -6,6 +6,7 @@ from typing import Any
 
 from webhook.core.configuration import Source, hide_password
 from webhook.core.decision import Decision
+from webhook.core.environment import env_from, env_from_effects
 from webhook.core.names import CREDENTIALS, MANAGED
 from webhook.core.review import Container, EnvVar, Pod
 
@@ -32,7 +33,7 @@ def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str) -> d
                     *({**variable.entry(), "source": variable.source.value} for variable in part.variables),
                     *_present(pod.containers[part.index], decision),
                 ],
-                "notes": _notes(pod.containers[part.index]),
+                "notes": _notes(pod.containers[part.index], wired=bool(part.variables)),
             }
             for part in decision.containers
         ],
@@ -58,11 +59,10 @@ def _entry(variable: EnvVar) -> dict[str, Any]:
     return {**entry, "source": Source.POD.value}
 
 
-def _notes(container: Container) -> list[str]:
-    sources = [source.config_map_ref or source.secret_ref for source in container.env_from or ()]
-    names = [source.name for source in sources if source and source.name and source.name != "metadata-grpc-configmap"]
-    if not names:
+def _notes(container: Container, *, wired: bool) -> list[str]:
+    sources = env_from(container)
+    if not sources:
         return []
-    return [
-        f"variables from envFrom ({', '.join(names)}) are not visible here; a variable given by name goes before them"
-    ]
+    if wired:
+        return [f"the container {env_from_effects(sources)}"]
+    return [f"variables from {', '.join(map(str, sources))} (envFrom) are not visible here"]

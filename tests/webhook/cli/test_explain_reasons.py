@@ -26,6 +26,10 @@ ROWS = {
         "containers names the container typo, which the pod does not have",
     ],
     "deployments-target": ["skipped (other_server)", "The variable is MLFLOW_DEPLOYMENTS_TARGET."],
+    "env-from": [
+        "wired (wired_by_pod_label)",
+        "note: the container takes variables from Secret mlflow-creds (envFrom), unseen at admission",
+    ],
     "mirror-pod": ["skipped (mirror_pod)", "the pod asks to be wired to MLflow and is not"],
     "registry-empty": ["wired (wired_by_pod_label)", "Secret mlflow-token"],
     "token-empty": ["skipped (token_empty)", "sets its token to an empty value"],

@@ -84,3 +84,21 @@ def test_names_that_are_not_found_are_named_to_everybody_since_they_are_mistakes
         "annotation mlflow.kubeflow.org/containers names the container mian, which the pod does not have",
         "annotation mlflow.kubeflow.org/containers names the init container prep; init containers are never wired",
     )
+
+
+def test_variables_from_env_from_are_announced_to_who_asks_and_only_where_a_container_is_wired() -> None:
+    sources = [{"configMapRef": {"name": "metadata-grpc-configmap"}}, {"secretRef": {"name": "mlflow-creds"}}]
+    container = {"name": "c", "envFrom": sources}
+    (warning,) = decision(pod(container)).warnings
+    assert warning.startswith("container c takes variables from Secret mlflow-creds (envFrom)")
+    assert len(warning) <= 256  # where the API server cuts warnings
+    assert len(decision(pod({**container, "env": OTHER})).warnings) == 1
+    assert decision(pod({"name": "c", "envFrom": sources[:1]})).warnings == ()
+    node = {"metadata": {"labels": {"jobset.sigs.k8s.io/jobset-name": "j"}}, "spec": {"containers": [container]}}
+    assert decision(node).warnings == ()
+
+
+def test_many_sources_are_counted_and_not_listed() -> None:
+    sources = [{"configMapRef": {"name": f"c{i}"}} for i in range(9)]
+    (warning,) = decision(pod({"name": "c", "envFrom": sources})).warnings
+    assert "ConfigMap c0, ConfigMap c1, ConfigMap c2 and 6 more (envFrom)" in warning
