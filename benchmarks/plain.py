@@ -112,7 +112,8 @@ def _kfp_lineage(pod: Json, container: Json) -> tuple[str, Json]:
         "kfp.pipeline_name": pipeline,
         "kfp.pipeline_run_id": run_id,
         "kfp.task_name": task,
-        "mlflow.runName": f"{task}-{run_id}",
+        "kfp.task_path": task,
+        "mlflow.runName": f"{task}-{run_id[:8]}",
     }
 
 

@@ -66,11 +66,12 @@ def kfp_story(*, example: Path, python: Path, folder: Path) -> Story:
         container="main",
         command=command,
         experiment="mlflow-training-pipeline",
-        run_name=f"train-model-{run_id}",
+        run_name=f"train-model-{run_id[:8]}",
         tags={
             "kfp.pipeline_name": "mlflow-training-pipeline",
             "kfp.pipeline_run_id": run_id,
             "kfp.task_name": "train-model",
+            "kfp.task_path": "train-model",
             "k8s.pod.name": pod["metadata"]["name"],
         },
     )

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from webhook.core import sidecars
+from webhook.core.controllers import CONTROLLERS
 from webhook.core.reasons import Reason
 from webhook.network import NetworkFault
 from webhook.serving.metrics import Metrics
@@ -17,6 +19,7 @@ from webhook.token.claims import TokenProblem
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "checks.md").read_text()
+LINEAGE = (ROOT / "docs" / "lineage.md").read_text()
 OTHERS = {"content-type", "gap-auth", "mlflow-token", "mlflow-webhook", "mlflow-webhook-check"}
 SOURCES = "".join(file.read_text() for file in sorted((ROOT / "webhook" / "doctor").glob("*.py")))
 CHECKS = sorted(set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', SOURCES)) - OTHERS)
@@ -87,3 +90,10 @@ def test_a_check_has_a_section(check: str) -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_a_code_has_a_row(code: str) -> None:
     assert f"| `{code}` |" in PAGE
+
+
+def test_every_tag_and_every_sidecar_is_on_the_page_about_lineage() -> None:
+    tags = {tag for controller in CONTROLLERS for tag in controller.tags}
+    beginnings = {f"{beginning}…" for beginning in sidecars.BY_BEGINNING}
+    names = tags | sidecars.BY_NAME | sidecars.BESIDE_A_LABEL.keys() | beginnings
+    assert sorted(name for name in names if f"`{name}`" not in LINEAGE) == []

@@ -106,7 +106,7 @@ def test_the_captured_kfp_components_run_is_in_mlflow(team: str, training_image:
     )
     wait_until(lambda: succeeded(team, "app=component"), "the component to end", seconds=240)
     (run,) = runs("mlflow-training-pipeline")
-    assert run["name"] == f"train-model-{run_id}"
+    assert run["name"] == f"train-model-{run_id[:8]}"
     assert run["tags"]["kfp.pipeline_run_id"] == run_id
     assert run["tags"]["kfp.task_name"] == "train-model"
     assert run["tags"]["k8s.pod.name"] == "component"

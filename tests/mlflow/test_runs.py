@@ -92,12 +92,12 @@ RUN_ID = "d308ca25-ab18-46a3-a0ec-49f5d322c2d8"
         (
             "import mlflow\nwith mlflow.start_run() as r: print('RUN', r.info.run_id)",
             "mlflow-training-pipeline",
-            f"train-model-{RUN_ID}",
+            f"train-model-{RUN_ID[:8]}",
         ),
         (
             "import mlflow\nmlflow.set_experiment('own')\nwith mlflow.start_run() as r: print('RUN', r.info.run_id)",
             "own",
-            f"train-model-{RUN_ID}",
+            f"train-model-{RUN_ID[:8]}",
         ),
         (
             "import mlflow\nwith mlflow.start_run(run_name='mine') as r: print('RUN', r.info.run_id)",
@@ -109,7 +109,7 @@ RUN_ID = "d308ca25-ab18-46a3-a0ec-49f5d322c2d8"
             "code = 'import mlflow\\nwith mlflow.start_run() as r: print(\"RUN\", r.info.run_id)'\n"
             "print(subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True).stdout)",
             "mlflow-training-pipeline",
-            f"train-model-{RUN_ID}",
+            f"train-model-{RUN_ID[:8]}",
         ),
         (
             # the calls of transformers' MLflowCallback: set_experiment by the variable, then start_run
@@ -117,7 +117,7 @@ RUN_ID = "d308ca25-ab18-46a3-a0ec-49f5d322c2d8"
             "mlflow.set_experiment(os.environ['MLFLOW_EXPERIMENT_NAME'])\n"
             "with mlflow.start_run(run_name=None, nested=False) as r: print('RUN', r.info.run_id)",
             "mlflow-training-pipeline",
-            f"train-model-{RUN_ID}",
+            f"train-model-{RUN_ID[:8]}",
         ),
     ],
     ids=["fluent", "own-experiment", "own-run-name", "child-process", "hugging-face"],

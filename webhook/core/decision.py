@@ -11,8 +11,9 @@ from webhook.core.environment import env_from, env_from_effects
 from webhook.core.names import ANNOTATION_GROUP, DECISION_ANNOTATION, LABEL, MIRROR_ANNOTATION
 from webhook.core.reasons import Reason, Verdict
 from webhook.core.review import Container, Pod
+from webhook.core.sidecars import is_sidecar
 from webhook.core.wiring import Variable, wire
-from webhook.core.workload import Recogniser, WorkloadKind, is_sidecar, recognise
+from webhook.core.workload import Recogniser, WorkloadKind, recognise
 
 
 class _Record(msgspec.Struct):
@@ -121,7 +122,7 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
     if never:
         return skipped(never, *warnings)
     if not explicit and not recogniser.implied:
-        return skipped(Reason.NOT_A_TRAINING_WORKLOAD, *warnings)
+        return skipped(recogniser.not_asked, *warnings)
     configuration = configure(platform, namespace, pod.annotations)
     record = _recorded(pod.annotations)
     earlier = _still_there(record.containers, pod)
@@ -162,7 +163,8 @@ def _wire_containers(
     for index, container in enumerate(pod.containers):
         if not _is_chosen(container, recogniser, chosen):
             continue
-        if is_sidecar(pod, container):
+        # a name can mislead: a container that the pod's annotation names is wired whatever it is called
+        if chosen is None and is_sidecar(pod, container):
             decisions.append(ContainerDecision(index=index, name=container.name, skipped=Reason.SIDECAR))
             continue
         variables, skip = wire(

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     OPTED_OUT = "opted_out"
     NOT_ENABLED = "not_enabled"
     NOT_A_TRAINING_WORKLOAD = "not_a_training_workload"
+    KFP_V1 = "kfp_v1"
     KFP_DRIVER = "kfp_driver"
     KFP_IMPORTER = "kfp_importer"
     TRAINJOB_INITIALIZER = "trainjob_initializer"
@@ -86,8 +87,12 @@ _SENTENCES = {
     Reason.OPTED_OUT: "The pod opts out with the label mlflow-enabled=false.",
     Reason.NOT_ENABLED: "Neither the pod nor its namespace is labelled mlflow-enabled=true.",
     Reason.NOT_A_TRAINING_WORKLOAD: (
-        "The pod is neither a KFP component nor a TrainJob node; in a labelled namespace only those are wired. "
-        "Label the pod itself mlflow-enabled=true to have it wired."
+        "The pod is neither a component of Kubeflow Pipelines v2 nor a TrainJob node; in a labelled namespace only "
+        "those are wired. Label the pod itself mlflow-enabled=true to have it wired."
+    ),
+    Reason.KFP_V1: (
+        "The pod is a component of Kubeflow Pipelines v1; in a labelled namespace only those of v2 are wired. "
+        "Label the pod itself mlflow-enabled=true to have it wired, or compile the pipeline with kfp 2."
     ),
     Reason.KFP_DRIVER: "The pod is a driver of Kubeflow Pipelines; no user code runs in it.",
     Reason.KFP_IMPORTER: "The pod is an importer of Kubeflow Pipelines; no user code runs in it.",

@@ -75,6 +75,14 @@ class InitContainer(_Wire, frozen=True):
     name: str = ""
 
 
+class OwnerReference(_Wire, frozen=True):
+    """An entry of ``ownerReferences``; at most one is the controller."""
+
+    kind: str = ""
+    name: str = ""
+    controller: bool | None = None
+
+
 class Metadata(_Wire, frozen=True):
     """The pod's metadata. The name is empty at admission when the pod is made from ``generateName``."""
 
@@ -82,6 +90,7 @@ class Metadata(_Wire, frozen=True):
     generate_name: str | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
+    owner_references: list[OwnerReference] | None = None
 
 
 class PodSpec(_Wire, frozen=True):

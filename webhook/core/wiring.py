@@ -14,9 +14,9 @@ import msgspec
 from webhook.core import names
 from webhook.core.configuration import Configuration, SecretKey, Source
 from webhook.core.conflicts import Skip, brought_credentials, find_conflict, values_that_matter
+from webhook.core.lineage import Lineage
 from webhook.core.reasons import Reason
 from webhook.core.review import Container, EnvVar
-from webhook.core.workload import Lineage
 
 
 class Group(StrEnum):

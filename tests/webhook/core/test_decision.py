@@ -15,11 +15,12 @@ from webhook.core.configuration import Namespace, Platform, SecretKey, Sourced
 from webhook.core.decision import NOT_A_POD_CREATION, Decision, decide
 from webhook.core.names import ANNOTATION_GROUP as GROUP
 from webhook.core.names import DECISION_ANNOTATION
+from webhook.core.nodes import parse_node
 from webhook.core.patch import patch
 from webhook.core.reasons import Reason
 from webhook.core.review import MalformedReviewError, decode_pod
 from webhook.core.wiring import SecretRef
-from webhook.core.workload import task_of
+from webhook.core.workload import WorkloadKind
 
 LABELLED = Namespace("team-a", {"mlflow-enabled": "true"}, {})
 UNLABELLED = Namespace("team-a", {}, {})
@@ -31,6 +32,17 @@ ALL = [
     "MLFLOW_WEBHOOK_POD_NAME",
     "MLFLOW_RUN_CONTEXT",
 ]
+KFP_V1 = {
+    "metadata": {
+        "name": "add-pipeline-kzmqt-1239123",
+        "labels": {
+            "workflows.argoproj.io/workflow": "add-pipeline-kzmqt",
+            "pipelines.kubeflow.org/kfp_sdk_version": "1.8.22",
+            "pipelines.kubeflow.org/pipeline-sdk-type": "kfp",
+        },
+    },
+    "spec": {"containers": [{"name": "wait"}, {"name": "main"}]},
+}
 OURS = "http://mlflow-tracking-server.kubeflow:5000"
 TOKEN = {"name": "MLFLOW_TRACKING_TOKEN", "valueFrom": {"secretKeyRef": {"name": "mlflow-token", "key": "token"}}}
 
@@ -140,7 +152,8 @@ def test_an_unmodified_kfp_component_gets_everything_with_its_lineage() -> None:
         "kfp.pipeline_name": "mlflow-training-pipeline",
         "kfp.pipeline_run_id": run_id,
         "kfp.task_name": "train-model",
-        "mlflow.runName": f"train-model-{run_id}",
+        "kfp.task_path": "train-model",
+        "mlflow.runName": "train-model-d308ca25",
         "k8s.pod.name": "$(MLFLOW_WEBHOOK_POD_NAME)",
     }
 
@@ -240,6 +253,16 @@ def test_a_sidecar_alone_and_a_pod_without_containers_are_skipped() -> None:
     assert run({"metadata": {"labels": {"mlflow-enabled": "true"}}}).reason is Reason.NO_CONTAINER
 
 
+def test_a_component_of_kfp_v1_is_told_so_and_is_wired_when_it_asks() -> None:
+    implied = run(KFP_V1)
+    assert (implied.reason, implied.workload) == (Reason.KFP_V1, WorkloadKind.KFP_V1_COMPONENT)
+    assert "Kubeflow Pipelines v1" in implied.reason.sentence
+    asks = copy.deepcopy(KFP_V1)
+    asks["metadata"]["labels"]["mlflow-enabled"] = "true"  # type: ignore[index]
+    assert run(asks).reason is Reason.WIRED_BY_POD_LABEL
+    assert run(KFP_V1, UNLABELLED).reason is Reason.NOT_ENABLED
+
+
 def test_a_failed_look_up_refuses_only_who_asked() -> None:
     implied, explicit = run(with_env(), None), run(with_env(labels={"mlflow-enabled": "true"}), None)
     assert implied.reason is explicit.reason is Reason.NAMESPACE_LOOKUP_FAILED
@@ -281,6 +304,7 @@ def test_every_reason_is_reached_here() -> None:
         run(wired(pod(KFP))).reason,
         run(with_env(labels={"mlflow-enabled": "false"})).reason,
         run({"spec": {"containers": [{"name": "c"}]}}).reason,
+        run(KFP_V1).reason,
         run(other_pod(name="c", command=["mlflow", "server"])).reason,
         run(other_pod(name="istio-proxy")).reason,
         run(other_pod(name="c", env=[{"name": name, "value": OURS} for name in ALL])).reason,
@@ -315,7 +339,7 @@ def test_every_reason_is_reached_here() -> None:
     ],
 )
 def test_the_task_is_read_from_argos_node_name(node_name: str, task: str | None) -> None:
-    assert task_of(node_name) == task
+    assert parse_node(node_name).task == task
 
 
 def test_the_users_label_and_args_do_not_name_the_run() -> None:

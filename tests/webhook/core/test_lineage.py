@@ -1,0 +1,220 @@
+"""What runs are called and where they go, as it leaves in the patch and as the kubelet then expands it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonpatch
+import pytest
+import yaml
+
+from tests.support.kubelet import container_environment
+from tests.support.pods import FOLDER, KFP, TRAINJOB, pod
+from webhook.core.configuration import Namespace, Platform
+from webhook.core.controllers import CONTROLLERS
+from webhook.core.decision import decide
+from webhook.core.lineage import RUN_NAME_LIMIT, TAG_LIMIT
+from webhook.core.patch import patch
+from webhook.core.review import decode_pod
+
+LABELLED = Namespace("team-a", {"mlflow-enabled": "true"}, {})
+CASES = sorted((FOLDER / "controllers").glob("*.yaml"))
+DAG = "workflows.argoproj.io/node-name"
+
+
+class Found(NamedTuple):
+    """What one container's environment says of its runs."""
+
+    experiment: str | None
+    run_name: str | None
+    tags: dict[str, str]
+
+
+def environments(document: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Wire a pod, and give each wired container's environment as the kubelet would."""
+    seen = decode_pod(json.dumps(document).encode())
+    operations = patch(seen, decide(seen, namespace=LABELLED, platform=Platform()))
+    after = jsonpatch.apply_patch(copy.deepcopy(document), operations)
+    secrets = {"mlflow-token": {"token": "t"}}
+    found = {
+        container["name"]: container_environment(after, container["name"], secrets=secrets)
+        for container in after["spec"]["containers"]
+    }
+    return {name: environment for name, environment in found.items() if "MLFLOW_TRACKING_URI" in environment}
+
+
+def lineage(document: dict[str, Any]) -> Found:
+    (environment, *_) = environments(document).values()
+    tags = json.loads(environment["MLFLOW_RUN_CONTEXT"])
+    del tags["k8s.pod.name"]
+    return Found(environment.get("MLFLOW_EXPERIMENT_NAME"), tags.pop("mlflow.runName", None), tags)
+
+
+def other(**metadata: Any) -> dict[str, Any]:
+    labels = {**metadata.pop("labels", {}), "mlflow-enabled": "true"}
+    return {"metadata": {"name": "p", **metadata, "labels": labels}, "spec": {"containers": [{"name": "c"}]}}
+
+
+def component(node_name: str) -> dict[str, Any]:
+    document = copy.deepcopy(pod(KFP))
+    document["metadata"]["annotations"][DAG] = node_name
+    return document
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
+def test_the_pods_of_each_controller_share_what_it_calls_them(case: Path) -> None:
+    document, expected = yaml.safe_load_all(case.read_text())
+    assert list(environments(document)) == expected["wired"]
+    assert lineage(document) == Found(expected["experiment"], expected["run_name"], expected["tags"])
+
+
+def test_there_is_a_pod_of_each_controller() -> None:
+    assert all(case.read_text().startswith("# Written after ") for case in CASES)
+    told = {tag for case in CASES for tag in list(yaml.safe_load_all(case.read_text()))[1]["tags"]}
+    assert [controller for controller in CONTROLLERS if not told & controller.tags.keys()] == []
+
+
+@pytest.mark.parametrize(
+    ("node_name", "run_name", "tags"),
+    [
+        (
+            "W(0).root(0).train(0).executor(0)",
+            "train-d308ca25",
+            {"kfp.task_name": "train", "kfp.task_path": "train"},
+        ),
+        (
+            "W(0).root(0).inner-pipeline(0).train(0).executor(0)",
+            "train-d308ca25",
+            {"kfp.task_name": "train", "kfp.task_path": "inner-pipeline/train"},
+        ),
+        (
+            "W(0).root(0).exit-handler-1.onExit(0).notify(0).executor(0)",
+            "notify-d308ca25",
+            {"kfp.task_name": "notify", "kfp.task_path": "exit-handler-1/onExit/notify"},
+        ),
+        (
+            "W(0).root(0).exit-handler-1(0).for-loop-3(0).iteration-iterations(1:1)(0).iteration-item(0)"
+            ".train(0).executor(0)",
+            "train[1]-d308ca25",
+            {
+                "kfp.task_name": "train",
+                "kfp.task_path": "exit-handler-1/for-loop-3/train",
+                "kfp.loop_iteration": "1",
+            },
+        ),
+        (
+            "W(0).root(0).for-loop-1(0).iteration-iterations(2:2)(0).iteration-item(0).for-loop-3(0)"
+            ".iteration-iterations(0:0)(1).iteration-item(0).train(0).executor(2)",
+            "train[2.0]-d308ca25",
+            {
+                "kfp.task_name": "train",
+                "kfp.task_path": "for-loop-1/for-loop-3/train",
+                "kfp.loop_iteration": "2.0",
+            },
+        ),
+        (
+            "W.root.train.executor",
+            "train-d308ca25",
+            {"kfp.task_name": "train", "kfp.task_path": "train"},
+        ),
+        ("", "d308ca25", {}),
+    ],
+    ids=["task", "sub-pipeline", "exit-handler", "loop", "loop-in-a-loop", "without-retries", "nameless"],
+)
+def test_tasks_of_one_name_are_told_apart_by_their_path_and_their_iteration(
+    node_name: str, run_name: str, tags: dict[str, str]
+) -> None:
+    found = lineage(component(node_name))
+    assert found.run_name == run_name
+    assert found.tags == {
+        "kfp.pipeline_name": "mlflow-training-pipeline",
+        "kfp.pipeline_run_id": "d308ca25-ab18-46a3-a0ec-49f5d322c2d8",
+        **tags,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "experiment"),
+    [
+        ("q3f9a01bc47e", "trainjobs"),
+        ("z00000000000", "trainjobs"),
+        ("13f9a01bc47e", "13f9a01bc47e"),
+        ("q3f9a01bc47", "q3f9a01bc47"),
+        ("q3f9a01bc47e0", "q3f9a01bc47e0"),
+        ("q3f9a01bc47g", "q3f9a01bc47g"),
+        ("finetune", "finetune"),
+    ],
+)
+def test_only_a_trainjobs_name_that_the_sdk_made_up_is_no_experiment(name: str, experiment: str) -> None:
+    document = copy.deepcopy(pod(TRAINJOB))
+    document["metadata"]["labels"]["jobset.sigs.k8s.io/jobset-name"] = name
+    found = lineage(document)
+    assert found.experiment == experiment
+    assert (found.tags["trainjob.name"], found.run_name) == (name, f"{name}-node-0")
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "experiment"),
+    [
+        ("workflows.argoproj.io/workflow", "llama-tiny", "llama-tiny"),  # a, i and y are in no name made up
+        ("workflows.argoproj.io/workflow", "llama-x7k2p", "llama"),
+        ("workflows.argoproj.io/workflow", "llama-1795595400", "llama"),
+        ("workflows.argoproj.io/workflow", "llama-2024", "llama-2024"),
+        ("ray.io/cluster", "research-small", "research-small"),
+        ("ray.io/cluster", "research-raycluster-x7k2p", "research"),
+        ("ray.io/cluster", "research-x7k2p", "research"),
+        ("sparkoperator.k8s.io/app-name", "etl-x7k2p", "etl-x7k2p"),
+        ("katib.kubeflow.org/trial", "search-x7k2pq4w", "search"),
+    ],
+)
+def test_what_a_controller_puts_behind_a_name_for_each_run_is_left_out_of_the_experiment(
+    label: str, name: str, experiment: str
+) -> None:
+    assert lineage(other(labels={label: name})).experiment == experiment
+
+
+@pytest.mark.parametrize("unusable", ["", "   ", "a\nb", "\x00", "x" * 501])
+def test_a_label_that_cannot_be_an_experiment_leaves_the_choice_to_the_next(unusable: str) -> None:
+    labels = {"dag_id": unusable, "task_id": "t", "training.kubeflow.org/job-name": unusable, "app": "tuner"}
+    assert lineage(other(labels=labels)) == Found("tuner", None, {})
+    owner = {"kind": "Experiment", "name": unusable, "controller": True}
+    assert lineage(other(ownerReferences=[owner])).experiment == "p"
+
+
+def test_an_owner_that_is_not_the_controller_names_nothing() -> None:
+    owners = [{"kind": "Queue", "name": "gpu"}, {"kind": "Experiment", "name": "resnet", "controller": True}]
+    assert lineage(other(ownerReferences=owners)).experiment == "resnet"
+    assert lineage(other(ownerReferences=owners[:1])).experiment == "p"
+
+
+def test_general_labels_alone_tell_no_controller() -> None:
+    labels = {"dag_id": "d", "group-name": "g", "component": "c", "batch.kubernetes.io/job-completion-index": "0"}
+    assert lineage(other(labels=labels)) == Found("p", None, {})
+
+
+def test_a_queue_is_a_tag_and_no_experiment() -> None:
+    found = lineage(other(labels={"kueue.x-k8s.io/queue-name": "gpu", "app": "tuner"}))
+    assert found == Found("tuner", None, {"kueue.queue_name": "gpu"})
+
+
+def test_names_and_tags_fit_into_what_mlflow_takes() -> None:
+    annotations = {"metaflow/flow_name": "f" * 500, "metaflow/run_id": "r" * 9000, "metaflow/step_name": "a\tb"}
+    found = lineage(other(annotations=annotations))
+    assert found.experiment == "f" * 500
+    assert found.run_name == "f" * RUN_NAME_LIMIT
+    assert found.tags == {"metaflow.flow_name": "f" * 500, "metaflow.run_id": "r" * TAG_LIMIT}
+
+
+@pytest.mark.parametrize("value", ["$(HOME)", "$$", "$", 'say "no"', "back\\slash", "größe", "a/b:c"])
+def test_what_a_label_says_reaches_the_run_as_it_is(value: str) -> None:
+    found = lineage(other(annotations={"metaflow/flow_name": value, "metaflow/run_id": value}))
+    assert found == Found(value, f"{value}-{value}", {"metaflow.flow_name": value, "metaflow.run_id": value})
+
+
+@pytest.mark.timeout(10)  # milliseconds when the time is linear, minutes when it grows with the square
+@pytest.mark.parametrize("piece", ["(", ")", "(:", "(1:", "a(", ".(", "()", ".", "a.", "-", "(1:1)(0).a"])
+def test_no_node_name_can_hold_the_webhook_up(piece: str) -> None:
+    lineage(component(piece * (200_000 // len(piece))))

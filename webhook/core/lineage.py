@@ -1,0 +1,184 @@
+"""Where a run comes from: its experiment, its name and its tags, read from what controllers write on their pods.
+
+For pods other than those of Kubeflow Pipelines and Trainer: the controllers' own labels, then the name of the
+controlling owner, then a guess. What a pod says is its user's to choose, so nothing is taken that MLflow would refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from webhook.core.configuration import parse_experiment
+from webhook.core.controllers import (
+    ARGO_NODE_NAME,
+    CONTROLLERS,
+    JOBSET_NAME,
+    KATIB,
+    KFP_RUN_ID,
+    TRAINJOB,
+    Controller,
+    Field,
+    short_id,
+    without_schedule,
+)
+from webhook.core.nodes import parse_node
+from webhook.core.review import Pod
+
+RUN_NAME_LIMIT = 250
+"""The column of a run's name (mlflow 3.17.2: store/tracking/dbmodels/models.py); MLflow itself does not check it."""
+TAG_LIMIT = 8000
+"""The longest value of a tag (mlflow 3.17.2: utils/validation.py, MAX_TAG_VAL_LENGTH)."""
+
+_NAMING_LABELS = ("app.kubernetes.io/name", "app", JOBSET_NAME)
+_JOB_NAMES = ("batch.kubernetes.io/job-name", "job-name")
+_TEMPLATE_HASH = "pod-template-hash"
+_MADE_ANEW = frozenset(
+    {
+        "Node",  # owns mirror pods
+        "Pod",  # Spark's driver owns its executors
+        "Job",
+        "ReplicaSet",
+        "ReplicationController",
+        "Revision",
+        "RayCluster",
+        "SparkApplication",
+        "TaskRun",
+        "Trial",
+        "Workflow",
+    }
+)
+"""Kinds of owners that something else makes anew for each run or each change: their names outlive neither."""
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run comes from: the experiment it belongs to, a name for it, and tags (strings only)."""
+
+    experiment: str | None = None
+    run_name: str | None = None
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+class _Table:
+    """Controllers by the keys that tell them, so that a pod costs one look-up for each label that it has."""
+
+    def __init__(self, controllers: Sequence[Controller]) -> None:
+        self._controllers = controllers
+        self._by_key: dict[str, set[int]] = {}
+        for place, controller in enumerate(controllers):
+            for field in controller.experiment or controller.tags.values():
+                for key in field.keys:
+                    self._by_key.setdefault(key, set()).add(place)
+
+    def find(self, values: Iterable[str]) -> list[Controller]:
+        """Return the controllers that use one of these keys, the outermost first."""
+        places: set[int] = set()
+        for key in values:
+            places.update(self._by_key.get(key, ()))
+        return [self._controllers[place] for place in sorted(places)]
+
+
+_OTHERS = _Table(CONTROLLERS)
+_TRAINJOBS = _Table((KATIB, TRAINJOB))
+
+
+def kfp_lineage(pod: Pod, command: list[str]) -> Lineage:
+    """Return the lineage of a component of Kubeflow Pipelines v2; `command` is that of the container `main`."""
+    pipeline = _flag(command, "--pipeline_name")
+    # A user can override the label (add_pod_label), the command is KFP's own.
+    run_id = _flag(command, "--run_id") or pod.labels.get(KFP_RUN_ID)
+    node = parse_node(pod.annotations.get(ARGO_NODE_NAME, ""))
+    return _lineage(
+        experiment=_experiment((pipeline,)),
+        run_name=(node.title, run_id and short_id(run_id)),
+        tags={
+            "kfp.pipeline_name": pipeline,
+            "kfp.pipeline_run_id": run_id,
+            "kfp.task_name": node.task,
+            "kfp.task_path": "/".join(node.path),
+            "kfp.loop_iteration": node.iteration,
+        },
+    )
+
+
+def trainjob_lineage(pod: Pod) -> Lineage:
+    """Return the lineage of a node of a TrainJob, which may be a trial of Katib's."""
+    return _told(pod, _TRAINJOBS) or Lineage()
+
+
+def other_lineage(pod: Pod) -> Lineage:
+    """Return the lineage of any other pod. A workspace needs an experiment: one that outlives a single pod."""
+    told = _told(pod, _OTHERS)
+    if told is not None and told.experiment:
+        return told
+    experiment = _experiment(_names(pod))
+    return Lineage(experiment=experiment, tags=told.tags if told else {})
+
+
+def _told(pod: Pod, table: _Table) -> Lineage | None:
+    """Return what controllers say, or None when none of them has written on the pod."""
+    values = {**pod.annotations, **pod.labels}
+    experiment: str | None = None
+    run_name: Sequence[str | None] = ()
+    tags: dict[str, str | None] = {}
+    found = table.find(values)
+    for controller in found:
+        if not all(values.get(key) for key in controller.beside):
+            continue
+        own = _experiment(_read(field, values) for field in controller.experiment)
+        if controller.experiment and own is None:
+            continue
+        if experiment is None and own is not None:
+            experiment, run_name = own, [_read(field, values) for field in controller.run_name]
+        for tag, field in controller.tags.items():
+            tags.setdefault(tag, _read(field, values))
+    return _lineage(experiment=experiment, run_name=run_name, tags=tags) if found else None
+
+
+def _read(field: Field, values: Mapping[str, str]) -> str | None:
+    value = next(filter(None, map(values.get, field.keys)), None)
+    return field.read(value) if value else None
+
+
+def _names(pod: Pod) -> Iterable[str | None]:
+    """List what an experiment could be called, the best first."""
+    owner = next((owner for owner in pod.metadata.owner_references or () if owner.controller), None)
+    if owner and owner.kind not in _MADE_ANEW:
+        yield owner.name
+    yield from map(pod.labels.get, _NAMING_LABELS)
+    for job in _JOB_NAMES:
+        yield without_schedule(pod.labels.get(job, ""))
+    if owner and owner.kind == "Job":
+        yield without_schedule(owner.name)
+    begins = pod.metadata.generate_name or pod.metadata.name or ""
+    template = pod.labels.get(_TEMPLATE_HASH)
+    yield begins.rstrip("-").removesuffix(f"-{template}" if template else "")
+
+
+def _experiment(names: Iterable[str | None]) -> str | None:
+    return next((name for name in names if name and _can_be_experiment(name)), None)
+
+
+def _can_be_experiment(name: str) -> bool:
+    try:
+        return bool(parse_experiment(name))
+    except ValueError:
+        return False
+
+
+def _lineage(*, experiment: str | None, run_name: Iterable[str | None], tags: Mapping[str, str | None]) -> Lineage:
+    name = "-".join([part for part in run_name if part and part.isprintable()])
+    return Lineage(
+        experiment=experiment,
+        run_name=name[:RUN_NAME_LIMIT] or None,
+        tags={tag: value[:TAG_LIMIT] for tag, value in tags.items() if value and value.isprintable()},
+    )
+
+
+def _flag(command: list[str], flag: str) -> str | None:
+    # The first one counts: what comes later may be the user's.
+    try:
+        return command[command.index(flag) + 1] or None
+    except (ValueError, IndexError):
+        return None
