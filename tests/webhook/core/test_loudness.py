@@ -42,10 +42,9 @@ def test_each_container_that_is_not_wired_has_its_own_warning() -> None:
         pod({"name": "c"}, **MIRROR),
         pod({"name": "istio-proxy"}),
         pod({"name": "c"}, **{CONTAINERS: "absent"}),
-        pod({"name": "c"}, {"name": "istio-proxy"}, **{CONTAINERS: "istio-proxy"}),
         pod(),
     ],
-    ids=["server", "mirror pod", "sidecar only", "absent container", "named sidecar", "no container"],
+    ids=["server", "mirror pod", "sidecar only", "absent container", "no container"],
 )
 def test_a_pod_that_asks_and_is_not_wired_has_a_warning(document: dict[str, Any]) -> None:
     found = decision(document)
