@@ -43,13 +43,12 @@ EXPLICIT = WEBHOOKS["labelled-pods.mlflow.kubeflow.org"]
 IMPLIED = [entry for name, entry in WEBHOOKS.items() if name.endswith(".labelled-namespaces.mlflow.kubeflow.org")]
 
 
-def setting(name: str) -> Any:
-    return load_settings(file=None, environment={})[name]
+DEFAULTS = load_settings(file=None, environment={})
 
 
 def test_the_port_is_the_one_that_is_listened_on() -> None:
     (port,) = CONTAINER["ports"]
-    assert port["containerPort"] == setting("listenPort")
+    assert port["containerPort"] == DEFAULTS.listen_port
     (served,) = of_kind("Service", "base", "service.yaml")["spec"]["ports"]
     assert served["targetPort"] == port["name"]
     assert all(entry["clientConfig"]["service"]["port"] == served["port"] for entry in WEBHOOKS.values())
@@ -58,10 +57,10 @@ def test_the_port_is_the_one_that_is_listened_on() -> None:
 def test_names_are_those_of_the_settings() -> None:
     for entry in WEBHOOKS.values():
         service = entry["clientConfig"]["service"]
-        assert (service["path"], service["name"]) == (mutate.PATH, setting("serviceName"))
+        assert (service["path"], service["name"]) == (mutate.PATH, DEFAULTS.service_name)
         assert service["namespace"] == of_kind("Namespace", "base", "namespace.yaml")["metadata"]["name"]
     configuration = of_kind("MutatingWebhookConfiguration", "base", "webhook.yaml")
-    assert configuration["metadata"]["name"] == setting("configurationName")
+    assert configuration["metadata"]["name"] == DEFAULTS.configuration_name
     assert configuration["apiVersion"] == CONFIGURATIONS
 
 
@@ -73,7 +72,7 @@ def test_probes_and_variables_and_files_are_what_serve_knows() -> None:
     variables |= {entry["name"] for entry in files["containers"][0]["env"]}
     assert variables <= {found.variable for found in SETTINGS}
     mounts = {mount["name"]: mount["mountPath"] for mount in files["containers"][0]["volumeMounts"]}
-    assert mounts["certificate"] == setting("certificateDirectory")
+    assert mounts["certificate"] == DEFAULTS.certificate_directory
 
 
 def test_the_shipped_configuration_is_valid_and_says_what_the_defaults_say() -> None:
@@ -85,7 +84,7 @@ def test_the_shipped_configuration_is_valid_and_says_what_the_defaults_say() -> 
 
 
 def test_there_is_time_to_drain() -> None:
-    assert POD["terminationGracePeriodSeconds"] > setting("shutdownDelay").total_seconds() + 10
+    assert POD["terminationGracePeriodSeconds"] > DEFAULTS.shutdown_delay.total_seconds() + 10
 
 
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
@@ -173,7 +172,7 @@ def test_no_secret_but_its_own_can_be_read() -> None:
         for rule in of_kind("Role", "overlays", "self-signed", "rbac.yaml")["rules"]
         if "resourceNames" in rule
     ]
-    assert names == [[setting("caSecretName")], [setting("leaseName")]]
+    assert names == [[DEFAULTS.ca_secret_name], [DEFAULTS.lease_name]]
 
 
 def test_the_webhook_is_granted_what_it_uses_and_no_more() -> None:
@@ -186,11 +185,11 @@ def test_the_webhook_is_granted_what_it_uses_and_no_more() -> None:
     }
     assert granted == {
         ("namespaces", "any"): {"get", "list", "watch"},  # a live read, and the watch
-        ("mutatingwebhookconfigurations", setting("configurationName")): {"get", "list", "watch", "patch"},
+        ("mutatingwebhookconfigurations", DEFAULTS.configuration_name): {"get", "list", "watch", "patch"},
         ("secrets", "any"): {"create"},
-        ("secrets", setting("caSecretName")): {"get", "update"},
+        ("secrets", DEFAULTS.ca_secret_name): {"get", "update"},
         ("leases", "any"): {"create"},
-        ("leases", setting("leaseName")): {"get", "update"},
+        ("leases", DEFAULTS.lease_name): {"get", "update"},
     }
 
 

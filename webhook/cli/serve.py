@@ -77,9 +77,9 @@ def serve(
         )
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
-    if standalone and settings["certificates"] == "files":
+    if standalone and settings.certificates == "files":
         raise click.ClickException("certificates: files is not for --standalone, which makes a certificate of its own")
-    configure_logging(form=settings["logFormat"], level=settings["logLevel"])
+    configure_logging(form=settings.log_format, level=settings.log_level)
     try:
         if standalone:
             namespaces = StaticNamespaces([*_labelled(names), *_from_file(namespaces_file)])

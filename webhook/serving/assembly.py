@@ -33,7 +33,7 @@ class StartError(Exception):
 
 def run_standalone(settings: Settings, namespaces: StaticNamespaces, *, ca_file: Path | None) -> None:
     """Serve until told to end, with no cluster. Raises StartError."""
-    dns_names, ip_addresses = _split_names(settings["certificateNames"])
+    dns_names, ip_addresses = _split_names(settings.certificate_names)
     ca, leaf = _ephemeral_certificate(("localhost", *dns_names), ("127.0.0.1", "::1", *ip_addresses), settings)
     if ca_file:
         try:
@@ -47,7 +47,7 @@ def run_in_cluster(settings: Settings, client: KubeClient) -> None:
     """Serve until told to end, in a cluster. Raises StartError."""
     metrics = Metrics()
     namespaces = NamespaceWatch(
-        client, lookup_timeout=settings["lookupTimeout"], on_restart=metrics.namespace_watch_restarts.inc
+        client, lookup_timeout=settings.lookup_timeout, on_restart=metrics.namespace_watch_restarts.inc
     )
     metrics.namespaces.set_function(lambda: len(namespaces))
     metrics.namespace_watch_age.set_function(lambda: namespaces.silence)
@@ -70,23 +70,23 @@ def run_in_cluster(settings: Settings, client: KubeClient) -> None:
 
 
 def _certificates(settings: Settings, client: KubeClient, events: CertificateEvents) -> Certificates:
-    if settings["certificates"] == "files":
-        return FromFiles(Path(settings["certificateDirectory"]), events)
-    namespace = settings["namespace"] or client.namespace
-    secret, configuration = settings["caSecretName"], settings["configurationName"]
-    dns_names, ip_addresses = _service_names(settings["serviceName"], namespace, settings["certificateNames"])
+    if settings.certificates == "files":
+        return FromFiles(Path(settings.certificate_directory), events)
+    namespace = settings.namespace or client.namespace
+    secret, configuration = settings.ca_secret_name, settings.configuration_name
+    dns_names, ip_addresses = _service_names(settings.service_name, namespace, settings.certificate_names)
     spec = CertificateSpec(
         common_name="mlflow-webhook CA",
         dns_names=dns_names,
         ip_addresses=ip_addresses,
-        ca_lifetime=settings["caLifetime"],
-        leaf_lifetime=settings["leafLifetime"],
+        ca_lifetime=settings.ca_lifetime,
+        leaf_lifetime=settings.leaf_lifetime,
     )
     leadership = LeaseLeadership(
         client,
         namespace=namespace,
-        name=settings["leaseName"],
-        identity=settings["identity"] or socket.gethostname(),
+        name=settings.lease_name,
+        identity=settings.identity or socket.gethostname(),
     )
     keeper = Keeper(
         spec,
@@ -131,8 +131,8 @@ def _ephemeral_certificate(
     dns_names: Sequence[str], ip_addresses: Sequence[str], settings: Settings
 ) -> tuple[KeyPair, KeyPair]:
     now = datetime.now(UTC)
-    ca = issue_ca(common_name="mlflow-webhook CA of one process", lifetime=settings["caLifetime"], now=now)
-    leaf = issue_leaf(ca, dns_names=dns_names, ip_addresses=ip_addresses, lifetime=settings["caLifetime"], now=now)
+    ca = issue_ca(common_name="mlflow-webhook CA of one process", lifetime=settings.ca_lifetime, now=now)
+    leaf = issue_leaf(ca, dns_names=dns_names, ip_addresses=ip_addresses, lifetime=settings.ca_lifetime, now=now)
     return ca, leaf
 
 
@@ -149,8 +149,8 @@ def _server(
         platform=settings.platform,
         namespaces=namespaces,
         metrics=metrics,
-        write=decision_writer(form=settings["logFormat"]),
-        body_limit=settings["bodyLimit"],
+        write=decision_writer(form=settings.log_format),
+        body_limit=settings.body_limit,
         draining=lambda: server.draining,
     )
     shutdown: dict[str, Problem] = {"shutdown": lambda: "shutting down" if server.draining else None}
@@ -158,9 +158,9 @@ def _server(
         server = create_server(
             create_app(mutate=mutate, metrics=metrics, problems=problems | shutdown),
             certificate=certificate,
-            host=settings["listenAddress"],
-            port=settings["listenPort"],
-            shutdown_delay=settings["shutdownDelay"],
+            host=settings.listen_address,
+            port=settings.listen_port,
+            shutdown_delay=settings.shutdown_delay,
             on_start=on_start,
             on_refused=lambda status: metrics.bad_requests.labels(str(status)).inc(),
         )

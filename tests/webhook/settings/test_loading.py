@@ -18,16 +18,16 @@ def write(folder: Path, text: str) -> Path:
 def test_the_defaults_are_allowed_and_are_called_defaults() -> None:
     settings = load_settings(environment={})
     assert settings.platform.tracking_uri.source is Source.DEFAULT
-    assert settings["shutdownDelay"] == timedelta(seconds=5)
+    assert settings.shutdown_delay == timedelta(seconds=5)
 
 
-def test_the_command_line_goes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_environment_and_that_overrides_the_file(tmp_path: Path) -> None:
     file = write(tmp_path, "trackingUri: http://file\nlistenPort: 1\nworkspaces: false\n")
     environment = {"MLFLOW_WEBHOOK_TRACKING_URI": "http://environment", "MLFLOW_WEBHOOK_LISTEN_PORT": "2"}
     settings = load_settings(file=file, environment=environment, overrides={"listenPort": "3"})
     assert settings.platform.tracking_uri == ("http://environment", Source.PLATFORM)
     assert settings.platform.workspaces == (False, Source.PLATFORM)
-    assert settings["listenPort"] == 3
+    assert settings.listen_port == 3
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_command_line_goes_before_the_environment_and_that_before_the_file(t
         ("certificateDirectory: ''", ["certificateDirectory", "path of a folder"]),
         ("bodyLimit: 7MB", ["bodyLimit", "7Mi"]),
         ("workspaces: perhaps", ["workspaces", '"true" or "false"']),
-        ("colour: red", ["colour", "is not a setting"]),
+        ("colour: red", ["colour", "is an unknown setting"]),
         ("trackingUri: [a]", ["trackingUri", "single value"]),
         ("env: {MLFLOW_TRACKING_TOKEN: x}", ["MLFLOW_TRACKING_TOKEN", "not allowed"]),
         ("env: {A: [1]}", ["value of A", "single value"]),
@@ -79,11 +79,11 @@ def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
 
 def test_what_kubernetes_sets_for_a_service_is_not_taken_for_a_setting() -> None:
     links = {"MLFLOW_WEBHOOK_PORT": "tcp://10.0.0.1:443", "MLFLOW_WEBHOOK_SERVICE_HOST": "10.0.0.1"}
-    assert load_settings(environment=links)["listenPort"] == 8443
+    assert load_settings(environment=links).listen_port == 8443
 
 
 def test_what_a_wired_pod_is_given_is_not_taken_for_a_setting() -> None:
-    assert load_settings(environment={"MLFLOW_WEBHOOK_POD_NAME": "p"})["listenPort"] == 8443
+    assert load_settings(environment={"MLFLOW_WEBHOOK_POD_NAME": "p"}).listen_port == 8443
 
 
 def test_every_setting_has_a_variable_of_its_own_and_help() -> None:
