@@ -66,6 +66,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         return self.explicit and self.reason is Reason.NAMESPACE_LOOKUP_FAILED
 
     @property
+    def summary(self) -> dict[str, str]:
+        """Return decision, reason and workload, by their names in logs, audit annotations, metrics and records."""
+        return {"decision": self.reason.verdict.value, "reason": self.reason.value, "workload": self.workload.value}
+
+    @property
     def record(self) -> str | None:
         """Return what is written on the pod, or None: the verdict, the reason, the workload, the variables given."""
         if not self.reason.recorded:
@@ -74,13 +79,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         for container in self.containers:
             if container.variables:
                 given.setdefault(container.name, []).extend([variable.name for variable in container.variables])
-        record: dict[str, object] = {
-            "decision": self.verdict,
-            "reason": self.reason,
-            "workload": self.workload,
-        }
-        if given:
-            record["containers"] = given
+        record = {**self.summary, "containers": given} if given else self.summary
         return msgspec.json.encode(record).decode()
 
 

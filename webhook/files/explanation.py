@@ -19,10 +19,8 @@ def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str) -> d
     return {
         "pod": name,
         "namespace": namespace,
-        "decision": decision.verdict.value,
-        "reason": decision.reason.value,
+        **decision.summary,
         "message": decision.reason.sentence,
-        "workload": decision.workload.value,
         "explicit": decision.explicit,
         "containers": [
             {

@@ -85,7 +85,7 @@ class Metrics:
         key = (decision.reason, decision.workload)
         child = self._children.get(key)
         if child is None:  # a look-up by labels costs five times as much
-            child = self.decisions.labels(decision.verdict, decision.reason, decision.workload)
+            child = self.decisions.labels(**decision.summary)
             self._children[key] = child
         child.inc()
         self.review_duration.observe(seconds)

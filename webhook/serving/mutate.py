@@ -102,11 +102,7 @@ class Mutate:
             uid=review.uid,
             patch=operations,
             warnings=decision.warnings,
-            audit_annotations={
-                "decision": decision.verdict,
-                "reason": decision.reason,
-                "workload": decision.workload,
-            },
+            audit_annotations=decision.summary,
             try_again=_try_again(review.namespace) if decision.try_again else None,
         )
         seconds = perf_counter() - started
@@ -254,9 +250,7 @@ def _line(review: Review, decision: Decision, seconds: float) -> dict[str, Any]:
         "uid": review.uid,
         "namespace": review.namespace,
         "pod": review.pod.name if review.pod else "",
-        "decision": decision.verdict,
-        "reason": decision.reason,
-        "workload": decision.workload,
+        **decision.summary,
         "explicit": decision.explicit,
         "refused": decision.try_again,
         "variables": sum(len(container.variables) for container in decision.containers),
