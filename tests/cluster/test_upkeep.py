@@ -160,7 +160,7 @@ def test_every_overlay_and_component_builds_and_is_taken_by_the_api_server(
     # kustomize takes a path only if it is relative, and has no symbolic link in it
     manifests = os.path.relpath(ROOT / "manifests", tmp_path.resolve())
     install = (ROOT / "docs" / "install.md").read_text()
-    patches = re.search(r"^  ```yaml\n(  patches:.+?)^  ```", install, re.DOTALL | re.MULTILINE)
+    patches = re.search(r"^  ```yaml\n  components:.+?\n(  patches:.+?)^  ```", install, re.DOTALL | re.MULTILINE)
     assert patches
     for overlay in ("self-signed", "cert-manager"):
         document = {
