@@ -9,19 +9,33 @@ from click.testing import CliRunner
 
 from webhook.cli import cli
 from webhook.core.configuration import ANNOTATION_KEYS
-from webhook.core.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-OFFLINE = re.findall(r"^\.venv/bin/mlflow-webhook ((?:explain|inject) .*)$", README, re.MULTILINE)
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+OFFLINE = re.findall(r"^\.venv/bin/mlflow-webhook ((?:explain|inject) .*)$", CONTRIBUTING, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", [*Reason, *ANNOTATION_KEYS])
-def test_the_readme_has_a_row_for_every_reason_and_annotation(name: str) -> None:
+@pytest.mark.parametrize("name", ANNOTATION_KEYS)
+def test_the_readme_has_a_row_for_every_annotation(name: str) -> None:
     assert f"| `{name}` |" in README
 
 
-def test_the_readmes_commands_without_a_cluster_run_as_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readme_is_short() -> None:
+    assert len(README.split()) <= 900
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")], ids=str)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", page.read_text()):
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE) if anchor else []
+        anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in anchors, anchor
+
+
+def test_the_commands_without_a_cluster_run_as_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert OFFLINE
     for line in OFFLINE:

@@ -1,4 +1,4 @@
-"""docs/install.md, command by command, on the control plane. Images are not built and pods do not run here."""
+"""docs/install.md and the README, command by command, on the control plane. No images are built, no pods run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from tests.cluster.installation import ROOT, Installation
 from tests.cluster.stream import wired
 from tests.support.page import commands
 from tests.support.waiting import wait_until
-from webhook.cluster.kube import KubeClient, core_path
+from webhook import __version__
+from webhook.cluster.kube import KubeClient, core_path, group_path
 
 PAGE = commands(ROOT / "docs" / "install.md")
+README = commands(ROOT / "README.md")
 PRELUDE = """
 set -euo pipefail
 export IMAGE=registry.example.com/mlflow-webhook
@@ -39,9 +41,9 @@ class Reader:
         shutil.copytree(ROOT / "manifests", checkout / "manifests")
         (checkout / "token.txt").write_text("header.claims.signature")
 
-    def types(self, heading: str, number: int | None = None) -> str:
+    def types(self, heading: str, number: int | None = None, *, page: dict[str, list[str]] = PAGE) -> str:
         """Run a section's blocks, or one of them; returns what they print."""
-        blocks = PAGE[heading] if number is None else [PAGE[heading][number]]
+        blocks = page[heading] if number is None else [page[heading][number]]
         done = subprocess.run(
             ["bash", "-c", PRELUDE + "\n".join(blocks)],
             cwd=self.checkout,
@@ -95,12 +97,27 @@ def test_the_page_leads_from_a_checkout_to_a_wired_pod_and_back(reader: Reader, 
         wait_until(lambda: wired(admin, "team-a"), "the webhook to be called")
         reader.types("Label a namespace", 1)
         assert "MLFLOW_TRACKING_URI" in reader.types("Label a namespace", 2)
+        reader.plane.kubectl("delete", "namespace", "team-a")
     finally:
         installation.stop(*installation.replicas)
         installation.balancer.stop()
     reader.types("Uninstall")
     assert not reader.exists("namespace/mlflow-webhook")
     assert not reader.exists("clusterrole/mlflow-webhook")
+
+
+def test_the_readmes_commands_install_and_enable_a_namespace(reader: Reader, admin: KubeClient) -> None:
+    admin.create("/api/v1/namespaces", {"metadata": {"name": "team-a"}})
+    try:
+        reader.types("Install", page=README)
+        reader.types("Enable a namespace", 0, page=README)
+        assert admin.get("/api/v1/namespaces/team-a")["metadata"]["labels"]["mlflow-enabled"] == "true"
+        assert admin.get(core_path("team-a", "secrets", "mlflow-token"))["data"].keys() == {"token"}
+        deployment = admin.get(group_path("apps/v1", "deployments", "mlflow-webhook", namespace="mlflow-webhook"))
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == f"registry.example.com/mlflow-webhook:{__version__}"
+    finally:
+        reader.plane.kubectl("delete", "namespace", "team-a")
 
 
 def test_switching_overlays_leaves_nothing_of_the_old_one(reader: Reader, cert_manager: CertManager) -> None:
