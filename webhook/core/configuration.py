@@ -15,6 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from webhook.core.links import fill_link
 from webhook.core.names import ANNOTATION_GROUP, DECISION_ANNOTATION, LABEL
 
 T = TypeVar("T")
@@ -78,7 +79,10 @@ class Namespace(msgspec.Struct, frozen=True, eq=False):
 
 
 class Platform(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What the platform configures for every pod. `experiment` None: the workload's name."""
+    """What the platform configures for every pod. `experiment` None: the workload's name.
+
+    `pipeline_run_url`: the page of a pipeline run, with the placeholders ``{namespace}`` and ``{run_id}``, or empty.
+    """
 
     tracking_uri: Sourced[str] = Sourced("http://mlflow-tracking-server.kubeflow:5000")
     token_secret: Sourced[SecretKey] = Sourced(SecretKey("mlflow-token"))
@@ -86,6 +90,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     workspaces: Sourced[bool] = Sourced(True)
     experiment: Sourced[str | None] = Sourced(None)
     lineage: Sourced[bool] = Sourced(True)
+    pipeline_run_url: str = ""
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -95,7 +100,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     `workspace` None: no workspace. `experiment` None: the workload's name; empty: none. `token_secret` None: no token,
     because the pod names another server than the one for which the namespace has a token. `token_optional` None:
     required for a pod that asks by its own label, optional for others. `containers` None: those that run the user's
-    code.
+    code. `pipeline_run_url`: the page of a pipeline run, with the placeholder ``{run_id}``, or empty.
     """
 
     tracking_uri: Sourced[str]
@@ -105,6 +110,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     experiment: Sourced[str | None]
     lineage: Sourced[bool]
     containers: Sourced[frozenset[str] | None]
+    pipeline_run_url: str
     env: Mapping[str, str]
     warnings: tuple[str, ...] = ()
 
@@ -140,6 +146,7 @@ def _of_namespace(platform: Platform, namespace: Namespace) -> Configuration:
         experiment=platform.experiment,
         lineage=platform.lineage,
         containers=_UNSET,
+        pipeline_run_url=fill_link(platform.pipeline_run_url, namespace=namespace.name),
         env=platform.env,
         warnings=warnings,
     )

@@ -26,6 +26,10 @@ from webhook.core.controllers import (
 from webhook.core.nodes import parse_node
 from webhook.core.review import Pod
 
+PIPELINE_RUN_ID = "kfp.pipeline_run_id"
+PIPELINE_RUN_URL = "kfp.pipeline_run_url"
+"""Both as KFP's MLflow plugin calls them (kubeflow/pipelines: backend/src/apiserver, TagKFPRunID and TagKFPRunURL)."""
+
 RUN_NAME_LIMIT = 250
 """The column of a run's name (mlflow 3.17.2: store/tracking/dbmodels/models.py); MLflow itself does not check it."""
 TAG_LIMIT = 8000
@@ -94,7 +98,7 @@ def kfp_lineage(pod: Pod, command: list[str]) -> Lineage:
         run_name=(node.title, run_id and short_id(run_id)),
         tags={
             "kfp.pipeline_name": pipeline,
-            "kfp.pipeline_run_id": run_id,
+            PIPELINE_RUN_ID: run_id,
             "kfp.task_name": node.task,
             "kfp.task_path": "/".join(node.path),
             "kfp.loop_iteration": node.iteration,

@@ -14,7 +14,8 @@ import msgspec
 from webhook.core import names
 from webhook.core.configuration import Configuration, SecretKey, Source
 from webhook.core.conflicts import Skip, brought_credentials, find_conflict, values_that_matter
-from webhook.core.lineage import Lineage
+from webhook.core.lineage import PIPELINE_RUN_ID, PIPELINE_RUN_URL, Lineage
+from webhook.core.links import fill_link
 from webhook.core.reasons import Reason
 from webhook.core.review import Container, EnvVar
 
@@ -146,6 +147,9 @@ def _lineage(present: Mapping[str, EnvVar], configuration: Configuration, lineag
     if not configuration.lineage.value or names.RUN_CONTEXT in present or names.POD_NAME in present:
         return ()
     tags = {name: _literal(value) for name, value in lineage.tags.items()}
+    if configuration.pipeline_run_url and PIPELINE_RUN_ID in lineage.tags:
+        link = fill_link(configuration.pipeline_run_url, run_id=lineage.tags[PIPELINE_RUN_ID])
+        tags[PIPELINE_RUN_URL] = _literal(link)
     if lineage.run_name:
         tags["mlflow.runName"] = _literal(lineage.run_name)
     tags["k8s.pod.name"] = f"$({names.POD_NAME})"

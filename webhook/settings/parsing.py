@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from math import nan
 
 from webhook.core.configuration import DNS_LABEL, parse_bool, parse_experiment
+from webhook.core.links import parse_link
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -110,6 +111,16 @@ def parse_optional_bool(text: str) -> bool | None:
 def parse_optional_experiment(text: str) -> str | None:
     """Read the name of an experiment; nothing is None."""
     return parse_experiment(text) if text else None
+
+
+def parse_pipeline_run_url(text: str) -> str:
+    """Read the template of a pipeline run's address, or nothing."""
+    return parse_link(text, known=("namespace", "run_id"), required=("run_id",))
+
+
+def parse_mlflow_url(text: str) -> str:
+    """Read the template of MLflow's address, or nothing."""
+    return parse_link(text, known=("workspace",))
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:

@@ -24,11 +24,13 @@ from webhook.settings.parsing import (
     parse_address,
     parse_folder,
     parse_label,
+    parse_mlflow_url,
     parse_name,
     parse_names,
     parse_optional_bool,
     parse_optional_experiment,
     parse_optional_label,
+    parse_pipeline_run_url,
     parse_port,
     parse_size,
 )
@@ -89,6 +91,17 @@ class Settings:
         parse_optional_experiment, "", "The experiment of every run. Empty: the pipeline's or the TrainJob's name."
     )
     lineage: bool = setting(parse_bool, "true", "Whether runs are tagged with where they come from.")
+    pipeline_run_url: str = setting(
+        parse_pipeline_run_url,
+        "",
+        "The page of a pipeline run, with `{namespace}` and `{run_id}`: "
+        "the tag `kfp.pipeline_run_url` of a component's runs. Empty: no such tag.",
+    )
+    mlflow_url: str = setting(
+        parse_mlflow_url,
+        "",
+        "The address at which people open MLflow in a browser; `{workspace}` is replaced. Empty: not known.",
+    )
 
     listen_address: str = setting(parse_address, "0.0.0.0", "The address to listen on.")  # noqa: S104 - a pod's own address
     listen_port: int = setting(parse_port, "8443", "The port to listen on, for HTTPS.")
@@ -147,6 +160,7 @@ class Settings:
             workspaces=self._sourced("workspaces", self.workspaces),
             experiment=self._sourced("experiment", self.experiment),
             lineage=self._sourced("lineage", self.lineage),
+            pipeline_run_url=self.pipeline_run_url,
             env=self.env,
         )
 

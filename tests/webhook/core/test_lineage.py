@@ -33,10 +33,10 @@ class Found(NamedTuple):
     tags: dict[str, str]
 
 
-def environments(document: dict[str, Any]) -> dict[str, dict[str, str]]:
+def environments(document: dict[str, Any], platform: Platform) -> dict[str, dict[str, str]]:
     """Wire a pod, and give each wired container's environment as the kubelet would."""
     seen = decode_pod(json.dumps(document).encode())
-    operations = patch(seen, decide(seen, namespace=LABELLED, platform=Platform()))
+    operations = patch(seen, decide(seen, namespace=LABELLED, platform=platform))
     after = jsonpatch.apply_patch(copy.deepcopy(document), operations)
     secrets = {"mlflow-token": {"token": "t"}}
     found = {
@@ -46,8 +46,8 @@ def environments(document: dict[str, Any]) -> dict[str, dict[str, str]]:
     return {name: environment for name, environment in found.items() if "MLFLOW_TRACKING_URI" in environment}
 
 
-def lineage(document: dict[str, Any]) -> Found:
-    (environment, *_) = environments(document).values()
+def lineage(document: dict[str, Any], **platform: Any) -> Found:
+    (environment, *_) = environments(document, Platform(**platform)).values()
     tags = json.loads(environment["MLFLOW_RUN_CONTEXT"])
     del tags["k8s.pod.name"]
     return Found(environment.get("MLFLOW_EXPERIMENT_NAME"), tags.pop("mlflow.runName", None), tags)
@@ -67,7 +67,7 @@ def component(node_name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
 def test_the_pods_of_each_controller_share_what_it_calls_them(case: Path) -> None:
     document, expected = yaml.safe_load_all(case.read_text())
-    assert list(environments(document)) == expected["wired"]
+    assert list(environments(document, Platform())) == expected["wired"]
     assert lineage(document) == Found(expected["experiment"], expected["run_name"], expected["tags"])
 
 
@@ -134,6 +134,26 @@ def test_tasks_of_one_name_are_told_apart_by_their_path_and_their_iteration(
         "kfp.pipeline_run_id": "d308ca25-ab18-46a3-a0ec-49f5d322c2d8",
         **tags,
     }
+
+
+DASHBOARD = "https://kubeflow.example.com/_/pipeline/?ns={namespace}#/runs/details/{run_id}"
+
+
+def test_each_run_of_a_pipeline_has_the_page_of_its_pipeline_run() -> None:
+    found = lineage(pod(KFP), pipeline_run_url=DASHBOARD)
+    assert found.tags["kfp.pipeline_run_url"] == (
+        "https://kubeflow.example.com/_/pipeline/?ns=team-a#/runs/details/d308ca25-ab18-46a3-a0ec-49f5d322c2d8"
+    )
+    assert "kfp.pipeline_run_url" not in lineage(pod(KFP)).tags
+    assert "kfp.pipeline_run_url" not in lineage(pod(TRAINJOB), pipeline_run_url=DASHBOARD).tags
+
+
+def test_a_run_id_cannot_change_the_pages_address() -> None:
+    document = copy.deepcopy(pod(KFP))
+    command = next(container for container in document["spec"]["containers"] if container["name"] == "main")["command"]
+    command[command.index("--run_id") + 1] = "../../$(HOME)?x={namespace}&y#"
+    found = lineage(document, pipeline_run_url="https://h/$p/{run_id}")
+    assert found.tags["kfp.pipeline_run_url"] == ("https://h/$p/..%2F..%2F%24%28HOME%29%3Fx%3D%7Bnamespace%7D%26y%23")
 
 
 @pytest.mark.parametrize(

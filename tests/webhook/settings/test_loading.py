@@ -36,6 +36,11 @@ def test_the_command_line_overrides_the_environment_and_that_overrides_the_file(
         ("listenPort: 99999", ["listenPort", '"99999"', "0 to 65535"]),
         ("trackingUri: mlflow", ["trackingUri", "http://"]),
         ("trackingUri: http://me:secret@mlflow", ["trackingUri", "no user name"]),
+        (
+            "pipelineRunUrl: https://h/{run}",
+            ["pipelineRunUrl", '"https://h/{run}"', "{namespace} if wanted", "{run_id}"],
+        ),
+        ("mlflowUrl: mlflow.example.com", ["mlflowUrl", "http:// or https://", "{workspace}"]),
         ("tokenSecret: A/b", ["tokenSecret", "NAME/KEY"]),
         ("lookupTimeout: 5", ["lookupTimeout", "10s"]),
         ("lookupTimeout: 0s", ["lookupTimeout", "from 10ms to 30s"]),
@@ -102,3 +107,13 @@ def test_a_password_in_a_wrong_address_is_not_repeated(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(file=write(tmp_path, "trackingUri: http://me:planted@mlflow"), environment={})
     assert "planted" not in str(caught.value)
+
+
+def test_the_addresses_for_people_are_templates_and_off_unless_set(tmp_path: Path) -> None:
+    unset = load_settings(environment={})
+    assert (unset.mlflow_url, unset.platform.pipeline_run_url) == ("", "")
+    page = "https://h/_/pipeline/?ns={namespace}#/runs/details/{run_id}"
+    file = write(tmp_path, f"pipelineRunUrl: '{page}'\nmlflowUrl: https://m/?workspace={{workspace}}\n")
+    settings = load_settings(file=file, environment={})
+    assert settings.platform.pipeline_run_url == page
+    assert settings.mlflow_url == "https://m/?workspace={workspace}"
