@@ -16,6 +16,7 @@ from webhook.core.reasons import Reason
 from webhook.core.review import Container, EnvVar
 from webhook.core.workload import wired_by_kfp_plugin
 
+_EMPTY, _SIGV4_OFF = {""}, {"false", "0"}
 _CONCERNED = names.CREDENTIALS.union(names.TOKEN_SERVERS)
 
 
@@ -46,15 +47,13 @@ def find_conflict(
     """Return what stands in the way of a container's wiring, or None.
 
     `present` holds the container's variables by name, `values` their values (values_that_matter). `given` names those
-    that an earlier call gave, as the pod's record says: they are no sign of another tool's wiring or credentials. The
-    pod's author may have written anything there, so it is believed only of a server that is the configured one.
+    that an earlier call gave, as the pod's record says: they are no sign of another tool's wiring. The pod's author may
+    have written anything there, so it changes nothing about which servers and credentials are foreign.
     """
     if not values:
         return None
     uri = configuration.tracking_uri.value
-    brings_server = names.TRACKING_URI in present and not (
-        names.TRACKING_URI in given and _is_same(values[names.TRACKING_URI], uri)
-    )
+    brings_server = names.TRACKING_URI in present and names.TRACKING_URI not in given
     if brings_server and wired_by_kfp_plugin(present):
         return Skip(Reason.KFP_PLUGIN)
     return _server(present, values, uri) or (None if brings_server else _credentials(present, values, configuration))
@@ -66,11 +65,12 @@ def brought_credentials(present: Collection[str], values: Mapping[str, str | Non
     MLflow's client takes an empty one for unset, and AWS_SIGV4 is off when it is "false" or "0" (mlflow 3.17.2,
     ``mlflow/utils/rest_utils.py`` and ``mlflow/environment_variables.py``).
     """
-    off = {names.AWS_SIGV4: {"false", "0"}}
+    if not values:
+        return []
     return [
         name
         for name in sorted(names.CREDENTIALS.intersection(present))
-        if (value := values[name]) is None or value.lower() not in off.get(name, {""})
+        if (value := values[name]) is None or value.lower() not in (_SIGV4_OFF if name == names.AWS_SIGV4 else _EMPTY)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tracemalloc
 from typing import Any
 
 import jsonpatch
@@ -12,9 +13,10 @@ import pytest
 from webhook.core import names
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import Decision, decide
+from webhook.core.environment import known_values
 from webhook.core.patch import patch
 from webhook.core.reasons import Reason
-from webhook.core.review import decode_pod
+from webhook.core.review import EnvVar, decode_pod
 
 URI = Platform().tracking_uri.value
 OTHER = "https://other.example"
@@ -137,6 +139,16 @@ def test_references_that_double_a_value_again_and_again_take_no_time() -> None:
     env = literal(A0="x" * 100)
     env += [{"name": f"A{i}", "value": f"$(A{i - 1})$(A{i - 1})"} for i in range(1, 300)]
     assert decision(pod(*env, *literal(MLFLOW_TRACKING_URI="$(A299)"))).reason is Reason.SERVER_NOT_READABLE
+
+
+def test_many_references_to_a_long_value_are_not_put_together() -> None:
+    entries = [EnvVar(name="A", value="x" * 8000), EnvVar(name="B", value="$(A)" * 2000)]
+    tracemalloc.start()
+    try:
+        assert known_values(entries, {})["B"] is None
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20  # put together they have 16 million characters
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", sorted(names.CREDENTIALS))
