@@ -16,8 +16,9 @@ from tests.support.kubelet import container_environment
 from tests.support.pods import KFP, TRAINJOB, pod
 from webhook.core import names
 from webhook.core.configuration import Namespace, Platform, SecretKey, Sourced
-from webhook.core.decision import decide
+from webhook.core.decision import Decision, decide
 from webhook.core.patch import Operation, patch
+from webhook.core.reasons import Reason
 from webhook.core.review import decode_pod
 
 OURS = "http://mlflow-tracking-server.kubeflow:5000"
@@ -131,9 +132,13 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(document, Namespace("team-a", labels, draw(_annotations())), draw(_PLATFORMS))
 
 
-def operations(case: Case) -> list[Operation]:
+def decided(case: Case) -> Decision:
     seen = decode_pod(json.dumps(case.document).encode())
-    return patch(seen, decide(seen, namespace=case.namespace, platform=case.platform))
+    return decide(seen, namespace=case.namespace, platform=case.platform)
+
+
+def operations(case: Case) -> list[Operation]:
+    return patch(decode_pod(json.dumps(case.document).encode()), decided(case))
 
 
 def wired(case: Case) -> dict[str, Any]:
@@ -189,7 +194,19 @@ def test_the_patch_does_nothing_but_add_variables_and_the_record(case: Case) -> 
 
 @given(cases())
 def test_a_second_time_changes_nothing(case: Case) -> None:
-    assert operations(case._replace(document=wired(case))) == []
+    again = case._replace(document=wired(case))
+    assert operations(again) == []
+    if decided(case).reason in {Reason.WIRED_BY_POD_LABEL, Reason.WIRED_BY_NAMESPACE_LABEL}:
+        assert decided(again).reason is Reason.ALREADY_WIRED
+
+
+@given(cases())
+def test_whoever_asks_and_is_not_wired_is_told_so(case: Case) -> None:
+    decision = decided(case)
+    if not decision.explicit or decision.reason.verdict == "wired":
+        return
+    expected = {Reason.KFP_PLUGIN, Reason.NOTHING_TO_ADD, Reason.KFP_DRIVER, Reason.KFP_IMPORTER}
+    assert decision.warnings or decision.reason in expected
 
 
 @given(cases())
