@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,14 @@ from tests.cluster.certmanager import CertManager
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installation import ROOT, Installation
 from tests.cluster.stream import wired
-from tests.support.page import commands
+from tests.support.page import commands, type_commands
 from tests.support.waiting import wait_until
 from webhook import __version__
 from webhook.cluster.kube import KubeClient, core_path, group_path
 
 PAGE = commands(ROOT / "docs" / "install.md")
 README = commands(ROOT / "README.md")
-PRELUDE = """
-set -euo pipefail
+BEFORE = """
 export IMAGE=registry.example.com/mlflow-webhook
 docker() { :; }
 git() { :; }
@@ -44,22 +42,13 @@ class Reader:
     def types(self, heading: str, number: int | None = None, *, page: dict[str, list[str]] = PAGE) -> str:
         """Run a section's blocks, or one of them; returns what they print."""
         blocks = page[heading] if number is None else [page[heading][number]]
-        done = subprocess.run(
-            ["bash", "-c", PRELUDE + "\n".join(blocks)],
-            cwd=self.checkout,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(self.checkout),
-                "KUBECONFIG": str(self.plane.kubeconfig),
-                "KUBECTL": str(find("kubectl")),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.checkout),
+            "KUBECONFIG": str(self.plane.kubeconfig),
+            "KUBECTL": str(find("kubectl")),
+        }
+        return type_commands(blocks, folder=self.checkout, environment=environment, before=BEFORE)
 
     def objects(self) -> set[str]:
         """Return what the overlay consists of now, as kubectl's TYPE/NAME."""

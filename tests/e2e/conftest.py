@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.cluster import ROOT, TRAINING_IMAGE, apply, build, kubectl
+from tests.support.page import commands, type_commands
 from tests.support.waiting import wait_until
 from webhook import __version__
 from webhook.cluster.kube import KubeClient
@@ -35,13 +37,16 @@ def admin() -> KubeClient:
 
 
 @pytest.fixture(scope="session")
-def installed(admin: KubeClient) -> None:
-    """The webhook: image from the Dockerfile, `kubectl apply -k`, rollout complete."""
+def installed(admin: KubeClient, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The webhook: the image from the Dockerfile, then docs/install.md until the rollout is complete."""
     paths = ["requirements/runtime.txt", "webhook", "certs", "docker"]
     seconds = build(f"mlflow-webhook:{__version__}", *paths, dockerfile="Dockerfile")
     print(f"\nimage built and loaded in {seconds:.0f} s")  # noqa: T201 - figures for the reader
-    kubectl("apply", "--kustomize", ROOT / "manifests/overlays/self-signed")
-    kubectl("rollout", "restart", "deployment/mlflow-webhook", "--namespace=mlflow-webhook")
+    checkout = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "manifests", checkout / "manifests")
+    page = commands(ROOT / "docs" / "install.md")["Apply"]
+    type_commands(page, folder=checkout, environment=os.environ | {"IMAGE": "mlflow-webhook"}, seconds=400)
+    kubectl("rollout", "restart", "deployment/mlflow-webhook", "--namespace=mlflow-webhook")  # the image may be new
     kubectl("rollout", "status", "deployment/mlflow-webhook", "--namespace=mlflow-webhook", "--timeout=120s")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -23,3 +25,23 @@ def commands(page: Path) -> dict[str, list[str]]:
         elif line.startswith("#"):
             heading = line.lstrip("# ")
     return found
+
+
+def type_commands(
+    blocks: Sequence[str], *, folder: Path, environment: Mapping[str, str], before: str = "", seconds: float = 120
+) -> str:
+    """Run blocks of commands in one shell, which ends at the first that fails; returns what they print.
+
+    `before` is what the reader has done already. Raises AssertionError with the output of a failure.
+    """
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join([before, *blocks])],
+        cwd=folder,
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
