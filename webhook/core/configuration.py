@@ -32,6 +32,8 @@ _SERVER = re.compile(
 """A URL that every client reads alike: nothing but ASCII, no user, no blank, no backslash."""
 _USER = re.compile(r"(://)[^/?#\s]*@")
 """A user name and a password in a URL."""
+EXPERIMENT_LIMIT = 500
+"""The longest name of an experiment (mlflow 3.17.2: utils/validation.py)."""
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 """The names of namespaces, Services and containers (RFC 1123)."""
 
@@ -224,8 +226,8 @@ def parse_optional_workspace(text: str) -> str | None:
 
 def parse_experiment(text: str) -> str:
     """Read an experiment's name; ValueError says what is expected."""
-    if not text.strip() or len(text) > 500 or not text.isprintable():
-        raise ValueError("the name of an experiment: 1 to 500 printable characters")
+    if not text.strip() or len(text) > EXPERIMENT_LIMIT or not text.isprintable():
+        raise ValueError(f"the name of an experiment: 1 to {EXPERIMENT_LIMIT} printable characters")
     return text
 
 

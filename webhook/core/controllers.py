@@ -30,9 +30,9 @@ _REPLICA_INDEX = "training.kubeflow.org/replica-index"
 
 _RANDOM = "bcdfghjklmnpqrstvwxz2456789"
 """The characters of names that Kubernetes makes up (k8s.io/apimachinery: pkg/util/rand)."""
-_GENERATED = re.compile(rf"-(?:raycluster-)?[{_RANDOM}]{{5}}$")
+_GENERATED = re.compile(rf"-raycluster-[a-z0-9]{{5}}$|-[{_RANDOM}]{{5}}$")
 """Behind a name: made of generateName, or by KubeRay for a RayJob's or RayService's cluster (utils.go)."""
-_TRIAL = re.compile(rf"-[{_RANDOM}]{{8}}$")
+_TRIAL = re.compile(r"-[a-z0-9]{8}$")
 """Behind an experiment's name in that of its trial (kubeflow/katib: pkg/controller.v1beta1/suggestion)."""
 _SCHEDULED = re.compile(r"-(?:2[6-9]|3\d)\d{6}$|-1\d{9}(?:\d{9})?$")
 """Behind a name: when it was scheduled.
@@ -79,7 +79,7 @@ class Field(msgspec.Struct, frozen=True):
     """A label or else an annotation of a pod, and what of its value counts. `keys`: the first that is there."""
 
     keys: tuple[str, ...]
-    read: Callable[[str], str] = str
+    read: Callable[[str], str] | None = None
 
 
 class Controller(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +96,7 @@ class Controller(msgspec.Struct, frozen=True, kw_only=True):
     beside: tuple[str, ...] = ()
 
 
-def _field(*keys: str, read: Callable[[str], str] = str) -> Field:
+def _field(*keys: str, read: Callable[[str], str] | None = None) -> Field:
     return Field(keys, read)
 
 

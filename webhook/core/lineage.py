@@ -1,7 +1,8 @@
 """Where a run comes from: its experiment, its name and its tags, read from what controllers write on their pods.
 
 For pods other than those of Kubeflow Pipelines and Trainer: the controllers' own labels, then the name of the
-controlling owner, then a guess. What a pod says is its user's to choose, so nothing is taken that MLflow would refuse.
+controlling owner, then a guess. What a pod says is its user's to choose, so nothing is taken that MLflow would refuse,
+and what cannot be printed becomes a space.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from webhook.core.configuration import parse_experiment
+from webhook.core.configuration import EXPERIMENT_LIMIT, parse_experiment
 from webhook.core.controllers import (
     ARGO_NODE_NAME,
+    ARGO_WORKFLOW,
     CONTROLLERS,
     JOBSET_NAME,
     KATIB,
@@ -75,11 +77,11 @@ class _Table:
                 for key in field.keys:
                     self._by_key.setdefault(key, set()).add(place)
 
-    def find(self, values: Iterable[str]) -> list[Controller]:
+    def find(self, values: Mapping[str, str]) -> list[Controller]:
         """Return the controllers that use one of these keys, the outermost first."""
         places: set[int] = set()
-        for key in values:
-            places.update(self._by_key.get(key, ()))
+        for key in self._by_key.keys() & values.keys():
+            places |= self._by_key[key]
         return [self._controllers[place] for place in sorted(places)]
 
 
@@ -94,7 +96,9 @@ def kfp_lineage(pod: Pod, command: list[str]) -> Lineage:
     run_id = _flag(command, "--run_id") or pod.labels.get(KFP_RUN_ID)
     node = parse_node(pod.annotations.get(ARGO_NODE_NAME, ""))
     return _lineage(
-        experiment=_experiment((pipeline,)),
+        experiment=_experiment(
+            (pipeline, _printable(pipeline or "")[:EXPERIMENT_LIMIT], pod.labels.get(ARGO_WORKFLOW))
+        ),
         run_name=(node.title, run_id and short_id(run_id)),
         tags={
             "kfp.pipeline_name": pipeline,
@@ -108,19 +112,19 @@ def kfp_lineage(pod: Pod, command: list[str]) -> Lineage:
 
 def trainjob_lineage(pod: Pod) -> Lineage:
     """Return the lineage of a node of a TrainJob, which may be a trial of Katib's."""
-    return _told(pod, _TRAINJOBS) or Lineage()
+    return _from_controllers(pod, _TRAINJOBS) or Lineage()
 
 
 def other_lineage(pod: Pod) -> Lineage:
     """Return the lineage of any other pod. A workspace needs an experiment: one that outlives a single pod."""
-    told = _told(pod, _OTHERS)
+    told = _from_controllers(pod, _OTHERS)
     if told is not None and told.experiment:
         return told
     experiment = _experiment(_names(pod))
     return Lineage(experiment=experiment, tags=told.tags if told else {})
 
 
-def _told(pod: Pod, table: _Table) -> Lineage | None:
+def _from_controllers(pod: Pod, table: _Table) -> Lineage | None:
     """Return what controllers say, or None when none of them has written on the pod."""
     values = {**pod.annotations, **pod.labels}
     experiment: str | None = None
@@ -128,9 +132,9 @@ def _told(pod: Pod, table: _Table) -> Lineage | None:
     tags: dict[str, str | None] = {}
     found = table.find(values)
     for controller in found:
-        if not all(values.get(key) for key in controller.beside):
+        if controller.beside and not all(map(values.get, controller.beside)):
             continue
-        own = _experiment(_read(field, values) for field in controller.experiment)
+        own = _experiment([_read(field, values) for field in controller.experiment])
         if controller.experiment and own is None:
             continue
         if experiment is None and own is not None:
@@ -141,8 +145,10 @@ def _told(pod: Pod, table: _Table) -> Lineage | None:
 
 
 def _read(field: Field, values: Mapping[str, str]) -> str | None:
-    value = next(filter(None, map(values.get, field.keys)), None)
-    return field.read(value) if value else None
+    for key in field.keys:
+        if value := values.get(key):
+            return field.read(value) if field.read else value
+    return None
 
 
 def _names(pod: Pod) -> Iterable[str | None]:
@@ -161,7 +167,10 @@ def _names(pod: Pod) -> Iterable[str | None]:
 
 
 def _experiment(names: Iterable[str | None]) -> str | None:
-    return next((name for name in names if name and _can_be_experiment(name)), None)
+    for name in names:
+        if name and _can_be_experiment(name):
+            return name
+    return None
 
 
 def _can_be_experiment(name: str) -> bool:
@@ -172,12 +181,16 @@ def _can_be_experiment(name: str) -> bool:
 
 
 def _lineage(*, experiment: str | None, run_name: Iterable[str | None], tags: Mapping[str, str | None]) -> Lineage:
-    name = "-".join([part for part in run_name if part and part.isprintable()])
+    name = "-".join([_printable(part) for part in run_name if part])
     return Lineage(
         experiment=experiment,
         run_name=name[:RUN_NAME_LIMIT] or None,
-        tags={tag: value[:TAG_LIMIT] for tag, value in tags.items() if value and value.isprintable()},
+        tags={tag: _printable(value[:TAG_LIMIT]) for tag, value in tags.items() if value},
     )
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join([c if c.isprintable() else " " for c in text])
 
 
 def _flag(command: list[str], flag: str) -> str | None:

@@ -41,11 +41,13 @@ def parse_node(name: str) -> Node:
     ``train`` in ``for-loop-1``, iteration 2. The workflow itself, KFP's ``root`` and a last ``executor`` are left out,
     the counts of retries as well (observed with KFP 2.17.0 on Argo 4.0.5; without retries there are no counts).
     """
-    segments = _SEGMENT.findall(name)
+    segments: list[tuple[str, str]] = _SEGMENT.findall(name)
     if segments and segments[-1][0] == "executor":
         segments.pop()
-    within = segments[1:]
-    if within and within[0][0] == "root":
-        within = within[1:] or within
-    path = tuple([name for name, _ in within[:-1] if name not in _LOOP_PLUMBING] + [name for name, _ in within[-1:]])
-    return Node(path, tuple([match[1] for _, behind in within if (match := _INDEX.search(behind))]))
+    first = 2 if len(segments) > 2 and segments[1][0] == "root" else 1
+    path = [name for name, _ in segments[first:]]
+    if ":" not in name:
+        return Node(tuple(path))
+    around = [name for name in path[:-1] if name not in _LOOP_PLUMBING]
+    indices = [match[1] for _, behind in segments[first:] if (match := _INDEX.search(behind))]
+    return Node((*around, *path[-1:]), tuple(indices))

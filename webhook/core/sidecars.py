@@ -1,8 +1,8 @@
 """Names of containers that platforms put beside the user's: no user code runs in them, so they get no token.
 
 Each name is from the source of the project that injects it (looked up in November 2026). Left out on purpose, because
-people call containers of their own so: `proxy`, `sidecar`, `collector`, `metrics`, `logger`, `agent` and `autoscaler`
-alone. The last two count only in pods that carry their platform's label.
+people give their own containers such names: `proxy`, `sidecar`, `metrics`, `logger`. Others as general (`agent`,
+`autoscaler`, `collector`, …) count only in pods that carry their platform's label.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ BY_NAME = frozenset(
         # observability
         "otc-container",  # open-telemetry/opentelemetry-operator: internal/naming/main.go
         "datadog-agent-injected",  # DataDog/datadog-agent: pkg/clusteragent/admission/mutate/agent_sidecar
+        "newrelic-infrastructure-sidecar",  # newrelic/newrelic-infra-operator: agent sidecar
         "jaeger-agent",  # jaegertracing/jaeger-operator: pkg/inject/sidecar.go
         "xray-daemon",  # aws/aws-app-mesh-controller-for-k8s: pkg/inject/xray.go
         "fluent-bit",  # fluent/helm-charts: charts/fluent-bit
@@ -56,6 +57,7 @@ BY_BEGINNING = (
     "csql-",  # GoogleCloudPlatform/cloud-sql-proxy-operator: internal/workload/names.go, ContainerPrefix
     "fluid-fuse",  # fluid-cloudnative/fluid: pkg/common, FuseContainerName; numbered in later versions
     "jfs-mount",  # juicedata/juicefs-csi-driver: pkg/config, MountContainerName; one for each volume
+    "modelcar",  # kserve/kserve: pkg/constants/constants.go, ModelcarContainerName; numbered for several models
     "flyte-copilot-",  # flyteorg/flyte: flyteplugins, CoPilot.NamePrefix
 )
 
@@ -66,6 +68,9 @@ BESIDE_A_LABEL: Mapping[str, tuple[str, ...]] = {
     "agent": ("serving.kserve.io/inferenceservice",),
     # ray-project/kuberay: controllers/ray/common/pod.go, AutoscalerContainerName
     "autoscaler": ("ray.io/cluster",),
+    # ray-project/kuberay: the collector of the history server, and a RayJob's submitter in the pod of the head
+    "collector": ("ray.io/cluster",),
+    "ray-job-submitter": ("ray.io/node-type",),
     # kubeflow/katib: pkg/metricscollector/v1beta1/common/const.go, for other collectors than stdout and files
     "metrics-collector": ("katib.kubeflow.org/trial", "katib.kubeflow.org/experiment"),
 }

@@ -225,7 +225,29 @@ def test_names_and_tags_fit_into_what_mlflow_takes() -> None:
     found = lineage(other(annotations=annotations))
     assert found.experiment == "f" * 500
     assert found.run_name == "f" * RUN_NAME_LIMIT
-    assert found.tags == {"metaflow.flow_name": "f" * 500, "metaflow.run_id": "r" * TAG_LIMIT}
+    assert found.tags == {
+        "metaflow.flow_name": "f" * 500,
+        "metaflow.run_id": "r" * TAG_LIMIT,
+        "metaflow.step_name": "a b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "experiment"),
+    [
+        ("a\u00a0b\n", "a b "),
+        ("\x00", "mlflow-training-pipeline-2tw4w"),
+        ("x" * 501, "x" * 500),
+        (None, "mlflow-training-pipeline-2tw4w"),
+    ],
+    ids=["unprintable", "nothing printable", "long", "missing"],
+)
+def test_a_pipeline_has_an_experiment_whatever_it_is_called(name: str | None, experiment: str) -> None:
+    document = copy.deepcopy(pod(KFP))
+    command = next(container for container in document["spec"]["containers"] if container["name"] == "main")["command"]
+    place = command.index("--pipeline_name")
+    command[place : place + 2] = [] if name is None else ["--pipeline_name", name]
+    assert lineage(document).experiment == experiment
 
 
 @pytest.mark.parametrize("value", ["$(HOME)", "$$", "$", 'say "no"', "back\\slash", "größe", "a/b:c"])

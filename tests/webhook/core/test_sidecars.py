@@ -34,6 +34,9 @@ ANYWHERE = [
     "linkerd-debug",
     "linkerd-proxy",
     "metrics-logger-and-collector",
+    "modelcar",
+    "modelcar-1",
+    "newrelic-infrastructure-sidecar",
     "oauth-proxy",
     "otc-container",
     "queue-proxy",
@@ -43,6 +46,8 @@ ANYWHERE = [
 BESIDE = [
     ("agent", "serving.kserve.io/inferenceservice"),
     ("autoscaler", "ray.io/cluster"),
+    ("collector", "ray.io/cluster"),
+    ("ray-job-submitter", "ray.io/node-type"),
     ("metrics-collector", "katib.kubeflow.org/trial"),
     ("wait", "workflows.argoproj.io/workflow"),
 ]
