@@ -83,6 +83,7 @@ class Informer:
     def _run(self) -> None:
         version: str | None = None
         wait = FIRST_WAIT
+        listed_again = False
         while not self._stopping.is_set():
             try:
                 if version is None:
@@ -92,7 +93,7 @@ class Informer:
                 for event in self._open(version):
                     self._heard, silent = time.monotonic(), False
                     version = event.object["metadata"]["resourceVersion"]
-                    wait = FIRST_WAIT
+                    wait, listed_again = FIRST_WAIT, False
                     if event.type != "BOOKMARK":
                         self._follower.changed(event.type, event.object)
                 if silent and time.monotonic() < began + SHORTEST_WATCH:
@@ -100,9 +101,13 @@ class Informer:
             except KubeError as error:
                 if self._stopping.is_set():
                     return
+                self._on_restart()
                 if isinstance(error, KubeGoneError):
                     version = None
-                self._on_restart()
+                    if not listed_again:  # nothing is wrong with the API server: it only forgets what is old
+                        listed_again = True
+                        _log.info("watch too old", extra={"path": self._path, "problem": error.message})
+                        continue
                 _log.warning("watch failed", extra={"path": self._path, "problem": error.message, "retry": wait})
                 self._stopping.wait(wait * random.uniform(0.7, 1.3))  # noqa: S311 - as above
                 wait = min(wait * 2, LONGEST_WAIT)

@@ -5,9 +5,12 @@ from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from tests.support.waiting import wait_until
+from webhook.cluster import informer as module
 from webhook.cluster.informer import Informer
-from webhook.cluster.kube import KubeClient
+from webhook.cluster.kube import KubeClient, KubeGoneError
 
 
 class Watch:
@@ -39,6 +42,32 @@ class Client:
     def list(self, *_: object, **__: object) -> dict[str, Any]:
         self.lists += 1
         return {"items": [], "metadata": {"resourceVersion": "1"}}
+
+
+class Forgetful(Client):
+    """An API server that has forgotten what is older than its last list, so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(seconds=30)
+        self._times = times
+
+    def watch(self, *arguments: object, **named: object) -> Watch:
+        if self.watches < self._times:
+            self.watches += 1
+            raise KubeGoneError("too old resource version", status=410)
+        return super().watch(*arguments, **named)
+
+
+class Telling(Client):
+    """Tells of bookmarks and changes, then waits."""
+
+    def watch(self, *_: object, **__: object) -> Watch:
+        self.watches += 1
+        events = [("BOOKMARK", "5"), ("ADDED", "6"), ("BOOKMARK", "7"), ("DELETED", "8")] if self.watches == 1 else []
+        return Watch(
+            [SimpleNamespace(type=kind, object={"metadata": {"resourceVersion": at}}) for kind, at in events],
+            seconds=0 if events else 30,
+        )
 
 
 class Follower:
@@ -73,5 +102,50 @@ def test_a_watch_that_ends_at_once_again_and_again_is_a_failure() -> None:
     try:
         wait_until(lambda: len(restarts) == 3, "the third failure", seconds=10)
         assert (client.lists, client.watches) == (1, 3)
+    finally:
+        informer.stop()
+
+
+@pytest.mark.parametrize(("times", "lists"), [(1, 2), (2, 2)], ids=["once", "again after the list"])
+def test_what_is_too_old_is_listed_again_at_once_and_waited_for_only_when_that_did_not_help(
+    times: int, lists: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_WAIT", 600.0)
+    client = Forgetful(times)
+    restarts: list[bool] = []
+    informer = Informer(
+        cast("KubeClient", client), "/api/v1/namespaces", Follower(), on_restart=lambda: restarts.append(True)
+    )
+    informer.start()
+    try:
+        wait_until(lambda: client.watches == 2, "the second watch", seconds=2, every=0.01)
+        assert (client.lists, len(restarts)) == (lists, times)
+    finally:
+        informer.stop()
+
+
+def test_the_follower_is_told_of_changes_and_not_of_bookmarks_and_the_watch_goes_on_from_the_last_of_both() -> None:
+    told: list[str] = []
+
+    class Noting(Follower):
+        def changed(self, kind: str, changed: dict[str, Any]) -> None:
+            told.append(f"{kind} {changed['metadata']['resourceVersion']}")
+
+    client = Telling(seconds=30)
+    versions: list[object] = []
+    watch = client.watch
+
+    def noted(*arguments: object, **named: object) -> Watch:
+        versions.append(named["resource_version"])
+        return watch(*arguments, **named)
+
+    client.watch = noted  # type: ignore[method-assign]
+    informer = Informer(cast("KubeClient", client), "/api/v1/namespaces", Noting())
+    informer.start()
+    try:
+        wait_until(lambda: len(versions) == 2, "the second watch", seconds=2, every=0.01)
+        assert told == ["ADDED 6", "DELETED 8"]
+        assert versions == ["1", "8"]
+        assert client.lists == 1
     finally:
         informer.stop()
