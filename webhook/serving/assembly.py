@@ -20,7 +20,7 @@ from webhook.cluster.storage import CONFIGURATIONS, ConfigurationTrust, LeaseLea
 from webhook.core.lookup import Namespaces
 from webhook.serving.app import Problem, create_app
 from webhook.serving.certificates import CertificateEvents, Certificates
-from webhook.serving.logs import decision_writer
+from webhook.serving.logs import count_lost_lines, decision_writer
 from webhook.serving.metrics import Metrics
 from webhook.serving.mutate import Mutate
 from webhook.serving.server import Server, create_server
@@ -145,6 +145,7 @@ def _server(
     problems: dict[str, Problem],
     on_start: Callable[[], None],
 ) -> Server:
+    count_lost_lines(metrics.log_lines_lost.inc)
     mutate = Mutate(
         platform=settings.platform,
         namespaces=namespaces,

@@ -1,7 +1,7 @@
 """POST /mutate: a plain ASGI callable, since the path is hot. Reads a review, has it decided, answers.
 
-What goes wrong with a request is a BadRequestError with its HTTP status and a sentence. Any other exception is a fault
-of ours: HTTP 500, so that the failurePolicy decides what becomes of the pod.
+What goes wrong with a request is a BadRequestError with its HTTP status and a sentence. Any other exception is a bug:
+HTTP 500, so that the failurePolicy decides what happens to the pod.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import NOT_A_POD_CREATION, Decision, decide
-from webhook.core.lookup import LookupFailedError, Namespaces
+from webhook.core.lookup import LookupFailedError, LookupOutcome, Namespaces
 from webhook.core.patch import patch
 from webhook.core.reasons import Reason
 from webhook.core.review import MalformedReviewError, Pod, Review, decode_review, encode_answer
@@ -24,7 +24,7 @@ from webhook.errors import error_location
 from webhook.serving.metrics import Metrics
 
 HELD_LIMIT = 64 << 20
-"""Bytes of bodies that are incomplete or wait for a look-up, of all connections together: anybody may send."""
+"""How many bytes of bodies that are incomplete or wait for a look-up are held for all connections together."""
 CONFIRMED_FOR = 5.0
 """Seconds for which a live read confirms that a namespace is not labelled, as long as the watch says nothing else."""
 _CONFIRMED_LIMIT = 1000
@@ -43,7 +43,7 @@ class BadRequestError(Exception):
 
 
 class Mutate:
-    """The endpoint. `answer` can be called alone, with a review's bytes."""
+    """The endpoint. `answer` can be called alone, with the bytes of a review."""
 
     def __init__(
         self,
@@ -65,15 +65,14 @@ class Mutate:
         self._clock = clock
         self._held = 0
         self._confirmed: dict[str, tuple[Namespace, float]] = {}
-        """By name, a namespace that is not labelled, and until when a live read's answer to that counts."""
+        """By name, a namespace that is not labelled, and until when the live read that confirmed it counts."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request (ASGI)."""
         try:
             self._check_head(scope)
             body = await self._body(receive)
-            started = perf_counter()
-            answer = await self.answer(body, started=started)
+            answer, line = await self._review(body)
         except BadRequestError as error:
             self._metrics.bad_requests.labels(str(error.status)).inc()
             _log.warning("bad request", extra={"status": error.status, "problem": error.message})
@@ -85,11 +84,24 @@ class Mutate:
             _log.error("internal error", extra={"error": error_location(error)})
             await self._respond(send, 500, b"internal error of the MLflow webhook; its log says where\n")
         else:
+            # The answer comes first: a log that cannot be written must not cost a pod.
             await self._respond(send, 200, answer, content_type=b"application/json", close=self._draining())
+            self._log_decision(line)
 
-    async def answer(self, body: bytes, *, started: float | None = None) -> bytes:
-        """Answer a review: bytes in, bytes out. Raises BadRequestError for what is not a review."""
-        started = perf_counter() if started is None else started
+    async def answer(self, body: bytes) -> bytes:
+        """Answer a review, and log the decision. Raises BadRequestError for what is not a review."""
+        answer, line = await self._review(body)
+        self._log_decision(line)
+        return answer
+
+    def _log_decision(self, line: Mapping[str, Any]) -> None:
+        try:
+            self._write(line)
+        except (OSError, ValueError):  # a full disk or a closed pipe (OSError), a closed stream (ValueError)
+            self._metrics.log_lines_lost.inc()
+
+    async def _review(self, body: bytes) -> tuple[bytes, dict[str, Any]]:
+        started = perf_counter()
         try:
             review = decode_review(body)
         except MalformedReviewError as error:
@@ -107,8 +119,7 @@ class Mutate:
         )
         seconds = perf_counter() - started
         self._metrics.count(decision, seconds=seconds)
-        self._write(_line(review, decision, seconds))
-        return answer
+        return answer, _line(review, decision, seconds)
 
     async def _decide(self, pod: Pod, name: str, *, size: int) -> Decision:
         """Decide with what is known of the namespace, or read it where that may be out of date.
@@ -127,10 +138,12 @@ class Mutate:
         try:
             namespace = await self._read(name, size=size)
         except LookupFailedError as error:
-            self._metrics.namespace_lookups.labels("failed").inc()
-            _log.warning("namespace look-up failed", extra={"namespace": name, "problem": str(error)})
+            self._metrics.namespace_lookups.labels(error.outcome).inc()
+            # Whoever sent the review may have made the name up: nothing that anybody could repair.
+            level = logging.INFO if error.outcome is LookupOutcome.NOT_FOUND else logging.WARNING
+            _log.log(level, "namespace look-up failed", extra={"namespace": name, "problem": str(error)})
             return self._decide_without(pod, known, decision)
-        self._metrics.namespace_lookups.labels("read").inc()
+        self._metrics.namespace_lookups.labels(LookupOutcome.READ).inc()
         self._confirm(namespace)
         return decide(pod, namespace=namespace, platform=self._platform)
 
@@ -175,11 +188,11 @@ class Mutate:
     def _hold(self, size: int) -> None:
         self._held += size
         if self._held > HELD_LIMIT:
-            raise BadRequestError(503, "too many bodies wait at once; try again")
+            raise BadRequestError(503, "too many bodies are waiting at once; retry")
 
     def _check_head(self, scope: Scope) -> None:
         if scope["method"] != "POST":
-            raise BadRequestError(405, f"{PATH} takes POST requests with an AdmissionReview")
+            raise BadRequestError(405, f"{PATH} accepts only POST requests with an AdmissionReview")
         headers = dict(scope["headers"])
         content_type = headers.get(b"content-type", b"")
         if content_type.partition(b";")[0].strip().lower() != b"application/json":
@@ -193,7 +206,7 @@ class Mutate:
         size = held = 0
         more = True
         try:
-            while more:  # for how long is the server's to bound
+            while more:  # the server limits for how long (webhook.serving.protocol)
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise _ClientGoneError
@@ -235,7 +248,7 @@ class Mutate:
 
 
 class _ClientGoneError(Exception):
-    """The connection ended before the body did, so nobody waits for an answer."""
+    """The connection was closed before the body was complete, so nobody waits for an answer."""
 
 
 def _try_again(namespace: str) -> str:

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from base64 import b64decode
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
 
 from tests.support.pods import FOLDER, KFP, SAMPLES
 from webhook.cli import cli
-from webhook.cluster.namespaces import StaticNamespaces
+from webhook.cluster.kube import KubeClient, KubeNotFoundError
+from webhook.cluster.live_reads import BURST, PER_SECOND
+from webhook.cluster.namespaces import NamespaceWatch, StaticNamespaces
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.lookup import LookupFailedError
 from webhook.serving.metrics import Metrics
@@ -117,3 +121,57 @@ def test_what_inject_prints_is_what_the_server_answers(sample: str, labels: dict
     given = [f"--namespace-label={name}={value}" for name, value in labels.items()]
     printed = CliRunner().invoke(cli, ["inject", "-f", str(FOLDER / sample), "-o", "patch", *given]).stdout
     assert json.loads(printed) == json.loads(b64decode(answered))
+
+
+@pytest.mark.parametrize("error", [OSError(28, "disk full"), BrokenPipeError(), ValueError("closed file")])
+def test_a_decision_that_cannot_be_logged_is_answered_all_the_same_and_counted(error: Exception) -> None:
+    metrics = Metrics()
+    sent: list[MutableMapping[str, Any]] = []
+
+    def write(_: Mapping[str, Any]) -> None:
+        assert sent[-1]["type"] == "http.response.body"  # the answer does not wait for the log
+        raise error
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": (FOLDER / KFP).read_bytes()}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"method": "POST", "headers": [(b"content-type", b"application/json")]}
+    namespaces = Namespaces(OLD, fresh=True, live=None)
+    mutate = Mutate(platform=Platform(), namespaces=namespaces, metrics=metrics, write=write)
+    asyncio.run(mutate(scope, receive, send))
+    assert [message.get("status") for message in sent] == [200, None]
+    assert json.loads(sent[1]["body"])["response"]["patch"]
+    assert metrics.registry.get_sample_value("mlflow_webhook_log_lines_lost_total") == 1
+    assert metrics.registry.get_sample_value("mlflow_webhook_internal_errors_total") == 0
+
+
+def test_made_up_reviews_cause_few_reads_and_raise_no_alert() -> None:
+    """Three hundred reviews, each for a namespace that does not exist."""
+    paths: list[str] = []
+
+    class Empty:
+        def get(self, path: str, **_: object) -> dict[str, Any]:
+            paths.append(path)
+            raise KubeNotFoundError("not found", status=404)
+
+    metrics = Metrics()
+    watch = NamespaceWatch(cast("KubeClient", Empty()), lookup_timeout=timedelta(seconds=5))
+    mutate = Mutate(platform=Platform(), namespaces=watch, metrics=metrics, write=lambda _: None)
+    document = json.loads((FOLDER / KFP).read_bytes())
+
+    async def send() -> None:
+        for number in range(300):
+            document["request"]["namespace"] = f"made-up-{number}"
+            await mutate.answer(json.dumps(document).encode())
+
+    started = time.monotonic()
+    asyncio.run(send())
+    assert len(paths) <= BURST + PER_SECOND * (time.monotonic() - started)
+    outcomes = {
+        outcome: metrics.registry.get_sample_value("mlflow_webhook_namespace_lookups_total", {"outcome": outcome})
+        for outcome in ("failed", "not_found", "limited")
+    }
+    assert outcomes == {"failed": 0, "not_found": len(paths), "limited": 300 - len(paths)}

@@ -13,14 +13,15 @@ import sys
 import time
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import httpx
 import pytest
 
 from tests.support.pods import FOLDER, KFP
+from tests.support.waiting import wait_until
 
 BODY = (FOLDER / KFP).read_bytes()
 JSON = {"content-type": "application/json"}
@@ -59,6 +60,13 @@ class Serving:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     folder = tmp_path_factory.mktemp("serve")
+    with (folder / "log").open("w") as stderr, started(folder, stderr=stderr) as serving:
+        yield serving
+
+
+@contextmanager
+def started(folder: Path, *, stderr: TextIO) -> Iterator[Serving]:
+    """Start `serve --standalone`, with its log in `stderr`, and stop it at the end."""
     ca, log = folder / "ca.pem", folder / "log"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -67,10 +75,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     namespaces = folder / "namespaces.yaml"
     namespaces.write_text(NAMESPACES)
     environment = {**os.environ, "MLFLOW_WEBHOOK_CERTIFICATE_NAMES": "webhook.example"}
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, *command, "--namespaces", str(namespaces)], stderr=stderr, text=True, env=environment
-        )
+    process = subprocess.Popen(
+        [sys.executable, *command, "--namespaces", str(namespaces)], stderr=stderr, text=True, env=environment
+    )
     try:
         for _ in range(300):
             with socket.socket() as probe:
@@ -81,7 +88,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
                 process.wait(0.1)
             except subprocess.TimeoutExpired:
                 continue
-            raise AssertionError(log.read_text())
+            raise AssertionError(log.read_text() if log.exists() else "it has no log")
         yield Serving(process, port, ca, log)
     finally:
         process.kill()
@@ -368,6 +375,30 @@ def test_a_file_that_cannot_be_written_is_named(option: str, problem: str) -> No
     command = [sys.executable, "-c", code, "serve", "--standalone", option]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (1, f"Error: {problem}\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_under_the_log_costs_no_review(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full, started(tmp_path, stderr=full) as server:
+        assert server.review().json()["response"]["patch"]
+        assert server.request("POST", "/mutate", content=b"{", headers=JSON).status_code == 400
+        # the line that says where it listens, the decision, and the bad request
+        wait_until(lambda: lost_lines(server) == 3, "three lost lines")
+        assert server.review().status_code == 200
+
+
+def test_a_closed_pipe_under_the_log_costs_no_review(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as pipe:
+        os.close(reading)
+        with started(tmp_path, stderr=pipe) as server:
+            assert server.review().json()["response"]["patch"]
+            wait_until(lambda: lost_lines(server) == 2, "two lost lines")
+
+
+def lost_lines(server: Serving) -> float:
+    text = server.request("GET", "/metrics").text
+    return float(re.findall(r"^mlflow_webhook_log_lines_lost_total (\S+)$", text, re.MULTILINE)[0])
 
 
 def test_sigterm_drains_and_ends_well(server: Serving, tmp_path: Path) -> None:
