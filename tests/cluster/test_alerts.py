@@ -19,7 +19,7 @@ DASHBOARD = COMPONENTS / "grafana" / "mlflow-webhook.json"
 HOUR, DAY = 60, 24 * 60  # minutes
 
 FAIL_OPEN = 'apiserver_admission_webhook_fail_open_count{name="kfp.labelled-namespaces.mlflow.kubeflow.org"}'
-LOOK_UP = 'mlflow_webhook_decisions_total{reason="namespace_lookup_failed"}'
+LOOK_UP = 'mlflow_webhook_namespace_lookups_total{outcome="failed"}'
 ERRORS = "mlflow_webhook_internal_errors_total"
 EXPIRY = 'mlflow_webhook_certificate_expiry_timestamp_seconds{certificate="leaf"}'
 FAILURES = "mlflow_webhook_certificate_failures_total"
@@ -49,6 +49,8 @@ SILENT: list[tuple[str, dict[str, str], int]] = [
     ("MlflowWebhookNotCalled", {FAIL_OPEN: "_x20 1x40"}, 40),
     ("MlflowWebhookNotCalled", {FAIL_OPEN.replace("namespaces", "others"): "0x20 5x20"}, 22),
     ("MlflowWebhookLookupFailed", {LOOK_UP: "1x40"}, 22),
+    ("MlflowWebhookLookupFailed", {LOOK_UP.replace("failed", "not_found"): "0+300x40"}, 22),
+    ("MlflowWebhookLookupFailed", {LOOK_UP.replace("failed", "limited"): "0+300x40"}, 22),
     ("MlflowWebhookErrors", {ERRORS: "0x40"}, 22),
     ("MlflowWebhookCertificateEnds", {EXPIRY: f"{3 * DAY * 60}x20"}, 20),
     ("MlflowWebhookUpkeepFails", {FAILURES: "0+1x30"}, 20),
