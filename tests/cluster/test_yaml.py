@@ -8,13 +8,14 @@ from typing import Any
 
 from tests.cluster.controlplane import ControlPlane
 from tests.webhook.files.test_formats import WORDS
-from webhook.files.formats import dump_yaml, read_documents
+from webhook.files.formats import read_documents
+from webhook.files.writing import dump_yaml
 
 HEAD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"
 
 
 def words() -> list[str]:
-    """Give words that look like numbers, always the same."""
+    """Return words that look like numbers, always the same."""
     some = random.Random(4)
     made = {"".join(some.choices("01278xXoObBeE_+.", k=some.randint(1, 6))) for _ in range(500)}
     return sorted({*WORDS, *made})

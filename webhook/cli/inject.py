@@ -12,7 +12,7 @@ import jsonpatch
 
 from webhook.cli.inputs import Inputs, inputs_options, read_inputs
 from webhook.files.documents import inject as inject_pod
-from webhook.files.formats import dump_yaml
+from webhook.files.writing import dump_yaml
 
 
 @click.command()

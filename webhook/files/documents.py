@@ -16,7 +16,8 @@ from webhook.core.names import LABEL
 from webhook.core.patch import Operation, patch
 from webhook.core.reasons import Verdict
 from webhook.core.review import MalformedReviewError, Pod, decode_pod
-from webhook.files.formats import FormatError, read_documents
+from webhook.files.events import FormatError
+from webhook.files.formats import read_documents
 
 _TEMPLATES = {
     "PodTemplate": "/template",

@@ -12,7 +12,8 @@ from typing import Any
 
 from webhook.core.configuration import Source, hide_password
 from webhook.core.names import MANAGED, POD_NAME
-from webhook.files.formats import FormatError, read_scalars_as_text
+from webhook.files.events import FormatError
+from webhook.files.formats import read_scalars_as_text
 from webhook.settings.table import ENVIRONMENT_PREFIX, SETTINGS, Setting, Settings
 
 # What Kubernetes itself puts into every pod for a Service called mlflow-webhook.

@@ -209,7 +209,7 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
         ("kind: pod", "is Pod meant?"),
         ("kind: TrainJob\nmetadata: {name: t}", "TrainJob t has no pod template; its pods come from its runtime"),
         ("kind: JobSet\nspec: {replicatedJobs: 5}", "/spec/replicatedJobs is not a list"),
-        ("metadata: &m {x: *m}", "holds what JSON cannot: Circular"),
+        ("metadata: &m {x: *m}", "holds what JSON cannot: the anchor m contains itself"),
         ('{"kind": "\\ud800"}', "holds what JSON cannot: "),
         ("kind: Pod\nspec: {{ .Values.spec }}", "is it a template? Render it first"),
         ("{{- if .x }}", "is it a template? Render it first"),
