@@ -16,9 +16,9 @@ import pytest
 
 from certs.issue import issue_ca
 from tests.cluster.controlplane import ControlPlane
+from tests.cluster.doctor_case import CA, DEPLOYMENT, JSON_PATCH, NOW, DoctorCase
 from tests.cluster.installation import CONFIGURATION, ROOT, Installation
 from tests.cluster.stream import pod, wired
-from tests.cluster.ward import CA, DEPLOYMENT, JSON_PATCH, NOW, Ward
 from tests.support.dex import OTHER_KEY, Dex
 from tests.support.pods import KFP, plain
 from tests.support.proxy import Server
@@ -27,13 +27,13 @@ from webhook.cluster.kube import core_path, group_path
 
 
 @pytest.fixture(scope="module")
-def ward(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
+def case(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoctorCase]:
     installation, server, dex = Installation(control_plane), Server(), Dex()
     server.issuer = dex.issuer
     try:
         installation.install()
         folder = tmp_path_factory.mktemp("certificate")
-        made = Ward(installation, server, dex, folder)
+        made = DoctorCase(installation, server, dex, folder)
         admin = installation.admin
         admin.create("/api/v1/namespaces", {"metadata": {"name": made.namespace}})
         admin.create(core_path(made.namespace, "secrets"), {"metadata": {"name": "mlflow-token"}})
@@ -52,8 +52,8 @@ def ward(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
         installation.remove()
 
 
-def test_nothing_is_found_on_a_healthy_installation(ward: Ward) -> None:
-    code, found = ward.check(ward.namespace)
+def test_nothing_is_found_on_a_healthy_installation(case: DoctorCase) -> None:
+    code, found = case.check(case.namespace)
     every = [finding for findings in found.values() for finding in findings]
     assert code == 0
     assert [finding for finding in every if finding["status"] not in {"passed", "skipped"}] == []
@@ -65,54 +65,54 @@ def replace_service(server: Server, **switches: Any) -> None:
         setattr(server, name, value)
 
 
-FAULTS: dict[str, Callable[[Ward], Any]] = {
-    "configuration_missing": lambda ward: ward.admin.delete(CONFIGURATION),
-    "entry_missing": lambda ward: ward.spoil("/webhooks/1"),
-    "entry_changed/failurePolicy": lambda ward: ward.spoil("/webhooks/0/failurePolicy", "Ignore"),
-    "entry_changed/objectSelector": lambda ward: ward.spoil("/webhooks/0/objectSelector", {}),
-    "entry_changed/namespaceSelector": lambda ward: ward.spoil(
+FAULTS: dict[str, Callable[[DoctorCase], Any]] = {
+    "configuration_missing": lambda case: case.admin.delete(CONFIGURATION),
+    "entry_missing": lambda case: case.spoil("/webhooks/1"),
+    "entry_changed/failurePolicy": lambda case: case.spoil("/webhooks/0/failurePolicy", "Ignore"),
+    "entry_changed/objectSelector": lambda case: case.spoil("/webhooks/0/objectSelector", {}),
+    "entry_changed/namespaceSelector": lambda case: case.spoil(
         "/webhooks/1/namespaceSelector", {"matchLabels": {"mlflow-enabled": "true"}}
     ),
-    "entry_changed/matchConditions": lambda ward: ward.spoil("/webhooks/1/matchConditions"),
-    "entry_changed/rules": lambda ward: ward.spoil("/webhooks/0/rules/0/operations", ["CREATE", "UPDATE"]),
-    "ca_bundle_missing": lambda ward: ward.bundle(None),
-    "ca_bundle_wrong": lambda ward: ward.bundle(issue_ca(common_name="x", lifetime=timedelta(days=1), now=NOW)),
-    "replica_not_ready": lambda ward: ward.ready(1),
-    "no_replica_ready": lambda ward: ward.ready(0),
-    "deployment_missing": lambda ward: ward.admin.delete(DEPLOYMENT),
-    "namespace_not_labelled": lambda ward: ward.label(None),
-    "label_not_true": lambda ward: ward.label("yes"),
-    "annotation_ignored": lambda ward: ward.annotate("not a url"),
-    "secret_missing": lambda ward: ward.admin.delete(core_path(ward.namespace, "secrets", "mlflow-token")),
-    "key_missing": lambda ward: ward.token(ward.jwt(), key="jwt"),
-    "token_empty": lambda ward: ward.token(""),
-    "token_white_space": lambda ward: ward.token(ward.jwt() + "\n"),
-    "token_not_a_jwt": lambda ward: ward.token("abc"),
-    "token_expired": lambda ward: ward.token(ward.jwt(exp=int(time.time()) - 9)),
-    "token_ends_soon": lambda ward: ward.token(ward.jwt(exp=int(time.time()) + 999)),
-    "token_other_audience": lambda ward: ward.token(ward.jwt(aud="other")),
-    "token_key_unknown": lambda ward: ward.token(ward.jwt(key=OTHER_KEY, kid="1" * 40)),
-    "bearer_not_accepted": lambda ward: replace_service(ward.server, takes_bearer=False),
-    "identity_not_allowed": lambda ward: replace_service(ward.server, allowed=False),
-    "mlflow_down": lambda ward: replace_service(ward.server, mlflow_up=False),
-    "workspace_unknown": lambda ward: replace_service(ward.server, workspaces={"default"}),
-    "workspaces_disabled": lambda ward: replace_service(ward.server, workspaces_enabled=False),
+    "entry_changed/matchConditions": lambda case: case.spoil("/webhooks/1/matchConditions"),
+    "entry_changed/rules": lambda case: case.spoil("/webhooks/0/rules/0/operations", ["CREATE", "UPDATE"]),
+    "ca_bundle_missing": lambda case: case.bundle(None),
+    "ca_bundle_wrong": lambda case: case.bundle(issue_ca(common_name="x", lifetime=timedelta(days=1), now=NOW)),
+    "replica_not_ready": lambda case: case.ready(1),
+    "no_replica_ready": lambda case: case.ready(0),
+    "deployment_missing": lambda case: case.admin.delete(DEPLOYMENT),
+    "namespace_not_labelled": lambda case: case.label(None),
+    "label_not_true": lambda case: case.label("yes"),
+    "annotation_ignored": lambda case: case.annotate("not a url"),
+    "secret_missing": lambda case: case.admin.delete(core_path(case.namespace, "secrets", "mlflow-token")),
+    "key_missing": lambda case: case.token(case.jwt(), key="jwt"),
+    "token_empty": lambda case: case.token(""),
+    "token_white_space": lambda case: case.token(case.jwt() + "\n"),
+    "token_not_a_jwt": lambda case: case.token("abc"),
+    "token_expired": lambda case: case.token(case.jwt(exp=int(time.time()) - 9)),
+    "token_ends_soon": lambda case: case.token(case.jwt(exp=int(time.time()) + 999)),
+    "token_other_audience": lambda case: case.token(case.jwt(aud="other")),
+    "token_key_unknown": lambda case: case.token(case.jwt(key=OTHER_KEY, kid="1" * 40)),
+    "bearer_not_accepted": lambda case: replace_service(case.server, takes_bearer=False),
+    "identity_not_allowed": lambda case: replace_service(case.server, allowed=False),
+    "mlflow_down": lambda case: replace_service(case.server, mlflow_up=False),
+    "workspace_unknown": lambda case: replace_service(case.server, workspaces={"default"}),
+    "workspaces_disabled": lambda case: replace_service(case.server, workspaces_enabled=False),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_named_with_what_mends_it(fault: str, ward: Ward) -> None:
-    switches = dict(vars(ward.server))
-    FAULTS[fault](ward)
+def test_a_planted_fault_is_named_with_what_mends_it(fault: str, case: DoctorCase) -> None:
+    switches = dict(vars(case.server))
+    FAULTS[fault](case)
     try:
-        code, found = ward.check(ward.namespace)
+        code, found = case.check(case.namespace)
     finally:
-        vars(ward.server).update(switches)
+        vars(case.server).update(switches)
         if fault == "secret_missing":
-            ward.admin.create(core_path(ward.namespace, "secrets"), {"metadata": {"name": "mlflow-token"}})
-        ward.cure()
+            case.admin.create(core_path(case.namespace, "secrets"), {"metadata": {"name": "mlflow-token"}})
+        case.cure()
         if fault in {"replica_not_ready", "no_replica_ready", "deployment_missing"}:
-            ward.ready(2)
+            case.ready(2)
     bad = {finding["code"]: finding for findings in found.values() for finding in findings if "code" in finding}
     expected = fault.partition("/")[0]
     assert expected in bad
@@ -122,19 +122,19 @@ def test_a_planted_fault_is_named_with_what_mends_it(fault: str, ward: Ward) -> 
         assert fault.partition("/")[2] in bad[expected]["message"]
 
 
-def test_a_certificate_that_ends_soon_and_a_webhook_that_is_away_are_named(ward: Ward) -> None:
-    replica = ward.installation.replicas[0]
+def test_a_certificate_that_ends_soon_and_a_webhook_that_is_away_are_named(case: DoctorCase) -> None:
+    replica = case.installation.replicas[0]
     before = len(replica.events("certificate in service"))
-    ward.serve(timedelta(hours=20))
+    case.serve(timedelta(hours=20))
     wait_until(lambda: len(replica.events("certificate in service")) > before, "the new certificate")
-    _, found = ward.check(ward.namespace)
+    _, found = case.check(case.namespace)
     assert "certificate_ends_soon" in [finding.get("code") for finding in found["installation"]]
-    ward.serve(timedelta(days=20))
-    ward.installation.stop(replica)
-    code, found = ward.check(ward.namespace)
+    case.serve(timedelta(days=20))
+    case.installation.stop(replica)
+    code, found = case.check(case.namespace)
     codes = [finding.get("code") for finding in found["installation"]]
-    files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(ward.folder)}
-    ward.installation.start(1, files)
+    files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(case.folder)}
+    case.installation.start(1, files)
     assert code == 1
     assert {"webhook_unreachable", "webhook_not_called"} <= set(codes)
 
@@ -147,8 +147,8 @@ EVERY = [
 ]
 
 
-def test_what_may_not_be_read_is_skipped_and_said_to_be(control_plane: ControlPlane, ward: Ward) -> None:
-    code, found = ward.check(ward.namespace, kubeconfig=control_plane.service_account("default", "default"))
+def test_what_may_not_be_read_is_skipped_and_said_to_be(control_plane: ControlPlane, case: DoctorCase) -> None:
+    code, found = case.check(case.namespace, kubeconfig=control_plane.service_account("default", "default"))
     every = [finding for findings in found.values() for finding in findings]
     assert code == 0
     assert [finding["check"] for finding in every] == EVERY
@@ -159,21 +159,21 @@ def test_what_may_not_be_read_is_skipped_and_said_to_be(control_plane: ControlPl
 
 
 def test_a_user_of_one_namespace_is_told_all_of_that_and_what_is_not_theirs_to_see(
-    control_plane: ControlPlane, ward: Ward
+    control_plane: ControlPlane, case: DoctorCase
 ) -> None:
-    account = control_plane.service_account(ward.namespace, "default")
+    account = control_plane.service_account(case.namespace, "default")
     bind = {
         "metadata": {"name": "user"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
-        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": ward.namespace}],
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": case.namespace}],
     }
-    bindings = group_path("rbac.authorization.k8s.io/v1", "rolebindings", namespace=ward.namespace)
-    ward.admin.create(bindings, bind)
+    bindings = group_path("rbac.authorization.k8s.io/v1", "rolebindings", namespace=case.namespace)
+    case.admin.create(bindings, bind)
     try:
-        wait_until(lambda: ward.check(ward.namespace, kubeconfig=account)[1] != {}, "an answer")
-        code, found = ward.check(ward.namespace, kubeconfig=account)
+        wait_until(lambda: case.check(case.namespace, kubeconfig=account)[1] != {}, "an answer")
+        code, found = case.check(case.namespace, kubeconfig=account)
     finally:
-        ward.admin.delete(f"{bindings}/user")
+        case.admin.delete(f"{bindings}/user")
     status = {finding["check"]: finding["status"] for findings in found.values() for finding in findings}
     assert code == 0
     assert list(status) == EVERY
@@ -183,101 +183,101 @@ def test_a_user_of_one_namespace_is_told_all_of_that_and_what_is_not_theirs_to_s
     assert {is_ for check, is_ in status.items() if check not in skipped} == {"passed"}
 
 
-def test_a_server_with_a_certificate_of_a_private_ca_is_checked_with_that_ca(ward: Ward, tmp_path: Path) -> None:
+def test_a_server_with_a_certificate_of_a_private_ca_is_checked_with_that_ca(case: DoctorCase, tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_bytes(CA.certificate_pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ward.folder / "tls.crt", ward.folder / "tls.key")
-    plain_server, ward.server = ward.server, Server(context)
-    ward.server.issuer = plain_server.issuer
-    ward.server.workspaces = plain_server.workspaces
+    context.load_cert_chain(case.folder / "tls.crt", case.folder / "tls.key")
+    plain_server, case.server = case.server, Server(context)
+    case.server.issuer = plain_server.issuer
+    case.server.workspaces = plain_server.workspaces
     try:
-        code, untrusted = ward.check(ward.namespace)
-        trusted, _ = ward.check(ward.namespace, f"--ca-file={tmp_path / 'ca.crt'}")
+        code, untrusted = case.check(case.namespace)
+        trusted, _ = case.check(case.namespace, f"--ca-file={tmp_path / 'ca.crt'}")
     finally:
-        ward.server.stop()
-        ward.server = plain_server
+        case.server.stop()
+        case.server = plain_server
     assert code == 1
     assert "certificate_not_trusted" in [finding.get("code") for found in untrusted.values() for finding in found]
     assert trusted == 0
-    _, said = ward.run(ward.namespace, f"--ca-file={PAGE}")
+    _, said = case.run(case.namespace, f"--ca-file={PAGE}")
     assert "holds no certificates in PEM form" in said
 
 
-def test_waiting_ends_when_nothing_fails_any_more(ward: Ward) -> None:
-    ward.label("yes")
-    timer = threading.Timer(4, lambda: ward.label("true"))
+def test_waiting_ends_when_nothing_fails_any_more(case: DoctorCase) -> None:
+    case.label("yes")
+    timer = threading.Timer(4, lambda: case.label("true"))
     timer.start()
     try:
         began = time.monotonic()
-        code, _ = ward.run(ward.namespace, "--wait=50")
+        code, _ = case.run(case.namespace, "--wait=50")
         assert code == 0
         assert time.monotonic() - began > 3
     finally:
         timer.cancel()
         timer.join()
-        ward.label("true")
+        case.label("true")
 
 
-def test_waiting_goes_on_until_there_is_a_pod_to_look_at(ward: Ward) -> None:
+def test_waiting_goes_on_until_there_is_a_pod_to_look_at(case: DoctorCase) -> None:
     late = pod("late")
-    timer = threading.Timer(4, lambda: ward.admin.create(core_path(ward.namespace, "pods"), late))
+    timer = threading.Timer(4, lambda: case.admin.create(core_path(case.namespace, "pods"), late))
     timer.start()
     try:
-        code, said = ward.run("pod", "late", f"--namespace={ward.namespace}", "--wait=50")
+        code, said = case.run("pod", "late", f"--namespace={case.namespace}", "--wait=50")
     finally:
         timer.join()
-        ward.admin.delete(core_path(ward.namespace, "pods", "late"))
+        case.admin.delete(core_path(case.namespace, "pods", "late"))
     assert code == 0, said
 
 
-def test_waiting_ends_with_the_time_given_and_says_what_still_fails(ward: Ward) -> None:
-    ward.label("yes")
+def test_waiting_ends_with_the_time_given_and_says_what_still_fails(case: DoctorCase) -> None:
+    case.label("yes")
     try:
-        code, found = ward.check(ward.namespace, "--wait=1")
+        code, found = case.check(case.namespace, "--wait=1")
     finally:
-        ward.label("true")
+        case.label("true")
     assert code == 1
     assert "label_not_true" in [finding.get("code") for findings in found.values() for finding in findings]
 
 
-def test_with_the_webhook_away_the_platforms_own_settings_are_gone_by(ward: Ward) -> None:
+def test_with_the_webhook_away_the_platforms_own_settings_are_gone_by(case: DoctorCase) -> None:
     variable = {"name": "MLFLOW_WEBHOOK_TOKEN_SECRET", "value": "platform/jwt"}
     place = "/spec/template/spec/containers/0/env"
-    ward.admin.patch(DEPLOYMENT, [{"op": "add", "path": f"{place}/-", "value": variable}], content_type=JSON_PATCH)
-    replica = ward.installation.replicas[0]
-    ward.installation.stop(replica)
+    case.admin.patch(DEPLOYMENT, [{"op": "add", "path": f"{place}/-", "value": variable}], content_type=JSON_PATCH)
+    replica = case.installation.replicas[0]
+    case.installation.stop(replica)
     try:
-        _, found = ward.check(ward.namespace)
+        _, found = case.check(case.namespace)
     finally:
-        entries = ward.admin.get(DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]["env"]
+        entries = case.admin.get(DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]["env"]
         remove = {"op": "remove", "path": f"{place}/{entries.index(variable)}"}
-        ward.admin.patch(DEPLOYMENT, [remove], content_type=JSON_PATCH)
-        files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(ward.folder)}
-        ward.installation.start(1, files)
-        ward.cure()
-        ward.ready(2)
+        case.admin.patch(DEPLOYMENT, [remove], content_type=JSON_PATCH)
+        files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(case.folder)}
+        case.installation.start(1, files)
+        case.cure()
+        case.ready(2)
     messages = [finding["message"] for findings in found.values() for finding in findings]
-    assert f"There is no Secret {ward.namespace}/platform." in messages
+    assert f"There is no Secret {case.namespace}/platform." in messages
 
 
-def test_a_pods_wiring_is_explained_and_compared_with_now(ward: Ward) -> None:
+def test_a_pods_wiring_is_explained_and_compared_with_now(case: DoctorCase) -> None:
     body = pod("explained")
-    ward.admin.create(core_path(ward.namespace, "pods"), body)
-    code, found = ward.check("pod", "explained", "-n", ward.namespace)
+    case.admin.create(core_path(case.namespace, "pods"), body)
+    code, found = case.check("pod", "explained", "-n", case.namespace)
     ((finding,),) = found.values()
     assert (code, finding["status"]) == (0, "passed")
     assert "wired (wired_by_pod_label)" in finding["message"]
     annotation = {"mlflow.kubeflow.org/experiment": "another"}
-    ward.admin.patch(f"/api/v1/namespaces/{ward.namespace}", {"metadata": {"annotations": annotation}})
-    _, found = ward.check("pod", "explained", "-n", ward.namespace)
+    case.admin.patch(f"/api/v1/namespaces/{case.namespace}", {"metadata": {"annotations": annotation}})
+    _, found = case.check("pod", "explained", "-n", case.namespace)
     removed = dict.fromkeys(annotation)
-    ward.admin.patch(f"/api/v1/namespaces/{ward.namespace}", {"metadata": {"annotations": removed}})
+    case.admin.patch(f"/api/v1/namespaces/{case.namespace}", {"metadata": {"annotations": removed}})
     ((finding,),) = found.values()
     assert finding["code"] == "values_changed"
     assert "c: MLFLOW_EXPERIMENT_NAME=another" in finding["message"]
 
 
-def test_all_pods_of_a_trainjob_are_explained_even_those_that_were_missed(ward: Ward) -> None:
+def test_all_pods_of_a_trainjob_are_explained_even_those_that_were_missed(case: DoctorCase) -> None:
     for name, label in (("missed", "false"), ("wired", None)):
         body: dict[str, Any] = {
             "metadata": {"name": name, "labels": {"jobset.sigs.k8s.io/jobset-name": "job"}},
@@ -285,24 +285,24 @@ def test_all_pods_of_a_trainjob_are_explained_even_those_that_were_missed(ward: 
         }
         if label:
             body["metadata"]["labels"]["mlflow-enabled"] = label
-        ward.admin.create(core_path(ward.namespace, "pods"), body)
-    ward.admin.patch(core_path(ward.namespace, "pods", "missed"), {"metadata": {"labels": {"mlflow-enabled": None}}})
-    code, found = ward.check("trainjob", "job", "-n", ward.namespace)
+        case.admin.create(core_path(case.namespace, "pods"), body)
+    case.admin.patch(core_path(case.namespace, "pods", "missed"), {"metadata": {"labels": {"mlflow-enabled": None}}})
+    code, found = case.check("trainjob", "job", "-n", case.namespace)
     (findings,) = found.values()
     assert code == 1
     assert {finding.get("code", "") for finding in findings} == {"", "not_wired_but_would_be"}
-    code, output = ward.run("run", "no-such-run", "-n", ward.namespace)
+    code, output = case.run("run", "no-such-run", "-n", case.namespace)
     assert (code, output) == (
         1,
-        f"Error: there are no pods of run no-such-run in the namespace {ward.namespace}\n",
+        f"Error: there are no pods of run no-such-run in the namespace {case.namespace}\n",
     )
 
 
-def test_the_pods_of_a_run_of_kfp_are_explained(ward: Ward) -> None:
+def test_the_pods_of_a_run_of_kfp_are_explained(case: DoctorCase) -> None:
     body = plain(KFP, "impl")
     run = body["metadata"]["labels"]["pipeline/runid"]
-    ward.admin.create(core_path(ward.namespace, "pods"), body)
-    code, found = ward.check("run", run, "-n", ward.namespace)
+    case.admin.create(core_path(case.namespace, "pods"), body)
+    code, found = case.check("run", run, "-n", case.namespace)
     assert code == 0
     assert list(found) == [f"run {run}"]
     ((finding,),) = found.values()
@@ -312,18 +312,18 @@ def test_the_pods_of_a_run_of_kfp_are_explained(ward: Ward) -> None:
 PAGE = ROOT / "docs" / "checks.md"
 
 
-def test_the_transcripts_in_the_docs_are_true(ward: Ward) -> None:
+def test_the_transcripts_in_the_docs_are_true(case: DoctorCase) -> None:
     """Run with UPDATE_TRANSCRIPTS=1 to write them anew."""
-    _, healthy = ward.run(ward.namespace)
-    ward.token(ward.jwt(exp=int(time.time()) - 7300))
-    ward.spoil("/webhooks/1/matchConditions")
+    _, healthy = case.run(case.namespace)
+    case.token(case.jwt(exp=int(time.time()) - 7300))
+    case.spoil("/webhooks/1/matchConditions")
     try:
-        _, broken = ward.run(ward.namespace)
+        _, broken = case.run(case.namespace)
     finally:
-        ward.cure()
+        case.cure()
     page = PAGE.read_text()
     for title, said in (("healthy", healthy), ("broken", broken)):
-        said = said.replace(ward.namespace, "team-a").replace(ward.server.url, "http://127.0.0.1:8080")
+        said = said.replace(case.namespace, "team-a").replace(case.server.url, "http://127.0.0.1:8080")
         said = re.sub(r"good for 1?\d\.\d days", "good for 20.0 days", said)
         said = re.sub(r"good for 23 h \d+ min", "good for 23 h 59 min", said)
         wanted = f"<!-- {title} -->\n```\n{said.rstrip()}\n```\n"

@@ -19,7 +19,6 @@ from rich.markup import escape
 from webhook.cli.values import valid_namespace
 from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError
 from webhook.core.configuration import Namespace, Platform, parse_tracking_uri
-from webhook.doctor.ask import Target
 from webhook.doctor.env_from import check_env_from
 from webhook.doctor.findings import Finding, Status, failed, skipped
 from webhook.doctor.forward import Reaching, UnreachableError
@@ -38,6 +37,7 @@ from webhook.doctor.namespace import (
     wiring_of,
 )
 from webhook.doctor.pod import WIRING, Subject, check_pod, find_pods, platform_of
+from webhook.doctor.probe import Target
 from webhook.doctor.server import REACHABLE, check_server
 from webhook.network import ProxySettingsError, open_client
 from webhook.token.claims import NotATokenError, read_claims

@@ -22,8 +22,9 @@ from webhook.core.configuration import SecretKey, parse_secret
 from webhook.network import ProxySettingsError, open_client
 from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
 from webhook.token.credentials import CA_FILE, FIELDS, OPTIONAL, CredentialsError, find_ca, find_credentials
+from webhook.token.durations import format_duration
 from webhook.token.grant import SCOPE, Endpoint, GrantError, mint
-from webhook.token.refresh import Outcome, RefreshError, TokenSecret, near_its_end, words
+from webhook.token.refresh import Outcome, RefreshError, TokenSecret, expires_soon
 from webhook.token.refresh import refresh as refresh_secret
 
 NOT_GOOD = 3
@@ -242,7 +243,7 @@ def refresh(
             force=force,
         )
     except (GrantError, RefreshError, CredentialsError, KubeError) as error:
-        ending = near_its_end(found, now=clock())
+        ending = expires_soon(found, now=clock())
         if event and ending:
             with suppress(KubeError):
                 found.warn(f"{ending} It could not be renewed: {error}", now=clock())
@@ -253,7 +254,7 @@ def refresh(
     else:
         verb = {Outcome.KEPT: "kept", Outcome.CREATED: "created", Outcome.RENEWED: "renewed"}[done.outcome]
         left = done.claims.left(clock())
-        owner, span = _plain(done.claims.owner), words(left or timedelta())
+        owner, span = _plain(done.claims.owner), format_duration(left or timedelta())
         click.echo(f"{found.place}: {verb} ({done.why}); it is {owner}'s and good for {span}")
 
 
@@ -301,9 +302,9 @@ def _print(claims: Claims, now: datetime) -> None:
     if left is None:
         ends = "it does not say"
     elif left > timedelta(0):
-        ends = f"in {words(left)} ({claims.expires:%Y-%m-%d %H:%M} UTC)"
+        ends = f"in {format_duration(left)} ({claims.expires:%Y-%m-%d %H:%M} UTC)"
     else:
-        ends = f"{words(-left)} ago ({claims.expires:%Y-%m-%d %H:%M} UTC)"
+        ends = f"{format_duration(-left)} ago ({claims.expires:%Y-%m-%d %H:%M} UTC)"
     rows = {
         "owner": claims.owner or "it does not say",
         "subject": claims.subject or "it does not say",

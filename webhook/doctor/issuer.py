@@ -11,8 +11,8 @@ from typing import NamedTuple
 import httpx
 import jwt
 
-from webhook.doctor.ask import Answer, Asker
 from webhook.doctor.forward import UnreachableError
+from webhook.doctor.probe import Answer, Prober
 from webhook.network import NetworkFault, fault_of
 
 _OF_ITS_OWN = {NetworkFault.REFUSED, NetworkFault.TIMEOUT, NetworkFault.NOT_HTTP, NetworkFault.OTHER}
@@ -38,13 +38,13 @@ class Verdict(NamedTuple):
     why: str = ""
 
 
-def judge_signature(asker: Asker, token: str, issuer: str) -> Verdict:
+def judge_signature(prober: Prober, token: str, issuer: str) -> Verdict:
     """Look for the key that signed a token among its issuer's. `token` is a JWT in form."""
     url = f"{issuer.rstrip('/')}/keys"
     try:
-        document = discover(asker, issuer)
+        document = discover(prober, issuer)
         url = str((document or {}).get("jwks_uri") or url)
-        answer = asker.fetch(url)
+        answer = prober.fetch(url)
     except httpx.RequestError as error:
         fault = fault_of(error)
         signature = Signature.ISSUER_DOWN if fault in _OF_ITS_OWN else Signature.NOT_LOOKED_AT
@@ -54,9 +54,9 @@ def judge_signature(asker: Asker, token: str, issuer: str) -> Verdict:
     return _search(answer, token, url)
 
 
-def discover(asker: Asker, issuer: str) -> dict[str, object] | None:
-    """Get the issuer's discovery document; None when it gives none. Raises what `Asker.fetch` does."""
-    answer = asker.fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+def discover(prober: Prober, issuer: str) -> dict[str, object] | None:
+    """Get the issuer's discovery document; None when it gives none. Raises what `Prober.fetch` does."""
+    answer = prober.fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     return answer.json if answer.status == 200 and isinstance(answer.json, dict) else None
 
 

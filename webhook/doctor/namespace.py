@@ -12,11 +12,11 @@ from typing import Any
 from webhook.cluster.kube import KubeClient, KubeForbiddenError, KubeNotFoundError, core_path
 from webhook.core.configuration import Namespace, Platform, SecretKey, configure, parse_workspace
 from webhook.core.names import LABEL
-from webhook.doctor.ask import MLFLOW_TOKEN, refresh_command
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.installation import SAMPLE
+from webhook.doctor.probe import MLFLOW_TOKEN, refresh_command
 from webhook.token.claims import TokenProblem, problem_of, read_claims
-from webhook.token.refresh import words
+from webhook.token.durations import format_duration
 
 LABELLED, ANNOTATIONS, WORKSPACE = "namespace-labelled", "namespace-annotations", "workspace-name"
 SECRET, GOOD = "token-secret", "token-good"
@@ -129,14 +129,16 @@ def check_token(token: str, *, namespace: str, secret: SecretKey = MLFLOW_TOKEN,
     claims = read_claims(token)
     left = claims.left(now)
     if problem and left:
-        return failed(GOOD, f"token_{problem}", f"{claims.owner}'s token expired {words(-left)} ago.", refresh)
+        return failed(
+            GOOD, f"token_{problem}", f"{claims.owner}'s token expired {format_duration(-left)} ago.", refresh
+        )
     if left is None:
         return warned(GOOD, "token_without_end", f"{claims.owner}'s token does not say when it ends.", refresh)
     if left < ENDS_SOON:
         return warned(
             GOOD,
             "token_ends_soon",
-            f"{claims.owner}'s token ends in {words(left)}; a run that outlives it is refused from then on.",
+            f"{claims.owner}'s token ends in {format_duration(left)}; a run that outlives it is refused from then on.",
             refresh,
         )
-    return passed(GOOD, f"it is {claims.owner}'s, and good for {words(left)}")
+    return passed(GOOD, f"it is {claims.owner}'s, and good for {format_duration(left)}")

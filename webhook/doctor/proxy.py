@@ -14,10 +14,10 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from webhook.doctor.ask import ANY, INFO, Answer, Asker, Target
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.forward import UnreachableError
 from webhook.doctor.issuer import Signature, discover, judge_signature
+from webhook.doctor.probe import ANY, INFO, Answer, Prober, Target
 from webhook.network import split_url
 from webhook.token.claims import Claims, NotATokenError, TokenProblem, problem_of, read_claims
 
@@ -25,33 +25,33 @@ TOKEN = "proxy-accepts-token"  # noqa: S105 - the name of a check
 _ADMIN = "The proxy's log says why."
 
 
-def find_proxy(asker: Asker) -> bool:
+def find_proxy(prober: Prober) -> bool:
     """Whether a proxy stands before the server.
 
     It answers /ping itself, which MLflow does not know; where only the server's own paths are routed to it, it sends a
     browser that has no token to its sign-in. Raises httpx.RequestError.
     """
-    ping = asker.ask("GET", "/ping", identified=False)
+    ping = prober.send("GET", "/ping", identified=False)
     if ping.status == 200 and ping.text.strip() == "OK":
         return True
-    auth = asker.ask("GET", "/oauth2/auth", identified=False)
+    auth = prober.send("GET", "/oauth2/auth", identified=False)
     if auth.status in {202, 401, 403} and (auth.status, auth.text) != (ping.status, ping.text):
         return True  # what refuses every path alike is something else, such as MLflow's check of the Host header
-    front = asker.ask("GET", "/", identified=False, accept=ANY)
+    front = prober.send("GET", "/", identified=False, accept=ANY)
     return _is_sign_in_page(front) or bool(_sign_in_of(front).client_id)
 
 
-def check_token(asker: Asker, target: Target, *, now: datetime) -> Finding:
+def check_token(prober: Prober, target: Target, *, now: datetime) -> Finding:
     """Check that the proxy lets the token through, and find out why if it does not. Raises httpx.RequestError."""
     if target.token is None:
-        return failed(TOKEN, "token_missing", f"There is no token to send. {_seen(asker)}", target.refresh)
-    auth = asker.ask("GET", "/oauth2/auth")
+        return failed(TOKEN, "token_missing", f"There is no token to send. {_seen(prober)}", target.refresh)
+    auth = prober.send("GET", "/oauth2/auth")
     if auth.status == 202:
         return _identity(auth, target.token)
-    answer = asker.ask("GET", INFO)
+    answer = prober.send("GET", INFO)
     if auth.status in {401, 403} or _is_refusal(answer):
-        code, sentence, remedy = _cause(asker, target, target.token, answer, now=now)
-        return failed(TOKEN, code, f"{sentence} {_seen(asker)}", remedy)
+        code, sentence, remedy = _cause(prober, target, target.token, answer, now=now)
+        return failed(TOKEN, code, f"{sentence} {_seen(prober)}", remedy)
     if answer.identity:
         return _identity(answer, target.token)
     return skipped(TOKEN, f"/oauth2/auth is not routed here ({auth.status}), and nothing was refused")
@@ -65,22 +65,22 @@ class _Cause(NamedTuple):
     remedy: str
 
 
-def _cause(asker: Asker, target: Target, token: str, answer: Answer, *, now: datetime) -> _Cause:
+def _cause(prober: Prober, target: Target, token: str, answer: Answer, *, now: datetime) -> _Cause:
     problem = problem_of(token, now=now, allow_unverified_email=True)
     if problem:
         return _Cause(f"token_{problem}", problem.sentence, target.refresh)
     claims = read_claims(token)
     return (
-        _for_another_proxy(asker, claims, target)
+        _for_another_proxy(prober, claims, target)
         or _email(claims)
         or _not_allowed(answer, claims)
         or _unknown(answer)
-        or _unsigned(asker, token, claims, target)
+        or _unsigned(prober, token, claims, target)
     )
 
 
-def _for_another_proxy(asker: Asker, claims: Claims, target: Target) -> _Cause | None:
-    address, client_id = _sign_in(asker)
+def _for_another_proxy(prober: Prober, claims: Claims, target: Target) -> _Cause | None:
+    address, client_id = _sign_in(prober)
     if client_id and client_id not in claims.audience:
         return _Cause(
             "token_other_audience",
@@ -88,7 +88,7 @@ def _for_another_proxy(asker: Asker, claims: Claims, target: Target) -> _Cause |
             f"Mint it with the client id {client_id} ({target.refresh} --force --audience {client_id}), "
             "or name its audience in the proxy's --oidc-extra-audience.",
         )
-    if address and claims.issuer and not _signs_in_at(asker, claims.issuer, address):
+    if address and claims.issuer and not _signs_in_at(prober, claims.issuer, address):
         return _Cause(
             "token_other_issuer",
             f"The token is from {claims.issuer}; the proxy trusts {address}.",
@@ -122,9 +122,9 @@ def _unknown(answer: Answer) -> _Cause | None:
     return _Cause("refused_by_another", sentence, "Is there a mesh or gateway with rules of its own before the server?")
 
 
-def _unsigned(asker: Asker, token: str, claims: Claims, target: Target) -> _Cause:
+def _unsigned(prober: Prober, token: str, claims: Claims, target: Target) -> _Cause:
     issuer = claims.issuer
-    signature, why = judge_signature(asker, token, issuer)
+    signature, why = judge_signature(prober, token, issuer)
     match signature:
         case Signature.UNKNOWN_KEY:
             return _Cause(
@@ -168,10 +168,10 @@ class _SignIn(NamedTuple):
     client_id: str = ""
 
 
-def _sign_in(asker: Asker) -> _SignIn:
+def _sign_in(prober: Prober) -> _SignIn:
     """Ask the proxy where it would have people sign in: at its own path, else on the way to MLflow's first page."""
     for path in ("/oauth2/start", "/"):
-        found = _sign_in_of(asker.ask("GET", path, identified=False, accept=ANY))
+        found = _sign_in_of(prober.send("GET", path, identified=False, accept=ANY))
         if found.client_id:
             return found
     return _SignIn()
@@ -184,14 +184,14 @@ def _sign_in_of(answer: Answer) -> _SignIn:
     return _SignIn(f"{target.scheme}://{target.netloc}{target.path}", parse_qs(target.query).get("client_id", [""])[0])
 
 
-def _signs_in_at(asker: Asker, issuer: str, address: str) -> bool:
+def _signs_in_at(prober: Prober, issuer: str, address: str) -> bool:
     """Whether an issuer's sign-in has this address: below its own, as Dex's is, or as its discovery document says."""
     if address.startswith(issuer.rstrip("/") + "/"):
         return True
     if split_url(issuer).netloc != split_url(address).netloc:
         return False
     with suppress(httpx.HTTPError, UnreachableError):
-        return (discover(asker, issuer) or {}).get("authorization_endpoint") == address
+        return (discover(prober, issuer) or {}).get("authorization_endpoint") == address
     return False
 
 
@@ -211,9 +211,9 @@ def _is_refusal(answer: Answer) -> bool:
     )
 
 
-def _seen(asker: Asker) -> str:
+def _seen(prober: Prober) -> str:
     """Say what MLflow's client is answered, in the words that a person saw: it asks for anything, not for JSON."""
-    answer = asker.ask("GET", INFO, accept=ANY)
+    answer = prober.send("GET", INFO, accept=ANY)
     if _is_sign_in_page(answer):
         what = "a sign-in page (403)"
     elif _sign_in_of(answer).address:

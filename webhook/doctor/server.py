@@ -11,8 +11,8 @@ from datetime import datetime
 
 import httpx
 
-from webhook.doctor.ask import INFO, LIST, SEARCH, Answer, Asker, Target
 from webhook.doctor.findings import Finding, Status, failed, passed, skipped, warned
+from webhook.doctor.probe import INFO, LIST, SEARCH, Answer, Prober, Target
 from webhook.doctor.proxy import TOKEN, check_token, find_proxy
 from webhook.network import fault_of, split_url
 
@@ -23,9 +23,9 @@ EXPERIMENT = "mlflow-webhook-check"
 
 def check_server(client: httpx.Client, target: Target, *, now: datetime, write: bool = False) -> Iterator[Finding]:
     """Ask step by step; what depends on a step that failed is skipped. `client` has the time-outs."""
-    asker = Asker(client, target)
+    prober = Prober(client, target)
     try:
-        proxy = find_proxy(asker)
+        proxy = find_proxy(prober)
     except httpx.RequestError as error:
         fault = fault_of(error)
         yield failed(REACHABLE, fault.value, fault.sentence(target.uri), "Compare the tracking URI with the Service.")
@@ -35,11 +35,11 @@ def check_server(client: httpx.Client, target: Target, *, now: datetime, write: 
     yield passed(REACHABLE, f"{target.uri} answers, {'as an oauth2-proxy' if proxy else 'with no proxy before it'}")
     info: dict[str, object] = {}
     steps: dict[str, Callable[[], Finding]] = {
-        TOKEN: lambda: check_token(asker, target, now=now) if proxy else skipped(TOKEN, "there is no proxy"),
-        MLFLOW: lambda: _mlflow(asker, target, info),
+        TOKEN: lambda: check_token(prober, target, now=now) if proxy else skipped(TOKEN, "there is no proxy"),
+        MLFLOW: lambda: _mlflow(prober, target, info),
         WORKSPACES: lambda: _workspaces(info, target),
-        ACCESS: lambda: _access(asker, target),
-        WRITTEN: lambda: _write(asker) if write else skipped(WRITTEN, "only with --write"),
+        ACCESS: lambda: _access(prober, target),
+        WRITTEN: lambda: _write(prober) if write else skipped(WRITTEN, "only with --write"),
     }
     blocked = ""
     if target.unread == "wiring" or (target.unread == "token" and proxy):
@@ -60,9 +60,9 @@ def check_server(client: httpx.Client, target: Target, *, now: datetime, write: 
         yield finding
 
 
-def _mlflow(asker: Asker, target: Target, info: dict[str, object]) -> Finding:
+def _mlflow(prober: Prober, target: Target, info: dict[str, object]) -> Finding:
     """Ask MLflow what it is; what it says goes into `info`."""
-    answer = asker.ask("GET", INFO)
+    answer = prober.send("GET", INFO)
     if answer.status == 200 and isinstance(answer.json, dict):
         info.update(answer.json)
         return passed(MLFLOW, "MLflow answers")
@@ -134,8 +134,8 @@ def _workspaces(info: Mapping[str, object], target: Target) -> Finding:
     return passed(WORKSPACES, where)
 
 
-def _access(asker: Asker, target: Target) -> Finding:
-    answer = asker.ask("POST", SEARCH, workspace=True, json={"max_results": 1})
+def _access(prober: Prober, target: Target) -> Finding:
+    answer = prober.send("POST", SEARCH, workspace=True, json={"max_results": 1})
     if answer.status == 200 and answer.kind == "application/json":
         return passed(ACCESS, f"experiments in {target.workspace or 'the default workspace'} can be read")
     match answer.status, answer.error_code:
@@ -143,7 +143,7 @@ def _access(asker: Asker, target: Target) -> Finding:
             return failed(
                 ACCESS,
                 "workspace_unknown",
-                f"There is no workspace {target.workspace}, or you may not see it{_others(asker)}.",
+                f"There is no workspace {target.workspace}, or you may not see it{_others(prober)}.",
                 "Is the namespace labelled mlflow-enabled=true? Where workspaces are not namespaces: create it.",
             )
         case 400, "INVALID_PARAMETER_VALUE":
@@ -178,9 +178,9 @@ def _access(asker: Asker, target: Target) -> Finding:
             return _unexpected(ACCESS, answer)
 
 
-def _others(asker: Asker) -> str:
+def _others(prober: Prober) -> str:
     """Say which workspaces this token may see (MLflow's plugin for Kubernetes leaves out the others)."""
-    answer = asker.ask("GET", LIST)
+    answer = prober.send("GET", LIST)
     listed = answer.json.get("workspaces") if answer.status == 200 and isinstance(answer.json, dict) else None
     if not isinstance(listed, list):
         return ""
@@ -191,18 +191,18 @@ def _others(asker: Asker) -> str:
     return f"; you see {', '.join(names[:10])}{more}"
 
 
-def _write(asker: Asker) -> Finding:
+def _write(prober: Prober) -> Finding:
     """Create a run and a small artifact, and delete them again."""
-    found = asker.ask(
+    found = prober.send(
         "GET", "/api/2.0/mlflow/experiments/get-by-name", workspace=True, params={"experiment_name": EXPERIMENT}
     )
     if found.status == 404:
-        found = asker.ask("POST", "/api/2.0/mlflow/experiments/create", workspace=True, json={"name": EXPERIMENT})
+        found = prober.send("POST", "/api/2.0/mlflow/experiments/create", workspace=True, json={"name": EXPERIMENT})
     if found.status != 200 or not isinstance(found.json, dict):
         return _unexpected(WRITTEN, found)
     held = found.json.get("experiment")
     experiment = found.json.get("experiment_id") or (held.get("experiment_id") if isinstance(held, dict) else None)
-    made = asker.ask(
+    made = prober.send(
         "POST", "/api/2.0/mlflow/runs/create", workspace=True, json={"experiment_id": experiment, "run_name": "check"}
     )
     run = made.json.get("run") if made.status == 200 and isinstance(made.json, dict) else None
@@ -210,9 +210,9 @@ def _write(asker: Asker) -> Finding:
     if not isinstance(info, dict) or "run_id" not in info:
         return _unexpected(WRITTEN, made)
     try:
-        trouble = _artifact(asker, str(info.get("artifact_uri", "")))
+        trouble = _artifact(prober, str(info.get("artifact_uri", "")))
     finally:
-        gone = asker.ask("POST", "/api/2.0/mlflow/runs/delete", workspace=True, json={"run_id": info["run_id"]})
+        gone = prober.send("POST", "/api/2.0/mlflow/runs/delete", workspace=True, json={"run_id": info["run_id"]})
     if gone.status != 200:
         return _unexpected(WRITTEN, gone)
     if trouble:
@@ -220,7 +220,7 @@ def _write(asker: Asker) -> Finding:
     return passed(WRITTEN, f"a run and an artifact were written and deleted, in the experiment {EXPERIMENT}")
 
 
-def _artifact(asker: Asker, uri: str) -> Finding | None:
+def _artifact(prober: Prober, uri: str) -> Finding | None:
     if not uri.startswith("mlflow-artifacts:"):
         # the client writes to the storage itself, with credentials of its own
         return warned(
@@ -230,7 +230,7 @@ def _artifact(asker: Asker, uri: str) -> Finding | None:
             "Log an artifact from a pod of the namespace: the credentials for that storage are there, not here.",
         )
     path = "/api/2.0/mlflow-artifacts/artifacts/" + split_url(uri).path.lstrip("/") + "/check.txt"
-    written = asker.ask("PUT", path, workspace=True, content=b"written by mlflow-webhook check\n")
+    written = prober.send("PUT", path, workspace=True, content=b"written by mlflow-webhook check\n")
     if written.status not in {200, 204}:
         return failed(
             WRITTEN,
@@ -238,7 +238,7 @@ def _artifact(asker: Asker, uri: str) -> Finding | None:
             f"A run can be written, an artifact cannot: {written.shown()}",
             "See the server's --artifacts-destination and what it may write there.",
         )
-    gone = asker.ask("DELETE", path, workspace=True)
+    gone = prober.send("DELETE", path, workspace=True)
     if gone.status not in {200, 204}:
         return warned(
             WRITTEN,

@@ -14,10 +14,11 @@ from webhook.cluster.kube import KubeClient, KubeError, KubeNotFoundError, core_
 from webhook.core.configuration import SecretKey
 from webhook.core.names import ANNOTATION_GROUP
 from webhook.token.claims import Claims, NotATokenError, TokenProblem, problem_of, read_claims
+from webhook.token.durations import format_duration
 
 MINTED, EXPIRES, OWNER = (f"{ANNOTATION_GROUP}/token-{name}" for name in ("minted", "expires", "owner"))
 """Annotations on the Secret, for people and for alerts. None of them holds the token."""
-NEAR_ITS_END = 0.75
+EXPIRES_SOON = 0.75
 """The share of a token's life after which a failed refresh is worth an event."""
 
 
@@ -139,7 +140,7 @@ def refresh(
     return Refreshed(outcome=Outcome.CREATED if present is None else Outcome.RENEWED, claims=claims, why=why)
 
 
-def near_its_end(secret: TokenSecret, *, now: datetime) -> str | None:
+def expires_soon(secret: TokenSecret, *, now: datetime) -> str | None:
     """Say in words that the token in a Secret ends soon or has ended; None when it is good for a while."""
     try:
         present = secret.read()
@@ -150,19 +151,13 @@ def near_its_end(secret: TokenSecret, *, now: datetime) -> str | None:
         return f"There is no usable token: {error}"
     age, left = claims.age(now), claims.left(now)
     ended = left is not None and left <= timedelta(0)
-    if left is None or not (ended or (age is not None and age >= NEAR_ITS_END)):
+    if left is None or not (ended or (age is not None and age >= EXPIRES_SOON)):
         return None
-    return f"The token ends in {words(left)}." if left > timedelta(0) else f"The token ended {words(-left)} ago."
-
-
-def words(span: timedelta) -> str:
-    """Say a time span as people do: ``2 h 5 min``."""
-    minutes, seconds = divmod(int(span.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
-    shown = [f"{number} {unit}" for number, unit in parts if number][:2]
-    return " ".join(shown) or "0 s"
+    return (
+        f"The token ends in {format_duration(left)}."
+        if left > timedelta(0)
+        else f"The token ended {format_duration(-left)} ago."
+    )
 
 
 def _why(

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.dex import KEY, KEY_ID, OTHER_KEY, Answer, jwt, keys
 from tests.support.proxy import PLUGIN_401, Reply, Server, of_json
-from tests.webhook.doctor.asking import TEXT, ask, minted, switch
+from tests.webhook.doctor.probing import TEXT, ask, minted, switch
 from webhook.core.configuration import SecretKey
 from webhook.doctor.findings import Status
 

@@ -16,9 +16,9 @@ import pytest
 
 from tests.support.dex import OTHER_KEY, Dex, jwt
 from tests.support.proxy import PLUGIN_401, PLUGIN_403, Reply, Server, html, of_json
-from tests.webhook.doctor.asking import INFO, SEARCH, TEXT, ask, minted, reply, switch
-from webhook.doctor.ask import Target
+from tests.webhook.doctor.probing import INFO, SEARCH, TEXT, ask, minted, reply, switch
 from webhook.doctor.findings import Status
+from webhook.doctor.probe import Target
 from webhook.doctor.server import check_server
 
 

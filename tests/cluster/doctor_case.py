@@ -1,4 +1,4 @@
-"""The doctor's ward: a healthy installation and namespace on the control plane, and ways to spoil them."""
+"""The doctor's case: a healthy installation and namespace on the control plane, and ways to spoil them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ READY = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status
 JSON_PATCH = "application/json-patch+json"
 
 
-class Ward:
+class DoctorCase:
     """One healthy installation and namespace, and ways to spoil them."""
 
     def __init__(self, installation: Installation, server: Server, dex: Dex, folder: Path) -> None:
         self.installation, self.admin, self.server = installation, installation.admin, server
         self.dex = dex
-        self.folder, self.namespace = folder, f"ward-{time.monotonic_ns()}"
+        self.folder, self.namespace = folder, f"case-{time.monotonic_ns()}"
         self.serve(timedelta(days=20))
 
     def leaf(self, lifetime: timedelta) -> KeyPair:

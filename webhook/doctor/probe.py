@@ -74,13 +74,13 @@ class Answer:
         return f"{self.status} {self.kind or 'without a type'}: {' '.join(self.text[:160].split())!r}"
 
 
-class Asker:
+class Prober:
     """Sends requests about one target. `client` has the time-outs. With a token, no redirect is followed."""
 
     def __init__(self, client: httpx.Client, target: Target) -> None:
         self._client, self._target = client, target
 
-    def ask(
+    def send(
         self,
         method: str,
         path: str,
@@ -97,13 +97,15 @@ class Asker:
             headers["Authorization"] = f"Bearer {token}"
         if workspace and self._target.workspace:
             headers["X-MLFLOW-WORKSPACE"] = self._target.workspace
-        return self._send(method, self._target.uri.rstrip("/") + path, headers, {**content, "follow_redirects": False})
+        return self._exchange(
+            method, self._target.uri.rstrip("/") + path, headers, {**content, "follow_redirects": False}
+        )
 
     def fetch(self, url: str) -> Answer:
         """Get what anybody may, wherever it has moved, from any server; no token is sent. Raises httpx.RequestError."""
-        return self._send("GET", url, {"Accept": JSON}, {"follow_redirects": True}, any_type=True)
+        return self._exchange("GET", url, {"Accept": JSON}, {"follow_redirects": True}, any_type=True)
 
-    def _send(
+    def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], content: Mapping[str, Any], *, any_type: bool = False
     ) -> Answer:
         headers = {"Accept-Encoding": "identity", **headers}

@@ -11,8 +11,8 @@ import httpx
 
 from tests.support.dex import jwt
 from tests.support.proxy import Reply, Server
-from webhook.doctor.ask import Target
 from webhook.doctor.findings import Finding
+from webhook.doctor.probe import Target
 from webhook.doctor.server import check_server
 
 INFO, SEARCH = "/api/3.0/mlflow/server-info", "/api/2.0/mlflow/experiments/search"
