@@ -14,7 +14,7 @@ from webhook import __version__
 _COMMANDS = {
     "serve": "Serve admission reviews over HTTPS.",
     "inject": "Show pods as the webhook would wire them.",
-    "explain": "Say whether pods are wired, why, and with what.",
+    "explain": "Show whether pods are wired, why, and with what.",
     "check": "Find out what is wrong: installation, namespace, tracking server, a pod's wiring.",
     "token": "Mint the token for MLflow, keep it fresh, show what it says.",
 }
@@ -40,7 +40,7 @@ class _Commands(click.Group):
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Wire Kubeflow pods to an MLflow tracking server."""
-    if os.environ.get("NO_COLOR"):  # rich heeds it by itself (https://no-color.org), click does not
+    if os.environ.get("NO_COLOR"):  # rich follows it (https://no-color.org), click does not
         ctx.color = False
 
 
@@ -49,6 +49,6 @@ def main() -> None:
     plugin = PurePath(sys.argv[0]).name.startswith("kubectl-")
     try:
         cli(prog_name="kubectl mlflow" if plugin else "mlflow-webhook")
-    except OSError as error:  # such as a full disk behind standard output; of a closed pipe click takes care itself
-        sys.stdout = None  # else its flush at the end fails once more
+    except OSError as error:  # such as a full disk behind standard output; click handles a closed pipe itself
+        sys.stdout = None  # otherwise its flush at the end fails again
         sys.exit(f"Error: {error}")

@@ -11,22 +11,20 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from webhook.cli.exit_codes import EPILOG, FOUND
 from webhook.cli.inputs import inputs_options, read_inputs
 from webhook.files.documents import inject as inject_pod
 from webhook.files.explanation import explanation
 
-NOT_WIRED = 3
-"""The exit code when a pod is not wired; 1 is an error, 2 a wrong call."""
 
-
-@click.command(epilog="Exit codes: 0 every pod is wired, 3 at least one is not, 1 an error, 2 a wrong call.")
+@click.command(epilog=f"{EPILOG} 3 means that a pod is not wired.")
 @inputs_options
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def explain(output: str, **options: Any) -> None:
-    """Say whether pods are wired, why, and with what.
+    """Show whether pods are wired, why, and with what.
 
-    For each container that runs the user's code: each variable, its value, and where the value comes from. With -o
-    json one pod gives an object, several give an array.
+    For each container that runs the user's code: each variable, its value, and where the value comes from. -o json
+    prints an array with an object for each pod.
     """
     inputs = read_inputs(**options)
     found = []
@@ -35,13 +33,13 @@ def explain(output: str, **options: Any) -> None:
         decision, _ = inject_pod(pod, namespace=namespace, platform=inputs.platform)
         found.append(explanation(pod.pod, decision, name=pod.what, namespace=namespace.name))
     if output == "json":
-        click.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         console = Console(soft_wrap=True, highlight=False)
         for pod_explanation in found:
             _print(console, pod_explanation)
     if any(pod_explanation["decision"] != "wired" for pod_explanation in found):
-        sys.exit(NOT_WIRED)
+        sys.exit(FOUND)
 
 
 def _print(console: Console, pod: dict[str, Any]) -> None:
@@ -63,7 +61,7 @@ def _print(console: Console, pod: dict[str, Any]) -> None:
 
 
 def _lines(variables: list[dict[str, Any]]) -> Iterator[str]:
-    """Give the table's lines, none when it is empty; the value comes last, since it may be long."""
+    """Yield the lines of a table; none when it is empty. The value comes last, since it may be long."""
     if not variables:
         return
     rows = [("VARIABLE", "SOURCE", "VALUE"), *((v["name"], v["source"], _value(v)) for v in variables)]

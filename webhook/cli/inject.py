@@ -10,12 +10,13 @@ from typing import Any
 import click
 import jsonpatch
 
+from webhook.cli.exit_codes import EPILOG
 from webhook.cli.inputs import Inputs, inputs_options, read_inputs
 from webhook.files.documents import inject as inject_pod
 from webhook.files.writing import dump_yaml
 
 
-@click.command()
+@click.command(epilog=f"{EPILOG} A pod that is not wired is not an error.")
 @inputs_options
 @click.option(
     "-o",
@@ -23,7 +24,7 @@ from webhook.files.writing import dump_yaml
     type=click.Choice(["yaml", "json", "patch", "diff"]),
     default="yaml",
     show_default=True,
-    help="The wired documents, the JSON Patch of each, or the difference.",
+    help="The wired documents, the JSON Patch of each, or the difference. json and patch print an array.",
 )
 def inject(output: str, **options: Any) -> None:
     """Show pods as the webhook would wire them.
@@ -36,15 +37,22 @@ def inject(output: str, **options: Any) -> None:
     if output == "yaml":
         click.echo("---\n".join(dump_yaml(after) for _, after, _ in results), nl=False)
     elif output == "json":
-        objects = [after for _, after, _ in results]
-        one = objects[0] if len(objects) == 1 else {"apiVersion": "v1", "kind": "List", "items": objects}
-        click.echo(json.dumps(one, indent=2, ensure_ascii=False))
+        _print_json([after for _, after, _ in results])
     elif output == "patch":
-        patches = [operations for _, _, operations in results]
-        click.echo(json.dumps(patches[0] if len(patches) == 1 else patches, indent=2, ensure_ascii=False))
+        _print_json([{"document": _name(before), "patch": operations} for before, _, operations in results])
     else:
         for before, after, _ in results:
             echo_diff(before, after)
+
+
+def _print_json(elements: list[dict[str, Any]]) -> None:
+    click.echo(json.dumps(elements, indent=2, ensure_ascii=False))
+
+
+def _name(document: dict[str, Any]) -> str:
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return " ".join(str(part) for part in (document.get("kind"), name) if part) or "pod"
 
 
 def _wire(document: dict[str, Any], inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
@@ -64,8 +72,7 @@ def _wire(document: dict[str, Any], inputs: Inputs) -> tuple[dict[str, Any], dic
 def echo_diff(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Print the difference of two objects as YAML, in colours on a terminal."""
     colours = {"+": "green", "-": "red", "@": "cyan"}
-    metadata = before.get("metadata")
-    name = str((metadata.get("name") if isinstance(metadata, dict) else None) or before.get("kind") or "pod")
+    name = _name(before)
     lines = difflib.unified_diff(
         dump_yaml(before).splitlines(), dump_yaml(after).splitlines(), name, f"{name} (wired)", lineterm="", n=2
     )

@@ -16,7 +16,7 @@ def test_explain_says_what_each_variable_is_and_where_it_comes_from(tmp_path: Pa
     arguments = ["--config", str(config), "--namespace-annotation", "mlflow.kubeflow.org/experiment=ours"]
     result = call("explain", "-f", str(FOLDER / KFP), *LABELLED, *arguments, "-o", "json")
     assert result.exit_code == 0
-    found = json.loads(result.stdout)
+    (found,) = json.loads(result.stdout)
     assert (found["decision"], found["reason"]) == ("wired", "wired_by_namespace_label")
     assert found["workload"] == "kfp_component"
     (container,) = found["containers"]

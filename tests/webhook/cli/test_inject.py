@@ -19,12 +19,12 @@ from tests.webhook.cli.calling import LABELLED, call, on
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_the_patch_gives_exactly_the_pod_that_inject_prints(sample: str) -> None:
     file = str(FOLDER / sample)
-    after = json.loads(call("inject", "-f", file, *LABELLED, "-o", "json").stdout)
-    operations = json.loads(call("inject", "-f", file, *LABELLED, "-o", "patch").stdout)
-    before = json.loads(call("inject", "-f", file, "--namespace-label", "a=b", "-o", "json").stdout)
+    (after,) = json.loads(call("inject", "-f", file, *LABELLED, "-o", "json").stdout)
+    (patch,) = json.loads(call("inject", "-f", file, *LABELLED, "-o", "patch").stdout)
+    (before,) = json.loads(call("inject", "-f", file, "--namespace-label", "a=b", "-o", "json").stdout)
     if "mlflow-enabled" not in before["metadata"]["labels"]:
         assert before["spec"] == pod(sample)["spec"]
-        assert jsonpatch.apply_patch(before, operations) == after
+        assert jsonpatch.apply_patch(before, patch["patch"]) == after
     assert yaml.safe_load(call("inject", "-f", file, *LABELLED).stdout) == after
 
 
@@ -58,7 +58,8 @@ NODE = {"spec": {"template": {"spec": {"containers": [{"name": "node"}]}}}}
 def test_pod_templates_are_wired_where_they_stand(document: dict[str, Any], path: str) -> None:
     result = on("inject", document, *LABELLED, "-o", "patch")
     assert result.exit_code == 0, result.output
-    operations = json.loads(result.stdout)
+    ((_, name), (_, operations)) = json.loads(result.stdout)[0].items()
+    assert name == " ".join([document["kind"], *([document["metadata"]["name"]] if "metadata" in document else [])])
     assert all(operation["path"].startswith(path) for operation in operations)
     after = yaml.safe_load(on("inject", document, *LABELLED).stdout)
     assert jsonpatch.apply_patch(document, operations) == after
@@ -69,7 +70,7 @@ def test_a_runtime_does_not_give_its_own_name_to_the_runs_of_its_trainjobs() -> 
     replicated = {"replicatedJobs": [{"name": "node", "template": NODE}]}
     document = {"kind": "TrainingRuntime", "metadata": {"name": "torch"}, "spec": {"template": {"spec": replicated}}}
     result = on("explain", document, *LABELLED, "-o", "json")
-    explained = json.loads(result.stdout)
+    (explained,) = json.loads(result.stdout)
     names = [variable["name"] for variable in explained["containers"][0]["variables"]]
     assert names == ["MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE", "MLFLOW_TRACKING_TOKEN"]
     assert "added to its pods by the webhook" in explained["warnings"][0]
@@ -135,11 +136,17 @@ def test_several_files_are_all_looked_at(tmp_path: Path) -> None:
     assert "nowhere" in call("explain", "-f", "nowhere", "-f", str(wired)).stderr
 
 
-def test_several_objects_as_json_are_a_list_that_is_taken_again() -> None:
-    text = yaml.safe_dump_all([{"kind": "Pod", **TEMPLATE}] * 2)
-    printed = call("inject", "-f", "-", "-o", "json", text=text).stdout
-    assert json.loads(printed)["kind"] == "List"
-    assert call("explain", "-f", "-", text=printed).exit_code == 0
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("command", [("explain", "json"), ("inject", "json"), ("inject", "patch")])
+def test_json_is_an_array_also_for_one_document(command: tuple[str, str], number: int) -> None:
+    text = yaml.safe_dump_all([{"kind": "Pod", **TEMPLATE}] * number)
+    printed = json.loads(call(command[0], "-f", "-", "-o", command[1], text=text).stdout)
+    assert isinstance(printed, list)
+    assert len(printed) == number
+    if command == ("inject", "json"):
+        assert on("explain", printed[0]).exit_code == 0
+    elif command == ("inject", "patch"):
+        assert printed[0].keys() == {"document", "patch"}
 
 
 def test_items_of_a_list_of_one_kind_may_leave_it_out() -> None:

@@ -120,7 +120,7 @@ def test_what_inject_prints_is_what_the_server_answers(sample: str, labels: dict
     answered = json.loads(asyncio.run(mutate.answer(content)))["response"].get("patch", "W10=")
     given = [f"--namespace-label={name}={value}" for name, value in labels.items()]
     printed = CliRunner().invoke(cli, ["inject", "-f", str(FOLDER / sample), "-o", "patch", *given]).stdout
-    assert json.loads(printed) == json.loads(b64decode(answered))
+    assert json.loads(printed)[0]["patch"] == json.loads(b64decode(answered))
 
 
 @pytest.mark.parametrize("error", [OSError(28, "disk full"), BrokenPipeError(), ValueError("closed file")])
