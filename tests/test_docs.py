@@ -15,7 +15,7 @@ from webhook.core.reasons import Reason
 from webhook.network import NetworkFault
 from webhook.serving.metrics import Metrics
 from webhook.settings import ENV_HELP, SETTINGS
-from webhook.token.claims import TokenProblem
+from webhook.token.problems import TokenProblem
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "checks.md").read_text()

@@ -91,7 +91,12 @@ class DoctorCase:
         self.annotate(None)
         self.token(self.jwt())
 
-    def check(self, *arguments: str, kubeconfig: Path | None = None) -> tuple[int, dict[str, list[dict[str, str]]]]:
+    def check(self, *arguments: str, kubeconfig: Path | None = None) -> tuple[int, list[dict[str, str]]]:
+        """Run the check; return its exit code and the findings of all sections."""
+        code, sections = self.sections(*arguments, kubeconfig=kubeconfig)
+        return code, [finding for section in sections for finding in section["findings"]]
+
+    def sections(self, *arguments: str, kubeconfig: Path | None = None) -> tuple[int, list[dict[str, Any]]]:
         code, output = self.run(*arguments, "-o", "json", kubeconfig=kubeconfig)
         return code, json.loads(output)
 

@@ -53,8 +53,7 @@ def case(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_nothing_is_found_on_a_healthy_installation(case: DoctorCase) -> None:
-    code, found = case.check(case.namespace)
-    every = [finding for findings in found.values() for finding in findings]
+    code, every = case.check(case.namespace)
     assert code == 0
     assert [finding for finding in every if finding["status"] not in {"passed", "skipped"}] == []
     assert [finding["check"] for finding in every if finding["status"] == "skipped"] == ["run-written"]
@@ -88,6 +87,8 @@ FAULTS: dict[str, Callable[[DoctorCase], Any]] = {
     "token_empty": lambda case: case.token(""),
     "token_white_space": lambda case: case.token(case.jwt() + "\n"),
     "token_not_a_jwt": lambda case: case.token("abc"),
+    "token_truncated": lambda case: case.token(case.jwt()[:-3]),
+    "token_without_email": lambda case: case.token(case.jwt(email=None, email_verified=None)),
     "token_expired": lambda case: case.token(case.jwt(exp=int(time.time()) - 9)),
     "token_ends_soon": lambda case: case.token(case.jwt(exp=int(time.time()) + 999)),
     "token_other_audience": lambda case: case.token(case.jwt(aud="other")),
@@ -113,11 +114,11 @@ def test_a_planted_fault_is_named_with_what_mends_it(fault: str, case: DoctorCas
         case.cure()
         if fault in {"replica_not_ready", "no_replica_ready", "deployment_missing"}:
             case.ready(2)
-    bad = {finding["code"]: finding for findings in found.values() for finding in findings if "code" in finding}
+    bad = {finding["code"]: finding for finding in found if finding["code"]}
     expected = fault.partition("/")[0]
     assert expected in bad
     assert bad[expected]["remedy"]
-    assert code == any(finding["status"] == "failed" for finding in bad.values())
+    assert code == (3 if any(finding["status"] == "failed" for finding in bad.values()) else 0)
     if "/" in fault:
         assert fault.partition("/")[2] in bad[expected]["message"]
 
@@ -128,28 +129,27 @@ def test_a_certificate_that_ends_soon_and_a_webhook_that_is_away_are_named(case:
     case.serve(timedelta(hours=20))
     wait_until(lambda: len(replica.events("certificate in service")) > before, "the new certificate")
     _, found = case.check(case.namespace)
-    assert "certificate_ends_soon" in [finding.get("code") for finding in found["installation"]]
+    assert "certificate_ends_soon" in [finding["code"] for finding in found]
     case.serve(timedelta(days=20))
     case.installation.stop(replica)
     code, found = case.check(case.namespace)
-    codes = [finding.get("code") for finding in found["installation"]]
+    codes = [finding["code"] for finding in found]
     files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(case.folder)}
     case.installation.start(1, files)
-    assert code == 1
+    assert code == 3
     assert {"webhook_unreachable", "webhook_not_called"} <= set(codes)
 
 
 EVERY = [
     *("webhook-configuration", "webhook-entries", "ca-bundle", "served-certificate", "webhook-replicas"),
     *("pod-comes-back-wired", "namespace-labelled", "namespace-annotations", "workspace-name", "token-secret"),
-    *("token-good", "server-reachable", "proxy-accepts-token", "mlflow-answers", "server-workspaces"),
+    *("token-good", "pods-wired", "server-reachable", "proxy-accepts-token", "mlflow-answers", "server-workspaces"),
     *("workspace-access", "run-written"),
 ]
 
 
 def test_what_may_not_be_read_is_skipped_and_said_to_be(control_plane: ControlPlane, case: DoctorCase) -> None:
-    code, found = case.check(case.namespace, kubeconfig=control_plane.service_account("default", "default"))
-    every = [finding for findings in found.values() for finding in findings]
+    code, every = case.check(case.namespace, kubeconfig=control_plane.service_account("default", "default"))
     assert code == 0
     assert [finding["check"] for finding in every] == EVERY
     passed = [finding["check"] for finding in every if finding["status"] == "passed"]
@@ -170,11 +170,11 @@ def test_a_user_of_one_namespace_is_told_all_of_that_and_what_is_not_theirs_to_s
     bindings = group_path("rbac.authorization.k8s.io/v1", "rolebindings", namespace=case.namespace)
     case.admin.create(bindings, bind)
     try:
-        wait_until(lambda: case.check(case.namespace, kubeconfig=account)[1] != {}, "an answer")
+        wait_until(lambda: case.check(case.namespace, kubeconfig=account)[1] != [], "an answer")
         code, found = case.check(case.namespace, kubeconfig=account)
     finally:
         case.admin.delete(f"{bindings}/user")
-    status = {finding["check"]: finding["status"] for findings in found.values() for finding in findings}
+    status = {finding["check"]: finding["status"] for finding in found}
     assert code == 0
     assert list(status) == EVERY
     skipped = [check for check, is_ in status.items() if is_ == "skipped"]
@@ -196,8 +196,8 @@ def test_a_server_with_a_certificate_of_a_private_ca_is_checked_with_that_ca(cas
     finally:
         case.server.stop()
         case.server = plain_server
-    assert code == 1
-    assert "certificate_not_trusted" in [finding.get("code") for found in untrusted.values() for finding in found]
+    assert code == 3
+    assert "certificate_not_trusted" in [finding["code"] for finding in untrusted]
     assert trusted == 0
     _, said = case.run(case.namespace, f"--ca-file={PAGE}")
     assert "holds no certificates in PEM form" in said
@@ -236,8 +236,8 @@ def test_waiting_ends_with_the_time_given_and_says_what_still_fails(case: Doctor
         code, found = case.check(case.namespace, "--wait=1")
     finally:
         case.label("true")
-    assert code == 1
-    assert "label_not_true" in [finding.get("code") for findings in found.values() for finding in findings]
+    assert code == 3
+    assert "label_not_true" in [finding["code"] for finding in found]
 
 
 def test_with_the_webhook_away_the_platforms_own_settings_are_gone_by(case: DoctorCase) -> None:
@@ -256,15 +256,14 @@ def test_with_the_webhook_away_the_platforms_own_settings_are_gone_by(case: Doct
         case.installation.start(1, files)
         case.cure()
         case.ready(2)
-    messages = [finding["message"] for findings in found.values() for finding in findings]
-    assert f"There is no Secret {case.namespace}/platform." in messages
+    assert f"Secret {case.namespace}/platform not found." in [finding["message"] for finding in found]
 
 
 def test_a_pods_wiring_is_explained_and_compared_with_now(case: DoctorCase) -> None:
     body = pod("explained")
     case.admin.create(core_path(case.namespace, "pods"), body)
     code, found = case.check("pod", "explained", "-n", case.namespace)
-    ((finding,),) = found.values()
+    (finding,) = found
     assert (code, finding["status"]) == (0, "passed")
     assert "wired (wired_by_pod_label)" in finding["message"]
     annotation = {"mlflow.kubeflow.org/experiment": "another"}
@@ -272,7 +271,7 @@ def test_a_pods_wiring_is_explained_and_compared_with_now(case: DoctorCase) -> N
     _, found = case.check("pod", "explained", "-n", case.namespace)
     removed = dict.fromkeys(annotation)
     case.admin.patch(f"/api/v1/namespaces/{case.namespace}", {"metadata": {"annotations": removed}})
-    ((finding,),) = found.values()
+    (finding,) = found
     assert finding["code"] == "values_changed"
     assert "c: MLFLOW_EXPERIMENT_NAME=another" in finding["message"]
 
@@ -288,14 +287,58 @@ def test_all_pods_of_a_trainjob_are_explained_even_those_that_were_missed(case: 
         case.admin.create(core_path(case.namespace, "pods"), body)
     case.admin.patch(core_path(case.namespace, "pods", "missed"), {"metadata": {"labels": {"mlflow-enabled": None}}})
     code, found = case.check("trainjob", "job", "-n", case.namespace)
-    (findings,) = found.values()
-    assert code == 1
-    assert {finding.get("code", "") for finding in findings} == {"", "not_wired_but_would_be"}
+    case.admin.delete(core_path(case.namespace, "pods", "missed"))
+    assert code == 3
+    assert {finding["code"] for finding in found} == {"", "not_wired_but_would_be"}
     code, output = case.run("run", "no-such-run", "-n", case.namespace)
     assert (code, output) == (
         1,
-        f"Error: there are no pods of run no-such-run in the namespace {case.namespace}\n",
+        f"Error: no pods of run no-such-run found in namespace {case.namespace}\n",
     )
+
+
+def test_training_pods_that_run_unwired_are_named_until_they_are_created_again(case: DoctorCase) -> None:
+    """A pod that was created while the webhook was away is one that it never saw: here, one that had opted out."""
+    path = core_path(case.namespace, "pods")
+    for name, labels in (
+        ("ended", {"pipeline/runid": "r1"}),
+        ("missed-1", {"pipeline/runid": "r2"}),
+        ("missed-2", {}),
+        ("opted-out", {"mlflow-enabled": "false"}),
+    ):
+        body = plain(KFP, name)
+        body["metadata"]["labels"] |= {"mlflow-enabled": "false", **labels}
+        if "pipeline/runid" not in labels:
+            del body["metadata"]["labels"]["pipeline/runid"]
+        case.admin.create(path, body)
+        if name != "opted-out":
+            case.admin.patch(f"{path}/{name}", {"metadata": {"labels": {"mlflow-enabled": None}}})
+    case.admin.patch(f"{path}/ended/status", {"status": {"phase": "Succeeded"}})
+    try:
+        code, found = case.check(case.namespace)
+        (finding,) = [finding for finding in found if finding["check"] == "pods-wired"]
+        assert (code, finding["code"]) == (3, "pods_not_wired")
+        assert "missed-1, missed-2." in finding["message"]
+        assert "Start again: pipeline run r2." in finding["remedy"]
+        assert f"kubectl delete pod --namespace {case.namespace} missed-2" in finding["remedy"]
+    finally:
+        for name in ("ended", "missed-1", "missed-2", "opted-out"):
+            case.admin.delete(f"{path}/{name}")
+    _, found = case.check(case.namespace)
+    assert [finding["status"] for finding in found if finding["check"] == "pods-wired"] == ["passed"]
+
+
+def test_the_json_is_an_array_of_sections_with_stable_names(case: DoctorCase) -> None:
+    _, sections = case.sections(case.namespace)
+    assert [section["section"] for section in sections] == ["installation", "namespace", "server"]
+    assert [section["subject"] for section in sections][:2] == ["mlflow-webhook", case.namespace]
+    keys = {"check", "status", "message", "code", "remedy"}
+    for section in sections:
+        assert section.keys() == {"section", "subject", "note", "findings"}
+        assert {frozenset(finding) for finding in section["findings"]} == {frozenset(keys)}
+    case.admin.create(core_path(case.namespace, "pods"), pod("in-json"))
+    _, sections = case.sections("pod", "in-json", "-n", case.namespace)
+    assert [(section["section"], section["subject"]) for section in sections] == [("pod", "in-json")]
 
 
 def test_the_pods_of_a_run_of_kfp_are_explained(case: DoctorCase) -> None:
@@ -304,8 +347,7 @@ def test_the_pods_of_a_run_of_kfp_are_explained(case: DoctorCase) -> None:
     case.admin.create(core_path(case.namespace, "pods"), body)
     code, found = case.check("run", run, "-n", case.namespace)
     assert code == 0
-    assert list(found) == [f"run {run}"]
-    ((finding,),) = found.values()
+    (finding,) = found
     assert "impl was wired (wired_by_namespace_label)" in finding["message"]
 
 
@@ -324,8 +366,10 @@ def test_the_transcripts_in_the_docs_are_true(case: DoctorCase) -> None:
     page = PAGE.read_text()
     for title, said in (("healthy", healthy), ("broken", broken)):
         said = said.replace(case.namespace, "team-a").replace(case.server.url, "http://127.0.0.1:8080")
-        said = re.sub(r"good for 1?\d\.\d days", "good for 20.0 days", said)
-        said = re.sub(r"good for 23 h \d+ min", "good for 23 h 59 min", said)
+        said = said.replace(case.dex.issuer, "http://dex.auth.svc.cluster.local:5556/dex")
+        said = re.sub(r"missed; wired: \d+", "missed; wired: 4", said)
+        said = re.sub(r"expires in 1?\d\.\d days", "expires in 20.0 days", said)
+        said = re.sub(r"expires in 23 h \d+ min", "expires in 23 h 59 min", said)
         wanted = f"<!-- {title} -->\n```\n{said.rstrip()}\n```\n"
         present = re.search(rf"<!-- {title} -->\n```\n.*?\n```\n", page, re.DOTALL)
         assert present, title

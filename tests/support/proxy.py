@@ -13,9 +13,8 @@ import jwt
 
 from tests.support.dex import keys
 
-SIGN_IN = (
-    "<!DOCTYPE html><html><head><title>Sign In</title></head><body><form action='/oauth2/start'></form></body></html>"
-)
+SIGN_IN = """<!DOCTYPE html><html><head><title>Sign In</title></head>
+<body><form method="GET" action="{prefix}/start"></form></body></html>"""
 NOT_ALLOWED = "<!DOCTYPE html><html><head><title>403 Forbidden</title></head></html>"
 BAD_GATEWAY = "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head></html>"
 PLUGIN_403 = {"error": {"code": "PERMISSION_DENIED", "message": "Permission denied for requested operation."}}
@@ -50,6 +49,10 @@ class Server:
         self.proxied = True
         self.client_id = "mlflow"
         self.issuer = "http://dex/dex"
+        self.login_url = ""
+        """What --login-url sets, in place of the one from the issuer's discovery document. It may be relative."""
+        self.prefix = "/oauth2"
+        """What --proxy-prefix sets."""
         self.takes_bearer = True
         """What --skip-jwt-bearer-tokens turns on."""
         self.keys: dict[str, Any] | None = keys()
@@ -94,17 +97,17 @@ class Server:
             return self.everywhere
         if not self.proxied:
             return self._mlflow(path, headers)
-        if not self.own_paths and (path == "/ping" or path.startswith("/oauth2/")):
+        if not self.own_paths and (path == "/ping" or path.startswith(f"{self.prefix}/")):
             return Reply(404, "default backend - 404", {"Content-Type": "text/plain"})
         if path == "/ping":
             return Reply(200, "OK", {"Content-Type": "text/plain; charset=utf-8"})
-        if path == "/oauth2/start":
+        if path == f"{self.prefix}/start":
             return self._redirect()
         authorization = headers.get("authorization")
         identity = self._identity(authorization or "")
         if identity is None and authorization is not None and not self.fallback:
             return Reply(403, "Forbidden\n", {"Content-Type": "text/plain; charset=utf-8"})
-        if path == "/oauth2/auth":
+        if path == f"{self.prefix}/auth":
             if identity is None or not self.allowed:
                 return Reply(401, "Unauthorized\n", {"Content-Type": "text/plain; charset=utf-8"})
             return Reply(202, "", {"GAP-Auth": identity})
@@ -131,12 +134,12 @@ class Server:
 
     def _redirect(self) -> Reply:
         query = f"approval_prompt=force&client_id={self.client_id}&response_type=code&scope=openid&state=x"
-        return Reply(302, "", {"Location": f"{self.issuer}/auth?{query}"})
+        return Reply(302, "", {"Location": f"{self.login_url or f'{self.issuer}/auth'}?{query}"})
 
     def _refusal(self, accept: str) -> Reply:
         if self.json_errors or "application/json" in [element.strip() for element in accept.split(",")]:
             return of_json(401, {})
-        return self._redirect() if self.redirects else html(403, SIGN_IN)
+        return self._redirect() if self.redirects else html(403, SIGN_IN.format(prefix=self.prefix))
 
     def _mlflow(self, path: str, headers: dict[str, str]) -> Reply:
         workspace = headers.get("x-mlflow-workspace")

@@ -1,1 +1,1 @@
-"""The doctor: named checks of an installation, a namespace, a server, each with what it means and what to do."""
+"""The doctor: named checks of an installation, a namespace and a server, each with its meaning and what to do."""

@@ -1,8 +1,8 @@
-"""What checks find. A finding's check and code are stable names: each has a section in docs/checks.md."""
+"""What checks find. The names of checks and codes are stable: docs/checks.md has a section for each check."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -18,7 +18,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One check's result. `code` names the cause of a failure or warning; `remedy` is what to do about it."""
+    """One check's result. `code` names the cause of a failure or warning, `remedy` is what to do about it."""
 
     check: str
     status: Status
@@ -26,26 +26,41 @@ class Finding:
     code: str = ""
     remedy: str = ""
 
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """The findings about one subject. `name` is stable: installation, namespace, server or pod.
+
+    `note` is what a person must know to read the findings; empty when there is nothing.
+    """
+
+    name: str
+    subject: str
+    findings: list[Finding] = field(default_factory=list)
+    note: str = ""
+
     def to_dict(self) -> dict[str, Any]:
-        """Give it for JSON; empty fields are left out."""
-        return {name: value for name, value in asdict(self).items() if value}
+        """Return it for JSON, always with every key."""
+        return {"section": self.name, "subject": self.subject, "note": self.note} | {
+            "findings": [asdict(finding) for finding in self.findings]
+        }
 
 
 def passed(check: str, message: str) -> Finding:
-    """Make a finding of what is as it should be."""
+    """Return a finding that nothing is wrong."""
     return Finding(check=check, status=Status.PASSED, message=message)
 
 
 def failed(check: str, code: str, message: str, remedy: str) -> Finding:
-    """Make a finding of what is wrong."""
+    """Return a finding of something wrong."""
     return Finding(check=check, status=Status.FAILED, code=code, message=message, remedy=remedy)
 
 
 def warned(check: str, code: str, message: str, remedy: str) -> Finding:
-    """Make a finding of what a person should know."""
+    """Return a finding of something that works and that a person should know about."""
     return Finding(check=check, status=Status.WARNED, code=code, message=message, remedy=remedy)
 
 
 def skipped(check: str, why: str) -> Finding:
-    """Make a finding of what could not be tried."""
+    """Return a finding that a check could not be made."""
     return Finding(check=check, status=Status.SKIPPED, message=why)

@@ -1,4 +1,4 @@
-"""Reaches a Service from wherever the doctor runs: by its name inside the cluster, else through the API server."""
+"""Reaches a Service from wherever the check runs: by its name inside the cluster, else through the API server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Service(NamedTuple):
 class UnreachableError(Exception):
     """The Service cannot be reached from here; the message says why.
 
-    `code` is a stable name of what is wrong with it; empty where it may not be looked at, so that nothing is known.
+    `code` is a stable name of what is wrong with it; empty where it may not be read, so that nothing is known.
     """
 
     def __init__(self, message: str, code: str = "") -> None:
@@ -45,21 +45,21 @@ class UnreachableError(Exception):
 
 
 def inside_a_cluster() -> bool:
-    """Whether this runs in a pod, where Services have names that resolve."""
+    """Return whether this runs in a pod, where the names of Services resolve."""
     return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 def service_of(client: KubeClient, uri: str) -> Service | None:
-    """Say which Service a URL names, by the cluster's naming scheme: ``name.namespace[.svc[.cluster.local]]``.
+    """Return which Service a URL names, by the cluster's naming scheme: ``name.namespace[.svc[.cluster.local]]``.
 
-    Two labels may be any host's name: they name a Service only where there is a namespace of the second one.
+    Any host may have a name of two labels: it names a Service only if a namespace of the second label exists.
     """
     parts = split_url(uri)
     match = re.fullmatch(r"([a-z0-9-]+)\.([a-z0-9-]+)(\.svc(\.cluster\.local)?)?", parts.hostname or "")
     if not match:
         return None
     if not match[3]:
-        with suppress(KubeForbiddenError):  # it may not be looked at: then the likelier of the two
+        with suppress(KubeForbiddenError):  # it may not be read: then a Service is likelier
             try:
                 client.get(f"/api/v1/namespaces/{match[2]}", metadata_only=True)
             except KubeNotFoundError:
@@ -69,15 +69,15 @@ def service_of(client: KubeClient, uri: str) -> Service | None:
 
 @contextmanager
 def reach(client: KubeClient, service: Service) -> Iterator[Endpoint]:
-    """Give an address at which the Service can be reached while the context lasts. Raises UnreachableError."""
+    """Yield an address at which the Service can be reached while the context lasts. Raises UnreachableError."""
     if inside_a_cluster():
         yield Endpoint(f"{service.name}.{service.namespace}.svc", service.port)
         return
     try:
         pod, port = _backend(client, service)
-        client.forward(service.namespace, pod, port).close()  # whether it may be done at all
+        client.forward(service.namespace, pod, port).close()  # is it allowed?
     except KubeNotFoundError as error:
-        raise UnreachableError(f"there is no Service {service.namespace}/{service.name}", "service_missing") from error
+        raise UnreachableError(f"Service {service.namespace}/{service.name} not found", "service_missing") from error
     except KubeError as error:
         raise UnreachableError(error.message) from error
     listener = socket.create_server(("127.0.0.1", 0))
@@ -93,9 +93,9 @@ def reach(client: KubeClient, service: Service) -> Iterator[Endpoint]:
 
 
 class ServiceTransport(httpx.HTTPTransport):
-    """Takes requests to a Service there from wherever this runs; the server is told the URL's own host.
+    """Sends requests to a Service from wherever this runs, with the URL's host in the Host header.
 
-    The way is opened by the first request, which raises UnreachableError where there is none.
+    The first request opens the connection, and raises UnreachableError where that fails.
     """
 
     def __init__(self, client: KubeClient, service: Service, verify: ssl.SSLContext) -> None:
@@ -113,25 +113,25 @@ class ServiceTransport(httpx.HTTPTransport):
         return super().handle_request(request)
 
     def close(self) -> None:
-        """End the connections, and the way there."""
+        """Close the connections and the forwarding."""
         super().close()
         self._open.close()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reaching:
-    """How servers are reached: the tracking server at `url` if that is given, and Services from outside a cluster."""
+    """How servers are reached: the tracking server at `url` if given, and Services also from outside the cluster."""
 
     url: str | None
     timeout: float
     verify: ssl.SSLContext
 
     def service(self, client: KubeClient, uri: str) -> Service | None:
-        """Say which Service an address means, where only the API server has a way to it."""
+        """Return the Service that an address names, if it is only reached through the API server; else None."""
         return None if inside_a_cluster() or uri == self.url else service_of(client, uri)
 
     def mounts(self, client: KubeClient, uris: list[str]) -> dict[str, httpx.BaseTransport | None]:
-        """Give each Service among some addresses a transport that reaches it."""
+        """Return a transport for each Service among some addresses."""
         services = {split_url(uri).hostname: self.service(client, uri) for uri in uris}
         return {
             f"all://{host}": ServiceTransport(client, service, self.verify)
@@ -141,10 +141,12 @@ class Reaching:
 
 
 def _backend(client: KubeClient, service: Service) -> tuple[str, int]:
-    """Find a ready pod of the Service, and the port of that pod."""
+    """Return a ready pod of the Service, and the port of that pod."""
     spec = client.get(core_path(service.namespace, "services", service.name))["spec"]
-    if not spec.get("selector"):  # ExternalName, or with endpoints of its own
-        raise UnreachableError(f"Service {service.namespace}/{service.name} selects no pods to connect to")
+    if not spec.get("selector"):  # ExternalName, or with endpoints written by hand
+        raise UnreachableError(
+            f"Service {service.namespace}/{service.name} has no selector, so there is no pod to connect to"
+        )
     ports = spec.get("ports") or []
     wanted = next((port for port in ports if port["port"] == service.port), None)
     if wanted is None:
@@ -156,7 +158,7 @@ def _backend(client: KubeClient, service: Service) -> tuple[str, int]:
     ready = next((pod for pod in pods if _ready(pod)), None)
     if ready is None:
         raise UnreachableError(f"Service {service.namespace}/{service.name} has no ready pod", "service_without_pod")
-    # a headless Service's name resolves to its pods, so no port is exchanged for another
+    # the name of a headless Service resolves to its pods, so targetPort does not count
     target = service.port if spec.get("clusterIP") == "None" else wanted.get("targetPort", service.port)
     if isinstance(target, str):
         named = [port for c in ready["spec"]["containers"] for port in c.get("ports", []) if port.get("name") == target]

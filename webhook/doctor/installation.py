@@ -8,7 +8,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from importlib import resources
+from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,12 +34,12 @@ CONFIGURATION, ENTRIES, BUNDLE = "webhook-configuration", "webhook-entries", "ca
 CERTIFICATE, REPLICAS, DRY_RUN = "served-certificate", "webhook-replicas", "pod-comes-back-wired"
 SAMPLE = "sample"
 """The container of the sample pod."""
-ENDS_SOON = timedelta(days=2)
+EXPIRES_SOON = timedelta(days=2)
 _APPLY = "Apply your overlay again (kubectl apply -k FOLDER)."
 
 
 def check_installation(client: KubeClient, *, now: datetime, namespace: str) -> Iterator[Finding]:
-    """Check everything that is the platform's. `namespace` is where the sample pod would be created (a dry run)."""
+    """Check the platform's part. `namespace` is where a sample pod is created, as a dry run."""
     place = Place()
     try:
         configuration = find_configuration(client)
@@ -47,7 +47,7 @@ def check_installation(client: KubeClient, *, now: datetime, namespace: str) -> 
         yield failed(
             CONFIGURATION,
             "configuration_missing",
-            "There is no MutatingWebhookConfiguration mlflow-webhook, nor another one with the webhook's entries.",
+            "MutatingWebhookConfiguration mlflow-webhook not found, nor another one with the webhook's entries.",
             _APPLY,
         )
         for check in (ENTRIES, BUNDLE, CERTIFICATE):
@@ -58,23 +58,23 @@ def check_installation(client: KubeClient, *, now: datetime, namespace: str) -> 
             yield skipped(check, "it needs the MutatingWebhookConfiguration")
     else:
         place = place_of(configuration)
-        yield passed(CONFIGURATION, f"MutatingWebhookConfiguration {configuration['metadata']['name']} is there")
+        yield passed(CONFIGURATION, f"MutatingWebhookConfiguration {configuration['metadata']['name']} exists")
         entries = configuration.get("webhooks") or []
         yield check_entries(entries)
         yield from _served(client, entries, place, now=now)
-    yield _guarded(REPLICAS, "the Deployment", lambda: _replicas(client, place))
-    yield _guarded(DRY_RUN, "pods by a dry run", lambda: check_dry_run(client, namespace, place))
+    yield _if_allowed(REPLICAS, "the Deployment", lambda: _replicas(client, place))
+    yield _if_allowed(DRY_RUN, "pods by a dry run", lambda: check_dry_run(client, namespace, place))
 
 
 def shipped_entries() -> list[dict[str, Any]]:
-    """Give the entries of the MutatingWebhookConfiguration as the manifests have them."""
-    text = resources.files("webhook.doctor").joinpath("webhook.yaml").read_text()
+    """Return the entries of the MutatingWebhookConfiguration as the manifests have them."""
+    text = files("webhook.doctor").joinpath("webhook.yaml").read_text()
     entries: list[dict[str, Any]] = yaml.safe_load(text)["webhooks"]
     return entries
 
 
 def check_entries(entries: list[dict[str, Any]]) -> Finding:
-    """Compare the entries with the shipped ones. Where the webhook is reached, and the timeout, may differ."""
+    """Compare the entries with the shipped ones. The address of the webhook and the timeout may differ."""
     present = {entry["name"]: entry for entry in entries}
     for shipped in shipped_entries():
         name = shipped["name"]
@@ -86,12 +86,12 @@ def check_entries(entries: list[dict[str, Any]]) -> Finding:
             return failed(ENTRIES, "entry_changed", f"{field} of the entry {name} is not as shipped.", _APPLY)
     more = sorted(set(present) - {shipped["name"] for shipped in shipped_entries()})
     if more:
-        return warned(ENTRIES, "entry_unknown", f"There are further entries: {', '.join(more)}.", _APPLY)
+        return warned(ENTRIES, "entry_unknown", f"Unknown entries: {', '.join(more)}.", _APPLY)
     return passed(ENTRIES, f"the {len(present)} entries are as shipped")
 
 
 def _covers(found: Any, wanted: Any) -> bool:
-    """Whether what is found says what is wanted. Lists must be the same; the API server may have added defaults."""
+    """Return whether an object has what is wanted. Lists must be equal; the API server may have added defaults."""
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(_covers(found.get(key), value) for key, value in wanted.items())
     if isinstance(wanted, list):
@@ -104,17 +104,17 @@ def _covers(found: Any, wanted: Any) -> bool:
 def _served(client: KubeClient, entries: list[dict[str, Any]], place: Place, *, now: datetime) -> Iterator[Finding]:
     bundles = [b64decode(entry["clientConfig"].get("caBundle") or "") for entry in entries]
     if not entries or not all(split_bundle(bundle) for bundle in bundles):
-        yield failed(BUNDLE, "ca_bundle_missing", "An entry has no caBundle, or what is no certificate.", place.logs)
+        yield failed(BUNDLE, "ca_bundle_missing", "An entry has no caBundle, or one without a certificate.", place.logs)
         yield skipped(CERTIFICATE, f"{BUNDLE} failed")
         return
     config = entries[0]["clientConfig"]
     try:
-        with _reached(client, config) as (endpoint, name):
+        with _webhook_address(client, config) as (endpoint, name):
             certificate = _handshake(endpoint, name, None)
             untrusted = [bundle for bundle in bundles if not _verifies(endpoint, name, bundle)]
     except UnreachableError as error:
         if error.code:
-            yield failed(BUNDLE, "webhook_unreachable", f"The webhook cannot be called: {error}.", place.logs)
+            yield failed(BUNDLE, "webhook_unreachable", f"The webhook cannot be reached: {error}.", place.logs)
             yield skipped(CERTIFICATE, f"{BUNDLE} failed")
             return
         yield skipped(BUNDLE, f"the webhook cannot be reached from here: {error}")
@@ -133,24 +133,22 @@ def _served(client: KubeClient, entries: list[dict[str, Any]], place: Place, *, 
         )
     else:
         yield passed(BUNDLE, "the caBundle verifies the certificate that is served")
-    yield _days_left(certificate, place, now=now)
+    yield _days_until_expiry(certificate, place, now=now)
 
 
-def _days_left(certificate: x509.Certificate, place: Place, *, now: datetime) -> Finding:
+def _days_until_expiry(certificate: x509.Certificate, place: Place, *, now: datetime) -> Finding:
     left = certificate.not_valid_after_utc - now
     days = f"{left / timedelta(days=1):.1f} days"
     if left <= timedelta(0):
         return failed(CERTIFICATE, "certificate_expired", "The served certificate has expired.", place.logs)
-    if left < ENDS_SOON:
-        return warned(
-            CERTIFICATE, "certificate_ends_soon", f"The served certificate is good for {days} only.", place.logs
-        )
-    return passed(CERTIFICATE, f"the served certificate is good for {days}")
+    if left < EXPIRES_SOON:
+        return warned(CERTIFICATE, "certificate_ends_soon", f"The served certificate expires in {days}.", place.logs)
+    return passed(CERTIFICATE, f"the served certificate expires in {days}")
 
 
 @contextmanager
-def _reached(client: KubeClient, config: Mapping[str, Any]) -> Iterator[tuple[Endpoint, str]]:
-    """Give where the webhook is, and the name that its certificate must have."""
+def _webhook_address(client: KubeClient, config: Mapping[str, Any]) -> Iterator[tuple[Endpoint, str]]:
+    """Yield the webhook's address, and the name that its certificate must have."""
     if url := config.get("url"):
         parts = urlsplit(url)
         yield Endpoint(parts.hostname or "", parts.port or 443), parts.hostname or ""
@@ -162,7 +160,7 @@ def _reached(client: KubeClient, config: Mapping[str, Any]) -> Iterator[tuple[En
 
 
 def _handshake(endpoint: Endpoint, name: str, bundle: bytes | None) -> x509.Certificate:
-    """Shake hands, verifying with a bundle if one is given. Raises OSError."""
+    """Return the server's certificate, verified with a bundle if one is given. Raises OSError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if bundle is None:
         context.check_hostname = False
@@ -189,7 +187,7 @@ def _replicas(client: KubeClient, place: Place) -> Finding:
     try:
         deployment = client.get(group_path("apps/v1", "deployments", place.name, namespace=place.namespace))
     except KubeNotFoundError:
-        return failed(REPLICAS, "deployment_missing", f"There is no Deployment {place.namespace}/{place.name}.", _APPLY)
+        return failed(REPLICAS, "deployment_missing", f"Deployment {place.namespace}/{place.name} not found.", _APPLY)
     wanted, ready = deployment["spec"].get("replicas", 1), deployment.get("status", {}).get("readyReplicas", 0)
     if ready == 0:
         return failed(REPLICAS, "no_replica_ready", f"None of {wanted} replicas is ready.", place.logs)
@@ -199,15 +197,15 @@ def _replicas(client: KubeClient, place: Place) -> Finding:
 
 
 def check_dry_run(client: KubeClient, namespace: str, place: Place) -> Finding:
-    """Have the API server create a sample pod without creating it: the true test from end to end."""
+    """Check that a sample pod, created as a dry run, comes back wired: the test from end to end."""
     try:
         created = sample_pod(client, namespace)
     except KubeForbiddenError as error:
         if "cannot create resource" in error.message:
             raise
-        return failed(DRY_RUN, "pod_refused", f"A sample pod is refused: {error.message[:300]}", place.logs)
+        return failed(DRY_RUN, "pod_refused", f"A sample pod was refused: {error.message[:300]}", place.logs)
     except KubeNotFoundError:
-        return skipped(DRY_RUN, f"there is no namespace {namespace}")
+        return skipped(DRY_RUN, f"namespace {namespace} not found")
     except KubeUnavailableError as error:
         return failed(
             DRY_RUN,
@@ -216,27 +214,27 @@ def check_dry_run(client: KubeClient, namespace: str, place: Place) -> Finding:
             place.logs,
         )
     except KubeError as error:
-        return failed(DRY_RUN, "pod_refused", f"A sample pod is refused: {error.message[:300]}", place.logs)
+        return failed(DRY_RUN, "pod_refused", f"A sample pod was refused: {error.message[:300]}", place.logs)
     if DECISION_ANNOTATION not in (created["metadata"].get("annotations") or {}):
         return failed(
             DRY_RUN,
             "pod_not_wired",
-            "A sample pod that asks to be wired comes back as it was; nothing was called.",
+            "A sample pod that asks to be wired came back unchanged: the webhook was not called.",
             _APPLY,
         )
     return passed(DRY_RUN, f"a sample pod in {namespace} comes back wired (a dry run)")
 
 
 def sample_pod(client: KubeClient, namespace: str) -> dict[str, Any]:
-    """Create a pod that asks to be wired, as a dry run; gives what it would be. Raises KubeError."""
+    """Create a pod that asks to be wired, as a dry run, and return what it would be. Raises KubeError."""
     security = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
         "runAsNonRoot": True,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    resources_ = {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "1m", "memory": "1Mi"}}
-    container = {"name": SAMPLE, "image": SAMPLE, "securityContext": security, "resources": resources_}
+    resources = {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "1m", "memory": "1Mi"}}
+    container = {"name": SAMPLE, "image": SAMPLE, "securityContext": security, "resources": resources}
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -246,7 +244,7 @@ def sample_pod(client: KubeClient, namespace: str) -> dict[str, Any]:
     return client.create(core_path(namespace, "pods"), pod, params={"dryRun": "All"})
 
 
-def _guarded(check: str, what: str, run: Callable[[], Finding]) -> Finding:
+def _if_allowed(check: str, what: str, run: Callable[[], Finding]) -> Finding:
     try:
         return run()
     except KubeForbiddenError:

@@ -1,4 +1,4 @@
-"""Asks a token's issuer for its keys, and says whether one of them signed the token.
+"""Reads a token's issuer's keys, and verifies that one of them signed the token.
 
 The addresses are those of OpenID Connect Discovery 1.0; Dex's keys are at ``{issuer}/keys`` (observed with Dex 2.45.0).
 """
@@ -15,31 +15,31 @@ from webhook.doctor.forward import UnreachableError
 from webhook.doctor.probe import Answer, Prober
 from webhook.network import NetworkFault, fault_of
 
-_OF_ITS_OWN = {NetworkFault.REFUSED, NetworkFault.TIMEOUT, NetworkFault.NOT_HTTP, NetworkFault.OTHER}
-"""Faults that the issuer has for everybody; others, such as a CA unknown here, may be this machine's."""
+_AT_THE_ISSUER = {NetworkFault.REFUSED, NetworkFault.TIMEOUT, NetworkFault.NOT_HTTP, NetworkFault.OTHER}
+"""Faults that everybody meets. Others, such as a CA that is not known here, may be on this machine only."""
 
 
 class Signature(Enum):
-    """Whether a key of the issuer signed a token."""
+    """What is known about a token's signature."""
 
     GOOD = auto()
     UNKNOWN_KEY = auto()
-    """The issuer has no key of the id that the token names."""
+    """The issuer has no key with the id that the token names."""
     WRONG = auto()
-    """It has that key, and the key did not sign this."""
+    """The issuer has that key, and it did not sign this token."""
     ISSUER_DOWN = auto()
     NOT_LOOKED_AT = auto()
 
 
 class Verdict(NamedTuple):
-    """What was found, and in words why nothing was."""
+    """What was found, and a reason in words where nothing was."""
 
     signature: Signature
     why: str = ""
 
 
 def judge_signature(prober: Prober, token: str, issuer: str) -> Verdict:
-    """Look for the key that signed a token among its issuer's. `token` is a JWT in form."""
+    """Return whether one of an issuer's keys signed a token. `token` must have a JWT's form."""
     url = f"{issuer.rstrip('/')}/keys"
     try:
         document = discover(prober, issuer)
@@ -47,7 +47,7 @@ def judge_signature(prober: Prober, token: str, issuer: str) -> Verdict:
         answer = prober.fetch(url)
     except httpx.RequestError as error:
         fault = fault_of(error)
-        signature = Signature.ISSUER_DOWN if fault in _OF_ITS_OWN else Signature.NOT_LOOKED_AT
+        signature = Signature.ISSUER_DOWN if fault in _AT_THE_ISSUER else Signature.NOT_LOOKED_AT
         return Verdict(signature, fault.sentence(url).rstrip("."))
     except UnreachableError as error:
         return Verdict(Signature.ISSUER_DOWN if error.code else Signature.NOT_LOOKED_AT, str(error))
@@ -55,14 +55,14 @@ def judge_signature(prober: Prober, token: str, issuer: str) -> Verdict:
 
 
 def discover(prober: Prober, issuer: str) -> dict[str, object] | None:
-    """Get the issuer's discovery document; None when it gives none. Raises what `Prober.fetch` does."""
+    """Return an issuer's discovery document, or None. Raises what `Prober.fetch` does."""
     answer = prober.fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     return answer.json if answer.status == 200 and isinstance(answer.json, dict) else None
 
 
 def _search(answer: Answer, token: str, url: str) -> Verdict:
     if answer.status != 200 or not isinstance(answer.json, dict):
-        return Verdict(Signature.ISSUER_DOWN, f"{url} gives no keys: {answer.shown()}")
+        return Verdict(Signature.ISSUER_DOWN, f"{url} does not return keys: {answer.summary()}")
     try:
         header = jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:
@@ -74,15 +74,15 @@ def _search(answer: Answer, token: str, url: str) -> Verdict:
     if True in verdicts:
         return Verdict(Signature.GOOD)
     if None in verdicts or not found:
-        return Verdict(Signature.NOT_LOOKED_AT, "its keys cannot be read")
+        return Verdict(Signature.NOT_LOOKED_AT, "the keys of the issuer cannot be read")
     return Verdict(Signature.WRONG if verdicts else Signature.UNKNOWN_KEY)
 
 
 def _signed(token: str, data: dict[str, object], header: dict[str, object]) -> bool | None:
-    """Whether a key signed a token; None for a key that cannot be read."""
+    """Return whether a key signed a token; None for a key that cannot be read."""
     algorithm = str(header.get("alg"))
     try:
-        # a key that does not say for which algorithm it is serves all of its kind
+        # a key without an algorithm serves every algorithm for its type
         key = jwt.PyJWK(data, algorithm=None if "alg" in data or algorithm.startswith(("HS", "none")) else algorithm)
     except (jwt.PyJWTError, TypeError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""Is a namespace set up: labelled, its annotations right, its token there and good?"""
+"""Is a namespace set up: labelled, its annotations valid, its token there and good?"""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from webhook.core.configuration import Namespace, Platform, SecretKey, configure
 from webhook.core.names import LABEL
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.installation import SAMPLE
-from webhook.doctor.probe import MLFLOW_TOKEN, refresh_command
-from webhook.token.claims import TokenProblem, problem_of, read_claims
+from webhook.doctor.remedies import MLFLOW_TOKEN, issuer_in, refresh_command
+from webhook.token.claims import problem_of, read_claims
 from webhook.token.durations import format_duration
+from webhook.token.problems import TokenProblem
 
 LABELLED, ANNOTATIONS, WORKSPACE = "namespace-labelled", "namespace-annotations", "workspace-name"
 SECRET, GOOD = "token-secret", "token-good"
-ENDS_SOON = timedelta(hours=2)
+EXPIRES_SOON = timedelta(hours=2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
-    """What a pod of the namespace gets, as far as the doctor could find out."""
+    """What a pod of the namespace gets, as far as could be found out."""
 
     tracking_uri: str
     workspace: str | None
@@ -33,8 +34,8 @@ class Wiring:
 
 
 def wiring_of(pod: Mapping[str, Any]) -> Wiring | None:
-    """Read the wiring out of a sample pod that came back from the webhook; None when it is not wired."""
-    # other webhooks may have put containers in front of it
+    """Return the wiring of a sample pod that came back from the webhook; None when it is not wired."""
+    # other webhooks may have put containers before it
     sample = next(container for container in pod["spec"]["containers"] if container["name"] == SAMPLE)
     env = {entry["name"]: entry for entry in sample.get("env") or []}
     if "MLFLOW_TRACKING_URI" not in env:
@@ -48,27 +49,30 @@ def wiring_of(pod: Mapping[str, Any]) -> Wiring | None:
 
 
 def expected_wiring(namespace: Namespace, platform: Platform) -> Wiring:
-    """Say what the platform's settings and the namespace's annotations give, where no webhook could be asked."""
+    """Return what the platform's settings and the namespace's annotations give, where no webhook could be called."""
     configuration = configure(platform, namespace, {})
     secret = configuration.token_secret.value if configuration.token_secret else MLFLOW_TOKEN
     return Wiring(tracking_uri=configuration.tracking_uri.value, workspace=configuration.workspace.value, secret=secret)
 
 
 def check_namespace(namespace: Namespace) -> Iterator[Finding]:
-    """Check what a namespace says of itself."""
+    """Check a namespace's label, annotations and name."""
     label = namespace.labels.get(LABEL)
     fix = f"kubectl label namespace {namespace.name} {LABEL}=true --overwrite"
     if namespace.enabled:
         yield passed(LABELLED, f"{namespace.name} is labelled {LABEL}=true")
     elif label is None:
         yield warned(
-            LABELLED, "namespace_not_labelled", f"{namespace.name} is not labelled: only pods that ask are wired.", fix
+            LABELLED,
+            "namespace_not_labelled",
+            f"{namespace.name} is not labelled, so only pods that ask by their own label are wired.",
+            fix,
         )
     else:
         yield failed(
             LABELLED, "label_not_true", f'{LABEL}={label} on {namespace.name} has no effect: it must be "true".', fix
         )
-    # A workspace's name is a check of its own.
+    # A workspace's name is a check by itself.
     unlabelled = Namespace(namespace.name, {}, namespace.annotations)
     complaints = configure(Platform(), unlabelled, {}).warnings
     if complaints:
@@ -79,66 +83,80 @@ def check_namespace(namespace: Namespace) -> Iterator[Finding]:
             f"kubectl annotate namespace {namespace.name} NAME=VALUE --overwrite",
         )
     else:
-        yield passed(ANNOTATIONS, "every mlflow.kubeflow.org annotation is understood")
+        yield passed(ANNOTATIONS, "every mlflow.kubeflow.org annotation is valid")
     yield _workspace(namespace)
 
 
 def _workspace(namespace: Namespace) -> Finding:
     if not namespace.enabled:
-        return skipped(WORKSPACE, "the namespace is no workspace")
+        return skipped(WORKSPACE, "the namespace is not labelled, so its name is not used as a workspace")
     try:
         parse_workspace(namespace.name)
     except ValueError as error:
         return failed(
             WORKSPACE,
             "not_a_workspace_name",
-            f"MLflow takes no workspace called {namespace.name}: expected {error}.",
+            f"{namespace.name} is not a valid name for an MLflow workspace: expected {error}.",
             "Use another namespace, or annotate it with mlflow.kubeflow.org/workspace.",
         )
-    return passed(WORKSPACE, f"{namespace.name} can be a workspace")
+    return passed(WORKSPACE, f"{namespace.name} is a valid name for a workspace")
 
 
 def read_token(client: KubeClient, namespace: str, secret: SecretKey) -> tuple[Finding, str | None]:
-    """Look for the token's Secret and key, and give the token."""
+    """Read the token from its Secret; None when it is not there. Raises KubeError, but not for a missing right."""
     refresh = refresh_command(namespace, secret)
     place = f"Secret {namespace}/{secret.name}"
     try:
         data = client.get(core_path(namespace, "secrets", secret.name)).get("data") or {}
     except KubeNotFoundError:
-        return failed(SECRET, "secret_missing", f"There is no {place}.", refresh), None
+        return failed(SECRET, "secret_missing", f"{place} not found.", refresh), None
     except KubeForbiddenError:
         return skipped(SECRET, f"you may not read {place}"), None
     if secret.key not in data:
-        keys = ", ".join(sorted(data)) or "none"
-        return failed(SECRET, "key_missing", f"{place} has no key {secret.key}; it has: {keys}.", refresh), None
+        keys = f"its keys are {', '.join(sorted(data))}" if data else "it has no data"
+        return failed(SECRET, "key_missing", f"{place} has no key {secret.key}; {keys}.", refresh), None
     try:
         text = b64decode(data[secret.key]).decode()
     except (Base64Error, UnicodeDecodeError):
-        return failed(SECRET, "not_text", f"What {place} holds is no text.", refresh), None
+        return failed(SECRET, "not_text", f"The value of {place}, key {secret.key}, is not text.", refresh), None
     return passed(SECRET, f"{place} has the key {secret.key}"), text
 
 
 def check_token(token: str, *, namespace: str, secret: SecretKey = MLFLOW_TOKEN, now: datetime) -> Finding:
-    """Check a token as it stands: whose, how long, anything wrong."""
-    refresh = refresh_command(namespace, secret)
+    """Check what a token itself shows: whose it is, when it expires, what is wrong with it."""
+    issuer = issuer_in(token)
+    refresh = refresh_command(namespace, secret, issuer=issuer)
+    force = refresh_command(namespace, secret, issuer=issuer, force=True)
     problem = problem_of(token, now=now)
-    if problem is TokenProblem.EMAIL_NOT_VERIFIED:  # it depends on the proxy, which is asked too
-        return warned(GOOD, f"token_{problem}", problem.sentence, "Have Dex's store say that the address is verified.")
-    if problem and problem is not TokenProblem.EXPIRED:
+    if problem is TokenProblem.EMAIL_NOT_VERIFIED:  # whether it is refused depends on the proxy, which is asked too
+        return warned(GOOD, f"token_{problem}", problem.sentence, "Have the address verified in the store behind Dex.")
+    if problem and problem not in {TokenProblem.EXPIRED, TokenProblem.NOT_YET_VALID}:
         return failed(GOOD, f"token_{problem}", problem.sentence, refresh)
     claims = read_claims(token)
+    owner = f"{claims.owner}'s token" if claims.owner else "the token"
+    sentence = owner[0].upper() + owner[1:] if owner == "the token" else owner
     left = claims.left(now)
-    if problem and left:
-        return failed(
-            GOOD, f"token_{problem}", f"{claims.owner}'s token expired {format_duration(-left)} ago.", refresh
-        )
+    if problem is TokenProblem.NOT_YET_VALID and claims.not_before:
+        moment = f"{claims.not_before:%Y-%m-%d %H:%M} UTC"
+        remedy = f"Compare the issuer's clock with this one's ({now:%H:%M} UTC), then: {refresh}"
+        return failed(GOOD, f"token_{problem}", f"{sentence} is not valid before {moment}.", remedy)
+    if problem and left is not None:
+        return failed(GOOD, f"token_{problem}", f"{sentence} expired {format_duration(-left)} ago.", refresh)
+    also = f" {claims.warning}" if claims.warning else ""
     if left is None:
-        return warned(GOOD, "token_without_end", f"{claims.owner}'s token does not say when it ends.", refresh)
-    if left < ENDS_SOON:
+        return warned(GOOD, "token_without_end", f"{sentence} does not say when it expires.{also}", refresh)
+    if left < EXPIRES_SOON:
         return warned(
             GOOD,
             "token_ends_soon",
-            f"{claims.owner}'s token ends in {format_duration(left)}; a run that outlives it is refused from then on.",
-            refresh,
+            f"{sentence} expires in {format_duration(left)}. A run that lasts longer is refused from then on.{also}",
+            force,
         )
-    return passed(GOOD, f"it is {claims.owner}'s, and good for {format_duration(left)}")
+    if claims.warning:
+        return warned(
+            GOOD,
+            "token_without_email",
+            f"{claims.warning} It expires in {format_duration(left)}.",
+            f"{force} --scope 'openid email groups'",
+        )
+    return passed(GOOD, f"{owner} expires in {format_duration(left)}")

@@ -13,7 +13,7 @@ from webhook.cluster.kube import KubeClient, KubeError, core_path, group_path
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import Decision, decide
 from webhook.core.names import DECISION_ANNOTATION
-from webhook.core.reasons import Reason
+from webhook.core.reasons import Reason, Verdict
 from webhook.core.review import decode_pod
 from webhook.core.wiring import SecretRef
 from webhook.doctor.findings import Finding, failed, passed, warned
@@ -21,28 +21,29 @@ from webhook.doctor.place import find_place
 from webhook.settings import SettingsError, load_settings
 
 WIRING = "pod-wiring"
+_OWNERS = {"TrainJob": "jobset.sigs.k8s.io/jobset-name", "pipeline run": "pipeline/runid"}
+"""Whose pods are started again as a whole, and the label that names it."""
 
 
 class Subject(NamedTuple):
-    """What to look at: one pod, or all pods of a TrainJob or of a run of KFP."""
+    """Which pods to look at: one pod, or all pods of a TrainJob or of a run of KFP."""
 
     kind: str
     name: str
 
 
 def find_pods(client: KubeClient, namespace: str, subject: Subject) -> list[dict[str, Any]]:
-    """Find the pods. Raises KubeError."""
+    """Return the pods. Raises KubeError."""
     if subject.kind == "pod":
         return [client.get(core_path(namespace, "pods", subject.name))]
-    label = {"trainjob": "jobset.sigs.k8s.io/jobset-name", "run": "pipeline/runid"}[subject.kind]
+    label = {"trainjob": _OWNERS["TrainJob"], "run": _OWNERS["pipeline run"]}[subject.kind]
     params = {"labelSelector": f"{label}={subject.name}"}
     items: list[dict[str, Any]] = client.list(core_path(namespace, "pods"), params=params)["items"]
     return items
 
 
 def platform_of(client: KubeClient) -> Platform | None:
-    """Read the platform's settings as the webhook has them, from its Deployment and ConfigMap; None where they may not
-    be read, or are not there to read."""
+    """Read the webhook's settings from its Deployment and ConfigMap; None where they cannot be read."""
     try:
         place = find_place(client)
         deployment = client.get(group_path("apps/v1", "deployments", place.name, namespace=place.namespace))
@@ -66,7 +67,7 @@ def platform_of(client: KubeClient) -> Platform | None:
 
 
 def _environment(container: Mapping[str, Any]) -> dict[str, str] | None:
-    """Give a container's variables; None when one comes from where it cannot be seen here."""
+    """Return a container's variables; None when one comes from a source that cannot be read here."""
     entries = container.get("env") or []
     sources = [entry["valueFrom"] for entry in entries if entry.get("valueFrom")]
     if any("fieldRef" not in source for source in sources):
@@ -77,52 +78,78 @@ def _environment(container: Mapping[str, Any]) -> dict[str, str] | None:
 def check_pod(pod: dict[str, Any], namespace: Namespace, platform: Platform) -> Finding:
     """Compare what is recorded on a pod with what the webhook would decide now."""
     name = pod["metadata"]["name"]
-    record = _record(pod)
-    now = decide(decode_pod(json.dumps(as_it_was(pod, record)).encode()), namespace=namespace, platform=platform)
-    say_now = f"{now.reason.verdict} ({now.reason}): {now.reason.sentence}"
+    record = record_of(pod)
+    now = decide_now(pod, namespace, platform)
+    current = f"{now.reason.verdict} ({now.reason}): {now.reason.sentence}"
     if record is None:
-        if now.reason.verdict == "wired":
+        if now.verdict is Verdict.WIRED:
             return failed(
                 WIRING,
                 "not_wired_but_would_be",
-                f"{name} was not wired; the webhook was not called, or its namespace was labelled later. "
-                f"Now it would be {say_now}",
-                f"kubectl delete pod --namespace {namespace.name} {name}   # its controller makes it again",
+                f"{name} was not wired: the webhook was not called, or the namespace was labelled later. "
+                f"Now it would be {current}",
+                create_again([pod]),
             )
-        return passed(WIRING, f"{name} was left as it came, and would be now: {say_now}")
+        return passed(WIRING, f"{name} was not changed, and would not be now: {current}")
     then = f"{record.get('decision')} ({record.get('reason')})"
     sentence = _sentence(record.get("reason"))
     if record.get("reason") != now.reason:
         return warned(
-            WIRING,
-            "decision_changed",
-            f"{name} was {then}: {sentence} Now it would be {say_now}",
-            "A pod is wired when it is created; make it again to have it decided again.",
+            WIRING, "decision_changed", f"{name} was {then}: {sentence} Now it would be {current}", create_again([pod])
         )
     differences = _differences(pod, now)
     if differences:
         return warned(
             WIRING,
             "values_changed",
-            f"{name} was {then}. Now other values would be given: {'; '.join(differences)}.",
-            "A pod is wired when it is created; make it again to give it these.",
+            f"{name} was {then}. Now it would get other values: {'; '.join(differences)}.",
+            create_again([pod]),
         )
-    return passed(WIRING, f"{name} was {then}: {sentence} It would be the same now.")
+    return passed(WIRING, f"{name} was {then}: {sentence} The decision would be the same now.")
+
+
+def decide_now(pod: dict[str, Any], namespace: Namespace, platform: Platform) -> Decision:
+    """Return what the webhook would decide about a pod if it were created now."""
+    before = as_it_was(pod, record_of(pod))
+    return decide(decode_pod(json.dumps(before).encode()), namespace=namespace, platform=platform)
+
+
+def create_again(pods: list[dict[str, Any]]) -> str:
+    """Return how to have pods created again, which is when a pod is wired.
+
+    A Job counts a deleted pod as failed, and Argo does not create it again: so what owns the pods is started again.
+    """
+    runs: dict[str, None] = {}
+    others = []
+    for pod in pods:
+        labels = pod["metadata"].get("labels") or {}
+        owner = next((f"{kind} {labels[label]}" for kind, label in _OWNERS.items() if label in labels), None)
+        if owner:
+            runs[owner] = None
+        else:
+            others.append(pod["metadata"])
+    sentences = [f"Start again: {', '.join(runs)}."] if runs else []
+    if others:
+        names = " ".join(metadata["name"] for metadata in others)
+        command = f"kubectl delete pod --namespace {others[0].get('namespace', 'default')} {names}"
+        sentences.append(f"Delete those that a controller then creates again: {command}")
+    return " ".join(["A pod is wired only when it is created.", *sentences])
 
 
 def as_it_was(pod: dict[str, Any], record: dict[str, Any] | None) -> dict[str, Any]:
-    """Take off a pod what the webhook put on it."""
+    """Return a pod without what the webhook gave it."""
     before = copy.deepcopy(pod)
     (before["metadata"].get("annotations") or {}).pop(DECISION_ANNOTATION, None)
     given = (record or {}).get("containers")
     for container in before["spec"]["containers"]:
-        ours = given.get(container["name"]) if isinstance(given, dict) else None
-        if isinstance(ours, list) and container.get("env"):
-            container["env"] = [entry for entry in container["env"] if entry["name"] not in ours]
+        given_here = given.get(container["name"]) if isinstance(given, dict) else None
+        if isinstance(given_here, list) and container.get("env"):
+            container["env"] = [entry for entry in container["env"] if entry["name"] not in given_here]
     return before
 
 
-def _record(pod: dict[str, Any]) -> dict[str, Any] | None:
+def record_of(pod: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the webhook recorded on a pod, or None."""
     try:
         record = json.loads((pod["metadata"].get("annotations") or {})[DECISION_ANNOTATION])
     except (KeyError, ValueError):
@@ -139,12 +166,12 @@ def _sentence(reason: object) -> str:
 
 def _differences(pod: dict[str, Any], now: Decision) -> list[str]:
     present = {
-        (container["name"], entry["name"]): _shown(entry)
+        (container["name"], entry["name"]): _entry_value(entry)
         for container in pod["spec"]["containers"]
         for entry in container.get("env") or []
     }
     wanted = {
-        (container.name, variable.name): _wanted(variable.value)
+        (container.name, variable.name): _variable_value(variable.value)
         for container in now.containers
         for variable in container.variables
     }
@@ -155,12 +182,12 @@ def _differences(pod: dict[str, Any], now: Decision) -> list[str]:
     ]
 
 
-def _shown(entry: dict[str, Any]) -> str:
+def _entry_value(entry: dict[str, Any]) -> str:
     reference = (entry.get("valueFrom") or {}).get("secretKeyRef")
     return f"Secret {reference['name']}/{reference['key']}" if reference else str(entry.get("value", ""))
 
 
-def _wanted(value: object) -> str | None:
+def _variable_value(value: object) -> str | None:
     if isinstance(value, SecretRef):
         return f"Secret {value.secret.name}/{value.secret.key}"
     return value if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""Sends a probe to a tracking server as a wired pod would, and cuts the answer down to what tells it from others."""
+"""Sends requests to a tracking server as a wired pod would, and keeps of each answer what distinguishes it."""
 
 from __future__ import annotations
 
@@ -11,29 +11,20 @@ from typing import Any, Literal
 import httpx
 
 from webhook.core.configuration import SecretKey
+from webhook.doctor.remedies import MLFLOW_TOKEN, issuer_in, refresh_command
 from webhook.token.claims import form_problem
 
 INFO, LIST = "/api/3.0/mlflow/server-info", "/api/3.0/mlflow/workspaces"
 SEARCH = "/api/2.0/mlflow/experiments/search"
 JSON, ANY = "application/json", "*/*"
-"""What may be answered. MLflow's client asks for anything; an oauth2-proxy refuses a request for JSON without HTML."""
+"""Accepted types. MLflow's client accepts any; to a request for JSON an oauth2-proxy sends no page."""
 _MOST = 1 << 20
-"""Bytes of an answer that are read; what tells one from another is at its beginning."""
-
-
-MLFLOW_TOKEN = SecretKey("mlflow-token")
-"""The Secret that `token refresh` writes unless told otherwise."""
-
-
-def refresh_command(namespace: str, secret: SecretKey) -> str:
-    """Give the command that puts a new token into a Secret."""
-    option = "" if secret == MLFLOW_TOKEN else f" --secret {secret.name}/{secret.key}"
-    return f"mlflow-webhook token refresh --namespace {namespace}{option}"
+"""How many bytes of an answer are read; what distinguishes it is at its beginning."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What a wired pod has: the server, the workspace (None: none), and the token (None: none)."""
+    """What a wired pod has: the server, and a workspace and a token, each of them or None."""
 
     uri: str
     workspace: str | None
@@ -41,37 +32,37 @@ class Target:
     namespace: str = "NAMESPACE"
     secret: SecretKey = MLFLOW_TOKEN
     unread: Literal["", "token", "wiring"] = ""
-    """What could not be read, so that its being None says nothing."""
+    """What could not be read; it may exist although it is None here."""
 
-    @property
-    def refresh(self) -> str:
-        """The command that gives a new token."""
-        return refresh_command(self.namespace, self.secret)
+    def refresh(self, *, force: bool = False, issuer: str | None = None, audience: str = "") -> str:
+        """Return the command that gets a new token. `issuer` None: the one that the present token names."""
+        issuer = issuer_in(self.token) if issuer is None else issuer
+        return refresh_command(self.namespace, self.secret, issuer=issuer, force=force, audience=audience)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An HTTP answer, cut down to what tells it from others."""
+    """An HTTP answer, as far as it distinguishes one cause from another."""
 
     status: int
     kind: str
     text: str
     location: str
     identity: str | None
-    """Whom an oauth2-proxy let through to MLflow (`GAP-Auth`); None on every answer of its own."""
+    """Whom an oauth2-proxy let through to MLflow (`GAP-Auth`); None on the proxy's own answers."""
     json: Any
 
     @property
     def error_code(self) -> str:
-        """MLflow's error code, in its own shape or in that of its plugin for Kubernetes."""
+        """Return MLflow's error code, in its own shape or in that of its plugin for Kubernetes; empty without one."""
         if not isinstance(self.json, dict):
             return ""
         error = self.json.get("error")
         return str(self.json.get("error_code") or (error.get("code") if isinstance(error, dict) else "") or "")
 
-    def shown(self) -> str:
-        """The answer as it is, for a person: status, type, and how it begins."""
-        return f"{self.status} {self.kind or 'without a type'}: {' '.join(self.text[:160].split())!r}"
+    def summary(self) -> str:
+        """Return the answer for a person: status, type, and how it begins."""
+        return f"{self.status} {self.kind or 'without a content type'}: {' '.join(self.text[:160].split())!r}"
 
 
 class Prober:
@@ -79,6 +70,7 @@ class Prober:
 
     def __init__(self, client: httpx.Client, target: Target) -> None:
         self._client, self._target = client, target
+        self.uri = target.uri
 
     def send(
         self,
@@ -90,7 +82,7 @@ class Prober:
         accept: str = JSON,
         **content: Any,
     ) -> Answer:
-        """Ask the server, with the target's token and workspace if told so. Raises httpx.RequestError."""
+        """Send a request, with the token if `identified`, with the workspace if `workspace`. Raises RequestError."""
         headers = {"Accept": accept}
         token = self._target.token
         if identified and token and token.isascii() and token.isprintable() and form_problem(token) is None:
@@ -102,14 +94,14 @@ class Prober:
         )
 
     def fetch(self, url: str) -> Answer:
-        """Get what anybody may, wherever it has moved, from any server; no token is sent. Raises httpx.RequestError."""
+        """Get a public document from any server; redirects are followed, no token is sent. Raises RequestError."""
         return self._exchange("GET", url, {"Accept": JSON}, {"follow_redirects": True}, any_type=True)
 
     def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], content: Mapping[str, Any], *, any_type: bool = False
     ) -> Answer:
         headers = {"Accept-Encoding": "identity", **headers}
-        self._client.cookies.clear()  # a pod's client brings none
+        self._client.cookies.clear()  # a pod's client has none
         try:
             with self._client.stream(method, url, headers=headers, **content) as response:
                 text = self._hide(self._read(response))
@@ -131,7 +123,7 @@ class Prober:
         )
 
     def _read(self, response: httpx.Response) -> str:
-        """Read no more than is needed, and for no longer than a first byte may take: each read has its own time-out."""
+        """Read at most `_MOST` bytes, and for at most as long as one read may take."""
         limit = self._client.timeout.read
         deadline = monotonic() + limit if limit is not None else None
         content = b""
@@ -144,6 +136,6 @@ class Prober:
         return content[:_MOST].decode("utf-8", "replace")
 
     def _hide(self, text: str) -> str:
-        """Take the token out of what a server said: it may repeat what it was sent."""
+        """Remove the token from what a server said: it may repeat what it was sent."""
         token = (self._target.token or "").strip()
         return text.replace(token, "[hidden]") if token else text

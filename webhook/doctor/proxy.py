@@ -1,35 +1,32 @@
-"""Is there an oauth2-proxy before a server, does it take the token, and if not, why?
+"""Is there an oauth2-proxy in front of a server, does it accept the token, and if not, why?
 
-What it answers was observed with oauth2-proxy 7.15.3. It tells every caller the same, whatever is wrong with a token;
-so the token itself is read, then the proxy's own redirect to the sign-in, which names the issuer and client id that it
-trusts, and then the issuer's keys. A header `GAP-Auth` tells the answers that came through it from its own.
+What it answers was observed with oauth2-proxy 7.15.3. It gives every caller the same answer, whatever is wrong with a
+token. So the token itself is read, then the proxy's redirect to the sign-in (webhook.doctor.sign_in), which names the
+client id that it has, then the issuer's keys. A header `GAP-Auth` distinguishes the answers that came through the proxy
+from its own.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import parse_qs
-
-import httpx
 
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
-from webhook.doctor.forward import UnreachableError
-from webhook.doctor.issuer import Signature, discover, judge_signature
+from webhook.doctor.issuer import Signature, judge_signature
 from webhook.doctor.probe import ANY, INFO, Answer, Prober, Target
-from webhook.network import split_url
-from webhook.token.claims import Claims, NotATokenError, TokenProblem, problem_of, read_claims
+from webhook.doctor.sign_in import SignIn, compare_issuer, find_sign_in, is_sign_in_page, sign_in_of
+from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
+from webhook.token.problems import TokenProblem
 
 TOKEN = "proxy-accepts-token"  # noqa: S105 - the name of a check
-_ADMIN = "The proxy's log says why."
+_LOG = "The proxy's log says why."
 
 
 def find_proxy(prober: Prober) -> bool:
-    """Whether a proxy stands before the server.
+    """Return whether a proxy stands in front of the server. Raises httpx.RequestError.
 
-    It answers /ping itself, which MLflow does not know; where only the server's own paths are routed to it, it sends a
-    browser that has no token to its sign-in. Raises httpx.RequestError.
+    The proxy answers /ping itself, which MLflow does not know. Where only the server's paths are routed to it, it sends
+    a browser without a token to the sign-in.
     """
     ping = prober.send("GET", "/ping", identified=False)
     if ping.status == 200 and ping.text.strip() == "OK":
@@ -38,13 +35,13 @@ def find_proxy(prober: Prober) -> bool:
     if auth.status in {202, 401, 403} and (auth.status, auth.text) != (ping.status, ping.text):
         return True  # what refuses every path alike is something else, such as MLflow's check of the Host header
     front = prober.send("GET", "/", identified=False, accept=ANY)
-    return _is_sign_in_page(front) or bool(_sign_in_of(front).client_id)
+    return is_sign_in_page(front) or bool(sign_in_of(front).client_id)
 
 
 def check_token(prober: Prober, target: Target, *, now: datetime) -> Finding:
-    """Check that the proxy lets the token through, and find out why if it does not. Raises httpx.RequestError."""
+    """Check that the proxy accepts the token, and find out why if it does not. Raises httpx.RequestError."""
     if target.token is None:
-        return failed(TOKEN, "token_missing", f"There is no token to send. {_seen(prober)}", target.refresh)
+        return failed(TOKEN, "token_missing", f"There is no token to send. {_seen(prober)}", target.refresh())
     auth = prober.send("GET", "/oauth2/auth")
     if auth.status == 202:
         return _identity(auth, target.token)
@@ -54,7 +51,7 @@ def check_token(prober: Prober, target: Target, *, now: datetime) -> Finding:
         return failed(TOKEN, code, f"{sentence} {_seen(prober)}", remedy)
     if answer.identity:
         return _identity(answer, target.token)
-    return skipped(TOKEN, f"/oauth2/auth is not routed here ({auth.status}), and nothing was refused")
+    return skipped(TOKEN, f"/oauth2/auth is not routed to the proxy ({auth.status}), and nothing was refused")
 
 
 class _Cause(NamedTuple):
@@ -68,33 +65,37 @@ class _Cause(NamedTuple):
 def _cause(prober: Prober, target: Target, token: str, answer: Answer, *, now: datetime) -> _Cause:
     problem = problem_of(token, now=now, allow_unverified_email=True)
     if problem:
-        return _Cause(f"token_{problem}", problem.sentence, target.refresh)
+        return _Cause(f"token_{problem}", problem.sentence, target.refresh())
     claims = read_claims(token)
+    sign_in = find_sign_in(prober)
+    issuer = compare_issuer(prober, claims.issuer, sign_in)
+    if sign_in.client_id and sign_in.client_id not in claims.audience:
+        return _other_audience(claims, sign_in, target)
+    if issuer.same is False:
+        where = f"trusts {issuer.trusted}" if issuer.trusted else f"signs people in at {sign_in.address or 'another'}"
+        return _Cause(
+            "token_other_issuer",
+            f"The token is from {claims.issuer or 'an issuer that it does not name'}; the proxy {where}.",
+            f"Get a token there: {target.refresh(force=True, issuer=issuer.trusted)}",
+        )
+    unknown = [] if sign_in.client_id else ["the proxy's client id"]
+    unknown += [] if issuer.same else ["the issuer that the proxy trusts"]
     return (
-        _for_another_proxy(prober, claims, target)
-        or _email(claims)
+        _email(claims)
         or _not_allowed(answer, claims)
-        or _unknown(answer)
-        or _unsigned(prober, token, claims, target)
+        or _refused_by_another(answer)
+        or _signature(prober, token, claims, target, unknown)
     )
 
 
-def _for_another_proxy(prober: Prober, claims: Claims, target: Target) -> _Cause | None:
-    address, client_id = _sign_in(prober)
-    if client_id and client_id not in claims.audience:
-        return _Cause(
-            "token_other_audience",
-            f"The token is for {', '.join(claims.audience) or 'nobody'}; the proxy takes those for {client_id}.",
-            f"Mint it with the client id {client_id} ({target.refresh} --force --audience {client_id}), "
-            "or name its audience in the proxy's --oidc-extra-audience.",
-        )
-    if address and claims.issuer and not _signs_in_at(prober, claims.issuer, address):
-        return _Cause(
-            "token_other_issuer",
-            f"The token is from {claims.issuer}; the proxy trusts {address}.",
-            f"Mint it there: {target.refresh} --force --issuer …",
-        )
-    return None
+def _other_audience(claims: Claims, sign_in: SignIn, target: Target) -> _Cause:
+    command = target.refresh(force=True, audience=sign_in.client_id)
+    return _Cause(
+        "token_other_audience",
+        f"The token is for {', '.join(claims.audience) or 'nobody'}; the proxy accepts tokens for {sign_in.client_id}.",
+        f"Get one with the client id {sign_in.client_id} in your credentials: {command}. Or add the token's audience "
+        "to the proxy's --oidc-extra-audience.",
+    )
 
 
 def _email(claims: Claims) -> _Cause | None:
@@ -107,123 +108,97 @@ def _email(claims: Claims) -> _Cause | None:
 def _not_allowed(answer: Answer, claims: Claims) -> _Cause | None:
     if not _is_not_allowed(answer):
         return None
+    groups = f"The token's groups: {', '.join(claims.groups)}." if claims.groups else "The token names no groups."
     return _Cause(
         "identity_not_allowed",
-        f"The token is good, but the proxy does not let {claims.owner} in (groups: {', '.join(claims.groups)}).",
-        "See the proxy's --email-domain and --allowed-group; groups are in the token only with the scope groups.",
+        f"The token is good, but the proxy does not let {claims.owner or 'its user'} in. {groups}",
+        "See the proxy's --email-domain and --allowed-group. Groups are only in a token with the scope groups.",
     )
 
 
-def _unknown(answer: Answer) -> _Cause | None:
+def _refused_by_another(answer: Answer) -> _Cause | None:
     # For a refused token the proxy answers a request for JSON with 401, or with a plain "Forbidden".
-    if answer.status != 403 or answer.identity or _is_sign_in_page(answer) or answer.text == "Forbidden\n":
+    if answer.status != 403 or answer.identity or is_sign_in_page(answer) or answer.text == "Forbidden\n":
         return None
-    sentence = f"Something before MLflow, and not its oauth2-proxy, refuses the request: {answer.shown()}"
-    return _Cause("refused_by_another", sentence, "Is there a mesh or gateway with rules of its own before the server?")
+    sentence = f"Something in front of MLflow, other than its oauth2-proxy, refuses the request: {answer.summary()}"
+    return _Cause(
+        "refused_by_another", sentence, "Look for a mesh or gateway in front of the server with rules for it."
+    )
 
 
-def _unsigned(prober: Prober, token: str, claims: Claims, target: Target) -> _Cause:
+def _signature(prober: Prober, token: str, claims: Claims, target: Target, unknown: list[str]) -> _Cause:
+    """Return what the signature shows. `unknown`: what of the proxy could not be compared with the token."""
     issuer = claims.issuer
     signature, why = judge_signature(prober, token, issuer)
+    force = target.refresh(force=True)
+    audience = ", ".join(claims.audience) or "nobody"
+    token_is = f"The token is for {audience}, from {issuer or 'an issuer that it does not name'}."
+    not_compared = f" {token_is} Not compared with that: {' and '.join(unknown)}." if unknown else ""
     match signature:
         case Signature.UNKNOWN_KEY:
             return _Cause(
                 "token_key_unknown",
-                f"{issuer} has no key of the id that this token names: it lost its keys, or another Dex signed it.",
-                f"{target.refresh} --force   # Dex keeps its keys over a restart only with a storage other than memory",
+                f"{issuer} does not have the key that this token names: it lost its keys, or another Dex signed it.",
+                f"{force}   # with the storage memory, Dex makes new keys when it restarts",
             )
         case Signature.WRONG:
             return _Cause(
                 "token_signature_wrong",
-                f"No key of {issuer} signed this token: it was changed after it was signed, or is another's.",
-                f"{target.refresh} --force",
+                f"No key of {issuer} made this token's signature: the token was changed, or comes from elsewhere.",
+                force,
             )
         case Signature.ISSUER_DOWN:
             return _Cause(
                 "issuer_down",
-                f"The token is right in every claim looked at, but the keys of its issuer cannot be had, so the proxy "
-                f"cannot verify it: {why}.",
-                "Is Dex running, and can the proxy reach it?",
+                f"The keys of the token's issuer cannot be read, so the proxy cannot verify it: {why}.{not_compared}",
+                "Check that Dex is running and that the proxy can reach it.",
             )
-        case Signature.NOT_LOOKED_AT:
-            return _Cause(
-                "bearer_refused",
-                f"The proxy refuses a token that is right in every claim looked at; who signed it could not be seen "
-                f"from here: {why}.",
-                f"Is --skip-jwt-bearer-tokens on? Has Dex lost the key that signed it? {_ADMIN}",
-            )
-        case Signature.GOOD:
+        case Signature.GOOD if not unknown:
             return _Cause(
                 "bearer_not_accepted",
-                "The proxy refuses a token that is right in every claim looked at, and signed by its issuer's key: it "
-                "takes no tokens at all, or has not got that key yet.",
-                f"Start the proxy with --skip-jwt-bearer-tokens. {_ADMIN}",
+                "The proxy refuses a token with the right audience and issuer, signed with its issuer's key: either "
+                "the proxy accepts no tokens at all, or it has not fetched that key yet.",
+                f"Start the proxy with --skip-jwt-bearer-tokens. {_LOG}",
             )
-
-
-class _SignIn(NamedTuple):
-    """Where the proxy sends people to sign in, and the client id that it has there; empty where not known."""
-
-    address: str = ""
-    client_id: str = ""
-
-
-def _sign_in(prober: Prober) -> _SignIn:
-    """Ask the proxy where it would have people sign in: at its own path, else on the way to MLflow's first page."""
-    for path in ("/oauth2/start", "/"):
-        found = _sign_in_of(prober.send("GET", path, identified=False, accept=ANY))
-        if found.client_id:
-            return found
-    return _SignIn()
-
-
-def _sign_in_of(answer: Answer) -> _SignIn:
-    target = split_url(answer.location)
-    if not 300 <= answer.status < 400 or not target.netloc:
-        return _SignIn()
-    return _SignIn(f"{target.scheme}://{target.netloc}{target.path}", parse_qs(target.query).get("client_id", [""])[0])
-
-
-def _signs_in_at(prober: Prober, issuer: str, address: str) -> bool:
-    """Whether an issuer's sign-in has this address: below its own, as Dex's is, or as its discovery document says."""
-    if address.startswith(issuer.rstrip("/") + "/"):
-        return True
-    if split_url(issuer).netloc != split_url(address).netloc:
-        return False
-    with suppress(httpx.HTTPError, UnreachableError):
-        return (discover(prober, issuer) or {}).get("authorization_endpoint") == address
-    return False
-
-
-def _is_sign_in_page(answer: Answer) -> bool:
-    return answer.status == 403 and "<title>Sign In</title>" in answer.text
+        case Signature.GOOD:
+            found = "It has not expired, and its issuer's key signed it."
+        case Signature.NOT_LOOKED_AT:
+            found = f"It has not expired. Its signature could not be verified from here: {why}."
+    flags = ["--client-id (or --oidc-extra-audience)"] if "the proxy's client id" in unknown else []
+    flags += ["--oidc-issuer-url"] if "the issuer that the proxy trusts" in unknown else []
+    compare = f"Compare the token with the proxy's {' and '.join(flags)}. If they match: " if flags else ""
+    return _Cause(
+        "bearer_refused",
+        f"The proxy refuses the token. {found}{not_compared or f' {token_is} The proxy accepts both.'}",
+        f"{compare}is --skip-jwt-bearer-tokens on, and does Dex still have the key? {_LOG}",
+    )
 
 
 def _is_not_allowed(answer: Answer) -> bool:
-    """Whether it is the proxy's page for a good token of somebody it does not let in, or its JSON for the same."""
+    """Return whether it is the proxy's page for a good token of somebody it does not let in, or its JSON for that."""
     page = "<title>403 Forbidden</title>" in answer.text or answer.json == {}
     return answer.status == 403 and not answer.identity and page
 
 
 def _is_refusal(answer: Answer) -> bool:
     return not answer.identity and (
-        answer.status in {401, 403} or bool(_sign_in_of(answer).address) or _is_sign_in_page(answer)
+        answer.status in {401, 403} or bool(sign_in_of(answer).address) or is_sign_in_page(answer)
     )
 
 
 def _seen(prober: Prober) -> str:
-    """Say what MLflow's client is answered, in the words that a person saw: it asks for anything, not for JSON."""
+    """Return what MLflow's client, which asks for any content type, is answered, in the words that a person saw."""
     answer = prober.send("GET", INFO, accept=ANY)
-    if _is_sign_in_page(answer):
+    if is_sign_in_page(answer):
         what = "a sign-in page (403)"
-    elif _sign_in_of(answer).address:
+    elif sign_in_of(answer).address:
         what = f"a redirect to the sign-in ({answer.status})"
     elif answer.status == 401:
-        what = "401 and nothing else"
+        what = "401 without a message"
     elif answer.status == 403:
         what = "403 Forbidden"
     else:
-        what = answer.shown()
+        what = answer.summary()
     return f"MLflow's client sees {what}."
 
 
@@ -236,7 +211,7 @@ def _identity(answer: Answer, token: str) -> Finding:
         return warned(
             TOKEN,
             "another_identity",
-            f"The proxy takes you for {answer.identity}; the token says {owner}.",
-            "Runs belong to who the proxy says. Is the scope email in the token?",
+            f"To the proxy you are {answer.identity}, but the token says {owner}.",
+            "Runs belong to whom the proxy names. Ask for the scope email when the token is minted.",
         )
-    return passed(TOKEN, f"the proxy takes you for {answer.identity or owner or 'somebody it does not name'}")
+    return passed(TOKEN, f"to the proxy you are {answer.identity or owner or 'somebody whom it does not name'}")

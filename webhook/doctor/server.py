@@ -1,13 +1,15 @@
-"""Asks a tracking server, through its proxy, and tells one cause of trouble from another.
+"""Asks a tracking server, through its proxy, and finds out which cause a failure has.
 
 The order of the probes and what each answer means were observed with oauth2-proxy 7.15.3 and mlflow 3.17.2. A header
-`GAP-Auth` tells MLflow's own answers from the proxy's. An answer that is not known is shown as it is, not guessed at.
+`GAP-Auth` distinguishes MLflow's answers from the proxy's. An unknown answer is shown as it is; nothing is guessed.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from json import dumps
 
 import httpx
 
@@ -22,20 +24,25 @@ EXPERIMENT = "mlflow-webhook-check"
 
 
 def check_server(client: httpx.Client, target: Target, *, now: datetime, write: bool = False) -> Iterator[Finding]:
-    """Ask step by step; what depends on a step that failed is skipped. `client` has the time-outs."""
+    """Ask step by step; what depends on a failed step is skipped. `client` has the time-outs."""
     prober = Prober(client, target)
     try:
         proxy = find_proxy(prober)
     except httpx.RequestError as error:
         fault = fault_of(error)
-        yield failed(REACHABLE, fault.value, fault.sentence(target.uri), "Compare the tracking URI with the Service.")
+        yield failed(
+            REACHABLE,
+            fault.value,
+            fault.sentence(target.uri),
+            "Compare the tracking URI with the server's Service.",
+        )
         for check in (TOKEN, MLFLOW, WORKSPACES, ACCESS):
             yield skipped(check, "the server cannot be reached")
         return
-    yield passed(REACHABLE, f"{target.uri} answers, {'as an oauth2-proxy' if proxy else 'with no proxy before it'}")
+    yield passed(REACHABLE, f"{target.uri} answers, {'as an oauth2-proxy' if proxy else 'without an oauth2-proxy'}")
     info: dict[str, object] = {}
     steps: dict[str, Callable[[], Finding]] = {
-        TOKEN: lambda: check_token(prober, target, now=now) if proxy else skipped(TOKEN, "there is no proxy"),
+        TOKEN: lambda: check_token(prober, target, now=now) if proxy else skipped(TOKEN, "there is no oauth2-proxy"),
         MLFLOW: lambda: _mlflow(prober, target, info),
         WORKSPACES: lambda: _workspaces(info, target),
         ACCESS: lambda: _access(prober, target),
@@ -43,7 +50,7 @@ def check_server(client: httpx.Client, target: Target, *, now: datetime, write: 
     }
     blocked = ""
     if target.unread == "wiring" or (target.unread == "token" and proxy):
-        blocked = f"what a pod has there (its {target.unread}) may not be read"
+        blocked = f"you may not read what a pod has there (its {target.unread})"
     for check, step in steps.items():
         if blocked:
             yield skipped(check, blocked)
@@ -52,16 +59,14 @@ def check_server(client: httpx.Client, target: Target, *, now: datetime, write: 
             finding = step()
         except httpx.RequestError as error:
             fault = fault_of(error)
-            finding = failed(
-                check, fault.value, fault.sentence(target.uri), "Try again; then look at the server's log."
-            )
+            finding = failed(check, fault.value, fault.sentence(target.uri), "Try again, then read the server's log.")
         if finding.status is Status.FAILED:
             blocked = f"{check} failed"
         yield finding
 
 
 def _mlflow(prober: Prober, target: Target, info: dict[str, object]) -> Finding:
-    """Ask MLflow what it is; what it says goes into `info`."""
+    """Check that MLflow answers; what it says about itself goes into `info`."""
     answer = prober.send("GET", INFO)
     if answer.status == 200 and isinstance(answer.json, dict):
         info.update(answer.json)
@@ -71,22 +76,22 @@ def _mlflow(prober: Prober, target: Target, info: dict[str, object]) -> Finding:
             return failed(
                 MLFLOW,
                 "mlflow_down",
-                f"The proxy takes you for {answer.identity}, but MLflow behind it does not answer ({answer.status}). "
-                "Tokens have no part in this.",
+                f"The proxy lets {answer.identity} in, but MLflow behind it does not answer ({answer.status}). "
+                "The token is not the cause.",
                 "Is the tracking server running? kubectl get pods --namespace kubeflow",
             )
         case 502 | 503 | 504:
             return failed(
                 MLFLOW,
                 "gateway_error",
-                f"What answers is a gateway or load balancer, and nothing behind it does ({answer.status}).",
-                "Is the tracking server, or the proxy before it, running? kubectl get pods --namespace kubeflow",
+                f"A gateway or load balancer answers {answer.status}: nothing behind it does.",
+                "Is the tracking server, or its proxy, running? kubectl get pods --namespace kubeflow",
             )
         case 403 if "Invalid Host header" in answer.text:
             return failed(
                 MLFLOW,
                 "host_not_allowed",
-                "MLflow does not know this host name, and refuses it against DNS rebinding (403).",
+                "MLflow refuses this host name, which is not among its allowed hosts (403).",
                 "Add the name to the server's --allowed-hosts, or set --pass-host-header=false on the proxy.",
             )
         case status if 300 <= status < 400:
@@ -94,22 +99,22 @@ def _mlflow(prober: Prober, target: Target, info: dict[str, object]) -> Finding:
             return failed(
                 MLFLOW,
                 "redirected",
-                f"The server sends MLflow's client elsewhere, to {place or 'an unnamed place'} ({status}).",
-                "Name the address in the tracking URI that answers itself; is something there that wants a sign-in?",
+                f"The server redirects MLflow's client to {place or 'an address that it does not name'} ({status}).",
+                "Use the address that answers without a redirect; or is there a sign-in other than oauth2-proxy's?",
             )
         case 401:
             return failed(
                 MLFLOW,
                 "unauthorized",
-                "The server wants a token and got none that it takes (401).",
-                target.refresh,
+                "The server requires a token, and accepts none that it got (401).",
+                target.refresh(force=True),
             )
         case 404:
             return failed(
                 MLFLOW,
                 "wrong_path",
-                "There is no MLflow under this path (404).",
-                "Does the tracking URI have a path too many?",
+                "No MLflow found under this path (404).",
+                "Check the path of the tracking URI.",
             )
     return _unexpected(MLFLOW, answer)
 
@@ -120,7 +125,7 @@ def _workspaces(info: Mapping[str, object], target: Target) -> Finding:
         return failed(
             WORKSPACES,
             "workspaces_disabled",
-            "This MLflow runs without workspaces, and MLFLOW_WORKSPACE is fatal for its clients.",
+            "This MLflow runs without workspaces; a client with MLFLOW_WORKSPACE fails.",
             "Start the server with --enable-workspaces, or set `workspaces: false` in the webhook's configuration.",
         )
     if not target.workspace and enabled:
@@ -130,7 +135,7 @@ def _workspaces(info: Mapping[str, object], target: Target) -> Finding:
             'No workspace is set: runs go to the workspace "default".',
             f"kubectl label namespace {target.namespace} mlflow-enabled=true",
         )
-    where = f"runs go to the workspace {target.workspace}" if target.workspace else "the server has none"
+    where = f"runs go to the workspace {target.workspace}" if target.workspace else "the server has no workspaces"
     return passed(WORKSPACES, where)
 
 
@@ -143,56 +148,67 @@ def _access(prober: Prober, target: Target) -> Finding:
             return failed(
                 ACCESS,
                 "workspace_unknown",
-                f"There is no workspace {target.workspace}, or you may not see it{_others(prober)}.",
-                "Is the namespace labelled mlflow-enabled=true? Where workspaces are not namespaces: create it.",
+                f"Workspace {target.workspace} not found, or you may not see it{_others(prober)}.",
+                _create_workspace(target),
             )
         case 400, "INVALID_PARAMETER_VALUE":
             return failed(
                 ACCESS,
                 "workspace_name_invalid",
-                f"MLflow does not take {target.workspace} for a workspace's name.",
-                "Lower-case letters, digits and hyphens only.",
+                f"{target.workspace} is not a valid name for an MLflow workspace.",
+                "Use lower-case letters, digits and hyphens only.",
             )
         case 403, "PERMISSION_DENIED":
             return failed(
                 ACCESS,
                 "no_access_to_workspace",
-                f"MLflow knows you, but you have no access to the workspace {target.workspace}.",
-                f"Have a role in the namespace {target.workspace} granted to you, by MLflow's rules there.",
+                f"MLflow accepts the token, but you have no access to the workspace {target.workspace}.",
+                f"Ask for a role in the namespace {target.workspace}, by the rules of the MLflow server.",
             )
         case 401, "UNAUTHENTICATED":
             return failed(
                 ACCESS,
                 "mlflow_does_not_know_you",
-                f"MLflow's own authentication refused: {_message(answer)}",
-                "With the Kubernetes plugin: does that API server trust this token's issuer?",
+                f"MLflow's own authentication refused the token: {_message(answer)}",
+                "With MLflow's Kubernetes plugin: does that API server trust this token's issuer?",
             )
         case _, "FEATURE_DISABLED":
             return failed(
                 ACCESS,
                 "workspace_apis_disabled",
-                "MLflow refuses workspaces: they are not enabled on this server.",
+                "Workspaces are not enabled on this MLflow server.",
                 "Start the server with --enable-workspaces, or set `workspaces: false` in the webhook's configuration.",
             )
         case _:
             return _unexpected(ACCESS, answer)
 
 
+def _create_workspace(target: Target) -> str:
+    """Return how to make a workspace: by a namespace's label, or by MLflow's API (mlflow 3.17.2 has no command)."""
+    code = f"import mlflow; mlflow.create_workspace({dumps(target.workspace)})"
+    command = f"MLFLOW_TRACKING_URI={shlex.quote(target.uri)} python -c {shlex.quote(code)}"
+    return (
+        f"If the server has MLflow's Kubernetes plugin, the workspace is the namespace with the label that the plugin "
+        f"selects: kubectl label namespace {target.workspace} mlflow-enabled=true. Otherwise create it, with the token "
+        f"of somebody who may in MLFLOW_TRACKING_TOKEN: {command}"
+    )
+
+
 def _others(prober: Prober) -> str:
-    """Say which workspaces this token may see (MLflow's plugin for Kubernetes leaves out the others)."""
+    """Return which workspaces this token may see (MLflow's Kubernetes plugin leaves out the others), as a clause."""
     answer = prober.send("GET", LIST)
     listed = answer.json.get("workspaces") if answer.status == 200 and isinstance(answer.json, dict) else None
     if not isinstance(listed, list):
         return ""
     names = sorted(str(found["name"]) for found in listed if isinstance(found, dict) and "name" in found)
     if not names:
-        return "; you see none"
+        return "; you see no workspaces"
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"; you see {', '.join(names[:10])}{more}"
 
 
 def _write(prober: Prober) -> Finding:
-    """Create a run and a small artifact, and delete them again."""
+    """Check that a run and a small artifact can be written and deleted."""
     found = prober.send(
         "GET", "/api/2.0/mlflow/experiments/get-by-name", workspace=True, params={"experiment_name": EXPERIMENT}
     )
@@ -222,12 +238,13 @@ def _write(prober: Prober) -> Finding:
 
 def _artifact(prober: Prober, uri: str) -> Finding | None:
     if not uri.startswith("mlflow-artifacts:"):
-        # the client writes to the storage itself, with credentials of its own
+        # the client writes to the storage itself, with the pod's credentials for it
         return warned(
             WRITTEN,
             "artifact_storage_not_tried",
-            f"A run was written and deleted; artifacts go straight to {split_url(uri).scheme or 'a path'}:, not tried.",
-            "Log an artifact from a pod of the namespace: the credentials for that storage are there, not here.",
+            f"A run was written and deleted. Clients write artifacts to {split_url(uri).scheme or 'a path'}: "
+            "themselves; that was not tried.",
+            "Log an artifact from a pod of the namespace, which has the credentials for that storage.",
         )
     path = "/api/2.0/mlflow-artifacts/artifacts/" + split_url(uri).path.lstrip("/") + "/check.txt"
     written = prober.send("PUT", path, workspace=True, content=b"written by mlflow-webhook check\n")
@@ -235,16 +252,16 @@ def _artifact(prober: Prober, uri: str) -> Finding | None:
         return failed(
             WRITTEN,
             "artifact_not_written",
-            f"A run can be written, an artifact cannot: {written.shown()}",
-            "See the server's --artifacts-destination and what it may write there.",
+            f"A run can be written, but an artifact cannot: {written.summary()}",
+            "Check the server's --artifacts-destination, and its rights to write there.",
         )
     gone = prober.send("DELETE", path, workspace=True)
     if gone.status not in {200, 204}:
         return warned(
             WRITTEN,
             "artifact_not_deleted",
-            f"A run and an artifact can be written; deleting the artifact was answered with {gone.shown()}",
-            f"Delete check.txt in {uri} by hand.",
+            f"A run and an artifact can be written, but the artifact cannot be deleted: {gone.summary()}",
+            f"Delete check.txt in {uri} yourself.",
         )
     return None
 
@@ -255,6 +272,4 @@ def _message(answer: Answer) -> str:
 
 
 def _unexpected(check: str, answer: Answer) -> Finding:
-    return failed(
-        check, "unexpected_answer", f"An answer that is not known here: {answer.shown()}", "See the server's log."
-    )
+    return failed(check, "unexpected_answer", f"Unexpected answer: {answer.summary()}", "Read the server's log.")

@@ -1,61 +1,31 @@
-"""What a token says, and what is wrong with it as it stands. Pure; to verify the signature is the server's work.
+"""What a token says, and what is wrong with it as far as the token itself shows. Pure: no key is fetched.
 
 The shapes are those of Dex's id tokens (observed with Dex 2.45.0): `aud` is a string, `email` and `groups` are there
-only with the scopes of those names, and `exp` counts to the second, with no leeway (oauth2-proxy 7.15.3).
+only with the scopes of those names. `exp` counts to the second, without leeway (observed with oauth2-proxy 7.15.3).
 """
 
 from __future__ import annotations
 
 import binascii
 import re
-from base64 import urlsafe_b64decode
+from base64 import b64decode, urlsafe_b64decode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-
-class TokenProblem(StrEnum):
-    """What can be wrong with a token as it stands; the codes are stable names."""
-
-    EMPTY = "empty"
-    WHITE_SPACE = "white_space"
-    QUOTES = "quotes"
-    BEARER_PREFIX = "bearer_prefix"
-    NOT_A_JWT = "not_a_jwt"
-    EXPIRED = "expired"
-    OTHER_AUDIENCE = "other_audience"
-    EMAIL_NOT_VERIFIED = "email_not_verified"
-
-    @property
-    def sentence(self) -> str:
-        """The problem in words."""
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    TokenProblem.EMPTY: "The token is empty.",
-    TokenProblem.WHITE_SPACE: (
-        "There is white space in the token, or a newline at its end: MLflow's client cannot send it. "
-        "Write it without (printf '%s', not echo)."
-    ),
-    TokenProblem.QUOTES: "There are quotation marks around the token; they are not part of it.",
-    TokenProblem.BEARER_PREFIX: 'The token begins with "Bearer "; the client adds that word itself.',
-    TokenProblem.NOT_A_JWT: "This is not a JSON web token (three parts in base64url, parted by dots).",
-    TokenProblem.EXPIRED: "The token has expired.",
-    TokenProblem.OTHER_AUDIENCE: "The token was issued for another audience than the one expected.",
-    TokenProblem.EMAIL_NOT_VERIFIED: "The token says email_verified: false, which oauth2-proxy refuses by default.",
-}
-
+from webhook.token.problems import TokenProblem
+from webhook.token.signatures import is_complete
 
 _PART = re.compile(r"[A-Za-z0-9_-]+")
-"""Base64url without padding (RFC 7515, 2). Python's decoder skips what does not belong, so it cannot tell."""
+"""Base64url without padding (RFC 7515, section 2). Python's decoder ignores other characters, so it cannot tell."""
+_NOT_BEFORE_LEEWAY = timedelta(minutes=5)
+"""How far in the future `nbf` may be (go-oidc, by which oauth2-proxy verifies: ``oidc/verify.go``)."""
 
 
 class NotATokenError(Exception):
-    """A text is not a JWT. `problem` says why; the text is not repeated."""
+    """A text is not a JSON web token. `problem` says why. The message does not repeat the text."""
 
     def __init__(self, problem: TokenProblem) -> None:
         super().__init__(problem.sentence)
@@ -64,35 +34,49 @@ class NotATokenError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Claims:
-    """What a token says of itself. Absent claims are empty or None."""
+    """What a token says about itself. Absent claims are empty or None."""
 
     subject: str = ""
     email: str = ""
     email_verified: bool | None = None
     groups: tuple[str, ...] = ()
     audience: tuple[str, ...] = ()
+    authorized_party: str = ""
     issuer: str = ""
     issued: datetime | None = None
+    not_before: datetime | None = None
     expires: datetime | None = None
+    key_id: str = ""
+    """Which of the issuer's keys signed it (`kid` of the header)."""
+    complete: bool = True
+    """Whether the signature has a length that its algorithm can give."""
 
     @property
     def owner(self) -> str:
-        """Who runs with this token belong to: the e-mail, or the subject when there is none."""
+        """Return to whom runs with this token belong: the e-mail address, or the subject without one."""
         return self.email or self.subject
 
+    @property
+    def warning(self) -> str | None:
+        """Return what a person should know about a token that is otherwise good; None when there is nothing."""
+        if self.email:
+            return None
+        whom = f"{self.subject}, the issuer's id for its user" if self.subject else "nobody"
+        return f"The token has no e-mail address, so its runs belong to {whom}. Ask for the scope email."
+
     def left(self, now: datetime) -> timedelta | None:
-        """How long it is still good; negative after its end, None when it does not say."""
+        """Return the time until it expires, negative afterwards; None when it does not say."""
         return None if self.expires is None else self.expires - now
 
     def age(self, now: datetime) -> float | None:
-        """Which share of its life is gone: 0 when new, 1 at its end; None when it does not say."""
+        """Return which share of its life has passed: 0 when new, 1 when it expires; None when it does not say."""
         if self.issued is None or self.expires is None or self.expires <= self.issued:
             return None
         return (now - self.issued) / (self.expires - self.issued)
 
 
 def form_problem(text: str) -> TokenProblem | None:
-    """Say what is wrong with a token's outer form."""
+    """Return what is wrong with a token before it is decoded, or None."""
     if not text.strip():
         return TokenProblem.EMPTY
     if text[:7].lower() == "bearer ":
@@ -105,39 +89,48 @@ def form_problem(text: str) -> TokenProblem | None:
 
 
 def read_claims(text: str) -> Claims:
-    """Read a token's claims. Raises NotATokenError, with the outer form's problem if that is the cause."""
+    """Read a token's claims. Raises NotATokenError. White space around the token is ignored."""
     form = form_problem(text)
     if form in {TokenProblem.EMPTY, TokenProblem.BEARER_PREFIX, TokenProblem.QUOTES}:
         raise NotATokenError(form)
     parts = text.strip().split(".")
     formed = len(parts) == 3 and all(_PART.fullmatch(part) for part in parts)
-    claims = _decode(parts[1]) if formed and _decode(parts[0]) is not None else None
-    if claims is None:
-        raise NotATokenError(form or TokenProblem.NOT_A_JWT)
+    header = _decode(parts[0]) if formed else None
+    claims = _decode(parts[1]) if header is not None else None
+    if header is None or claims is None:
+        raise NotATokenError(_mistaken(text) or form or TokenProblem.NOT_A_JWT)
     return Claims(
         subject=_text(claims.get("sub")),
         email=_text(claims.get("email")),
         email_verified=claims["email_verified"] if isinstance(claims.get("email_verified"), bool) else None,
         groups=_texts(claims.get("groups")),
         audience=_texts(claims.get("aud")),
+        authorized_party=_text(claims.get("azp")),
         issuer=_text(claims.get("iss")),
         issued=_time(claims.get("iat")),
+        not_before=_time(claims.get("nbf")),
         expires=_time(claims.get("exp")),
+        key_id=_text(header.get("kid")),
+        complete=is_complete(parts[2], algorithm=_text(header.get("alg"))),
     )
 
 
 def problem_of(
     text: str, *, now: datetime, audience: str | None = None, allow_unverified_email: bool = False
 ) -> TokenProblem | None:
-    """Say the first thing that is wrong with a token, or None; `audience` is what it must be issued for, if given."""
+    """Return the first thing that is wrong with a token, or None. `audience`: for whom it must be issued, if given."""
     try:
         claims = read_claims(text)
     except NotATokenError as error:
         return error.problem
     if form := form_problem(text):
         return form
+    if not claims.complete:
+        return TokenProblem.TRUNCATED
     if claims.expires is not None and claims.expires <= now:
         return TokenProblem.EXPIRED
+    if claims.not_before is not None and claims.not_before > now + _NOT_BEFORE_LEEWAY:
+        return TokenProblem.NOT_YET_VALID
     if audience and audience not in claims.audience:
         return TokenProblem.OTHER_AUDIENCE
     if claims.email_verified is False and not allow_unverified_email:
@@ -145,10 +138,39 @@ def problem_of(
     return None
 
 
+def _mistaken(text: str) -> TokenProblem | None:
+    """Return what a text is that was taken for a token, where that can be recognised."""
+    if _json_object(text.encode(errors="replace")) is not None:
+        return TokenProblem.JSON
+    try:  # `base64` without -w0 breaks its lines
+        inner = b64decode("".join(text.split()), validate=True).decode()
+    except (binascii.Error, ValueError):
+        inner = ""
+    if _header(inner.strip().split(".")) is not None:
+        return TokenProblem.BASE64
+    parts = text.strip().split(".")
+    header = _header(parts)
+    ends_early = len(parts) == 2 or (len(parts) == 3 and not parts[2])
+    if header is not None and ends_early and _text(header.get("alg")).lower() not in {"", "none"}:
+        return TokenProblem.TRUNCATED
+    return None
+
+
+def _header(parts: list[str]) -> dict[str, Any] | None:
+    return _decode(parts[0]) if len(parts) > 1 and _PART.fullmatch(parts[0]) else None
+
+
 def _decode(part: str) -> dict[str, Any] | None:
     try:
-        decoded = msgspec.json.decode(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (binascii.Error, ValueError, RecursionError):
+        return _json_object(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _json_object(content: bytes) -> dict[str, Any] | None:
+    try:
+        decoded = msgspec.json.decode(content)
+    except (ValueError, RecursionError):
         return None
     return decoded if isinstance(decoded, dict) else None
 

@@ -13,8 +13,9 @@ from typing import Any
 from webhook.cluster.kube import KubeClient, KubeError, KubeNotFoundError, core_path
 from webhook.core.configuration import SecretKey
 from webhook.core.names import ANNOTATION_GROUP
-from webhook.token.claims import Claims, NotATokenError, TokenProblem, problem_of, read_claims
+from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
 from webhook.token.durations import format_duration
+from webhook.token.problems import TokenProblem
 
 MINTED, EXPIRES, OWNER = (f"{ANNOTATION_GROUP}/token-{name}" for name in ("minted", "expires", "owner"))
 """Annotations on the Secret, for people and for alerts. None of them holds the token."""

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.pods import FOLDER, KFP
 from tests.webhook.cli.calling import LABELLED, call
-from webhook.cli.check import print_sections
-from webhook.doctor.findings import failed
+from webhook.cli.sections import print_text
+from webhook.doctor.findings import Section, failed
 
 
 def test_a_file_that_is_not_there_and_a_wrong_flag_are_named() -> None:
@@ -130,7 +130,8 @@ def test_there_are_colours_on_a_terminal_unless_they_are_not_wanted(
 
 
 def test_what_a_server_says_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    print_sections([("server", [failed("check", "code", "you see \x1b[2J\x1b]0;owned\x07 \ud800[red]", "do \x9b")])])
+    finding = failed("check", "code", "you see \x1b[2J\x1b]0;owned\x07 \ud800[red]", "do \x9b")
+    print_text([Section(name="server", subject="http://m", findings=[finding])])
     shown = capsys.readouterr().out
     assert "you see \\x1b[2J\\x1b]0;owned\\x07 \\ud800[red]" in shown
     assert "do \\x9b" in shown

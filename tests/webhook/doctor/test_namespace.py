@@ -13,19 +13,51 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SOON, LATER = int(NOW.timestamp()) + 600, int(NOW.timestamp()) + 80_000
 
 
-@pytest.mark.parametrize(
-    ("token", "status", "code"),
-    [
-        (jwt(exp=LATER), Status.PASSED, None),
-        (jwt(exp=SOON), Status.WARNED, "token_ends_soon"),
-        (jwt(exp=LATER, email_verified=False), Status.WARNED, "token_email_not_verified"),
-        (jwt(exp=1), Status.FAILED, "token_expired"),
-        ("rubbish", Status.FAILED, "token_not_a_jwt"),
-    ],
-)
-def test_a_token_is_judged_as_it_stands(token: str, status: Status, code: str | None) -> None:
+REFRESH = "mlflow-webhook token refresh --namespace team-a"
+ISSUER = "--issuer http://dex/dex"
+TOKENS: dict[str, tuple[str, Status, str, str]] = {
+    "a good one": (jwt(exp=LATER), Status.PASSED, "", ""),
+    "soon": (jwt(exp=SOON), Status.WARNED, "token_ends_soon", f"{REFRESH} --force {ISSUER}"),
+    "an address that is not verified": (
+        jwt(exp=LATER, email_verified=False),
+        Status.WARNED,
+        "token_email_not_verified",
+        "Have the address verified in the store behind Dex.",
+    ),
+    "no address": (
+        jwt(exp=LATER, email=None),
+        Status.WARNED,
+        "token_without_email",
+        f"{REFRESH} --force {ISSUER} --scope 'openid email groups'",
+    ),
+    "no end": (jwt(exp=None), Status.WARNED, "token_without_end", f"{REFRESH} {ISSUER}"),
+    "expired": (jwt(exp=1), Status.FAILED, "token_expired", f"{REFRESH} {ISSUER}"),
+    "cut off": (jwt(exp=LATER)[:-3], Status.FAILED, "token_truncated", f"{REFRESH} {ISSUER}"),
+    "no token": ("rubbish", Status.FAILED, "token_not_a_jwt", f"{REFRESH} --issuer ISSUER"),
+    "an odd issuer": (jwt(exp=1, iss="http://a b/;rm"), Status.FAILED, "token_expired", f"{REFRESH} --issuer ISSUER"),
+}
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_a_token_is_judged_by_itself_and_the_remedy_can_be_run(name: str) -> None:
+    token, status, code, remedy = TOKENS[name]
     finding = check_token(token, namespace="team-a", now=NOW)
-    assert (finding.status, finding.code or None) == (status, code)
+    assert (finding.status, finding.code, finding.remedy) == (status, code, remedy)
+
+
+def test_a_token_that_is_not_valid_yet_is_named_with_both_clocks() -> None:
+    finding = check_token(jwt(exp=LATER, nbf=SOON), namespace="team-a", now=NOW)
+    assert (finding.status, finding.code) == (Status.FAILED, "token_not_yet_valid")
+    assert "is not valid before 2026-06-01 00:10 UTC" in finding.message
+    assert "this one's (00:00 UTC)" in finding.remedy
+
+
+def test_the_words_for_a_token_name_its_owner_or_the_id() -> None:
+    assert check_token(jwt(exp=SOON), namespace="a", now=NOW).message.startswith("alice@example.com's token expires in")
+    without = check_token(jwt(exp=LATER, email=None), namespace="a", now=NOW).message
+    assert "its runs belong to CiQwOGE4Njg0Yi1kYjg4LTRiNzM, the issuer's id for its user" in without
+    nameless = check_token(jwt(exp=LATER, email=None, sub=None), namespace="a", now=NOW).message
+    assert "its runs belong to nobody" in nameless
 
 
 def test_the_wiring_is_read_from_the_sample_though_another_webhook_put_a_container_in_front() -> None:

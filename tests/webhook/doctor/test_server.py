@@ -195,7 +195,7 @@ def test_a_token_that_may_not_be_read_does_not_matter_where_no_proxy_asks_for_on
         (of_json(200, {"workspaces": [{"name": "b"}, {"name": "a"}]}), "may not see it; you see a, b."),
         (of_json(200, {"workspaces": [{"name": f"w{n:02}"} for n in range(12)]}), "w08, w09 and 2 more."),
         (of_json(200, {}), "may not see it."),
-        (of_json(200, {"workspaces": []}), "you see none."),
+        (of_json(200, {"workspaces": []}), "you see no workspaces."),
         (html(503, "disabled"), "may not see it."),
     ],
 )

@@ -1,0 +1,47 @@
+"""Commands that findings tell a person to run."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import suppress
+
+from webhook.core.configuration import SecretKey
+from webhook.token.claims import NotATokenError, read_claims
+from webhook.token.grant import Endpoint, GrantError
+
+MLFLOW_TOKEN = SecretKey("mlflow-token")
+"""The Secret that `token refresh` writes by default."""
+
+
+def refresh_command(
+    namespace: str, secret: SecretKey, *, issuer: str = "", force: bool = False, audience: str = ""
+) -> str:
+    """Return the command that puts a new token into a Secret.
+
+    `issuer` may come from a token or a server: one that is not a plain address becomes the placeholder ISSUER. `force`
+    where the present token looks good to the command.
+    """
+    words = ["mlflow-webhook", "token", "refresh", "--namespace", namespace]
+    if secret != MLFLOW_TOKEN:
+        words += ["--secret", f"{secret.name}/{secret.key}"]
+    if force:
+        words.append("--force")
+    words += ["--issuer", issuer if _is_plain(issuer) else "ISSUER"]
+    if audience:
+        words += ["--audience", audience]
+    return shlex.join(words)
+
+
+def issuer_in(token: str | None) -> str:
+    """Return the issuer that a token names; empty when it names none, or is no token."""
+    with suppress(NotATokenError):
+        return read_claims(token or "").issuer
+    return ""
+
+
+def _is_plain(address: str) -> bool:
+    try:
+        Endpoint(issuer=address).check()
+    except GrantError:
+        return False
+    return address.isascii() and address.isprintable() and " " not in address

@@ -1,0 +1,124 @@
+"""Makes the checks of a namespace, or of pods, and puts their findings into sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError
+from webhook.core.configuration import Namespace, Platform
+from webhook.doctor import namespace as of_namespace
+from webhook.doctor.env_from import check_env_from
+from webhook.doctor.findings import Finding, Section, Status, failed, skipped
+from webhook.doctor.forward import Reaching, UnreachableError
+from webhook.doctor.installation import check_installation, sample_pod
+from webhook.doctor.pod import WIRING, Subject, check_pod, find_pods, platform_of
+from webhook.doctor.probe import Target
+from webhook.doctor.remedies import issuer_in
+from webhook.doctor.server import REACHABLE, check_server
+from webhook.doctor.unwired import PODS, check_pods
+from webhook.network import open_client
+
+
+class NothingToCheckError(Exception):
+    """What should be checked does not exist. The message says what."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Checks one cluster with the rights of one user; what they may not read is skipped."""
+
+    client: KubeClient
+    reaching: Reaching
+
+    def check_namespace(self, name: str, *, write: bool, now: datetime) -> list[Section]:
+        """Check the installation, a namespace and its tracking server. Raises KubeError, NothingToCheckError."""
+        installation = list(check_installation(self.client, now=now, namespace=name))
+        namespace = self._namespace(name)
+        platform = platform_of(self.client) or Platform()
+        findings = list(of_namespace.check_namespace(namespace)) if namespace else _unreadable(name)
+        asked = self._asked(name)
+        wiring = asked or of_namespace.expected_wiring(namespace or Namespace(name, {}, {}), platform)
+        found, token = of_namespace.read_token(self.client, name, wiring.secret)
+        findings.append(found)
+        findings.append(
+            of_namespace.check_token(token, namespace=name, secret=wiring.secret, now=now)
+            if token is not None
+            else skipped(of_namespace.GOOD, f"there is no token to check: see {of_namespace.SECRET}")
+        )
+        findings.append(
+            check_pods(self.client, namespace, platform)
+            if namespace
+            else skipped(PODS, f"you may not read the namespace {name}")
+        )
+        target = Target(
+            uri=self.reaching.url or wiring.tracking_uri,
+            workspace=wiring.workspace,
+            token=token,
+            namespace=name,
+            secret=wiring.secret,
+            unread="wiring" if not (asked or namespace) else "token" if found.status is Status.SKIPPED else "",
+        )
+        return [
+            Section(name="installation", subject="mlflow-webhook", findings=installation),
+            Section(name="namespace", subject=name, findings=findings),
+            Section(
+                name="server", subject=wiring.tracking_uri, findings=list(self._server(target, write=write, now=now))
+            ),
+        ]
+
+    def check_pods(self, namespace: str, subject: Subject) -> list[Section]:
+        """Check the wiring of pods, with a section for each. Raises KubeError, NothingToCheckError."""
+        pods = find_pods(self.client, namespace, subject)
+        if not pods:
+            raise NothingToCheckError(f"no pods of {subject.kind} {subject.name} found in namespace {namespace}")
+        found = self._namespace(namespace)
+        platform = platform_of(self.client)
+        note = "" if platform else "checked with the built-in settings: you may not read those of the webhook"
+        sections = []
+        for pod in pods:
+            findings = (
+                [check_pod(pod, found, platform or Platform()), *check_env_from(self.client, pod, namespace)]
+                if found
+                else [skipped(WIRING, f"you may not read the namespace {namespace}")]
+            )
+            sections.append(Section(name="pod", subject=pod["metadata"]["name"], findings=findings, note=note))
+        return sections
+
+    def _namespace(self, name: str) -> Namespace | None:
+        """Read a namespace; None when that is not allowed."""
+        try:
+            metadata = self.client.get(f"/api/v1/namespaces/{name}", metadata_only=True)["metadata"]
+        except KubeNotFoundError:
+            raise NothingToCheckError(f"namespace {name} not found") from None
+        except KubeForbiddenError:
+            return None
+        return Namespace(name, metadata.get("labels") or {}, metadata.get("annotations") or {})
+
+    def _asked(self, name: str) -> of_namespace.Wiring | None:
+        """Return what the webhook gives a pod of a namespace; None where it cannot be asked."""
+        try:
+            return of_namespace.wiring_of(sample_pod(self.client, name))
+        except KubeError:
+            return None
+
+    def _server(self, target: Target, *, write: bool, now: datetime) -> Iterator[Finding]:
+        uris = [target.uri, issuer_in(target.token)]
+        service = self.reaching.service(self.client, target.uri)
+        mounts = self.reaching.mounts(self.client, [uri for uri in uris if uri])
+        with open_client(timeout=self.reaching.timeout, verify=self.reaching.verify, mounts=mounts) as http:
+            try:
+                yield from check_server(http, target, now=now, write=write)
+            except UnreachableError as error:
+                if error.code and service:
+                    remedy = f"kubectl get services,pods --namespace {service.namespace}"
+                    yield failed(REACHABLE, error.code, f"{target.uri}: {error}.", remedy)
+                else:
+                    why = f"it cannot be reached from here: {error}. Give --url, or run the check in the cluster"
+                    yield skipped(REACHABLE, why)
+
+
+def _unreadable(name: str) -> list[Finding]:
+    checks = (of_namespace.LABELLED, of_namespace.ANNOTATIONS, of_namespace.WORKSPACE)
+    return [skipped(check, f"you may not read the namespace {name}") for check in checks]
