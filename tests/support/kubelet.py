@@ -39,6 +39,26 @@ def container_environment(
     return environment
 
 
+def projected_files(pod: Mapping[str, Any], volume: str, *, secrets: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return the files of a projected volume, by path, from the pod's own fields and the Secrets of its namespace.
+
+    Raises ContainerConfigError.
+    """
+    found = next(entry["projected"] for entry in pod["spec"]["volumes"] if entry["name"] == volume)
+    files: dict[str, str] = {}
+    for source in found["sources"]:
+        for item in source.get("downwardAPI", {}).get("items", ()):
+            files[item["path"]] = _field(item["fieldRef"]["fieldPath"], pod)
+        if reference := source.get("secret"):
+            for item in reference["items"]:
+                value = secrets.get(reference["name"], {}).get(item["key"])
+                if value is not None:
+                    files[item["path"]] = value
+                elif not reference.get("optional"):
+                    raise ContainerConfigError(f"key {item['key']} of secret {reference['name']} not found")
+    return files
+
+
 def _value(
     entry: Mapping[str, Any],
     pod: Mapping[str, Any],
@@ -53,7 +73,10 @@ def _value(
         if value is None and not reference.get("optional"):
             raise ContainerConfigError(f"key {reference['key']} of secret {reference['name']} not found")
         return value
-    path = source.get("fieldRef", {}).get("fieldPath", "")
+    return _field(source.get("fieldRef", {}).get("fieldPath", ""), pod)
+
+
+def _field(path: str, pod: Mapping[str, Any]) -> str:
     if path in _FIELDS:
         return str(pod["metadata"].get(_FIELDS[path], ""))
     match = re.fullmatch(r"metadata\.(labels|annotations)\['(.+)'\]", path)

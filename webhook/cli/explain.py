@@ -53,6 +53,9 @@ def _print(console: Console, pod: dict[str, Any]) -> None:
             console.print(f"  not wired ({container['reason']}): {escape(container['message'])}")
         for line in _lines(container["variables"]):
             console.print(line)
+        if (plugin := container["clientPlugin"]) and (plugin["on"] or plugin["reason"]):
+            state = "on" if plugin["on"] else f"left out ({plugin['reason']}): {plugin['message']}"
+            console.print(f"    client plugin  {plugin['source']}  {escape(state)}")
         for note in container["notes"]:
             console.print(f"  note: {escape(note)}")
     for warning in pod["warnings"]:

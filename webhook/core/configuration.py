@@ -15,6 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from webhook.core.client_plugin import ClientPlugin
 from webhook.core.links import fill_link
 from webhook.core.names import ANNOTATION_GROUP, DECISION_ANNOTATION, LABEL
 
@@ -93,6 +94,9 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     experiment: Sourced[str | None] = Sourced(None)
     lineage: Sourced[bool] = Sourced(True)
     pipeline_run_url: str = ""
+    client_plugin: Sourced[bool] = Sourced(False)
+    plugin: ClientPlugin | None = None
+    """The plugin's files. None: it cannot be given, whoever asks."""
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -111,6 +115,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     token_optional: Sourced[bool | None]
     experiment: Sourced[str | None]
     lineage: Sourced[bool]
+    client_plugin: Sourced[bool]
     containers: Sourced[frozenset[str] | None]
     pipeline_run_url: str
     env: Mapping[str, str]
@@ -147,6 +152,7 @@ def _of_namespace(platform: Platform, namespace: Namespace) -> Configuration:
         token_optional=platform.token_optional,
         experiment=platform.experiment,
         lineage=platform.lineage,
+        client_plugin=platform.client_plugin,
         containers=_UNSET,
         pipeline_run_url=fill_link(platform.pipeline_run_url, namespace=namespace.name),
         env=platform.env,
@@ -278,6 +284,7 @@ ANNOTATION_KEYS: Mapping[str, AnnotationKey] = {
     "token-secret": AnnotationKey("token_secret", parse_secret),
     "token-optional": AnnotationKey("token_optional", parse_bool),
     "lineage": AnnotationKey("lineage", parse_bool),
+    "client-plugin": AnnotationKey("client_plugin", parse_bool),
     "containers": AnnotationKey("containers", parse_containers, pod_only=True),
 }
 

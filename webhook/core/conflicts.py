@@ -63,10 +63,12 @@ def brought_credentials(present: Collection[str], values: Mapping[str, str | Non
     """Return the variables with which a container's client authenticates.
 
     MLflow's client takes an empty one for unset, and AWS_SIGV4 is off when it is "false" or "0" (mlflow 3.17.2,
-    ``mlflow/utils/rest_utils.py`` and ``mlflow/environment_variables.py``).
+    ``mlflow/utils/rest_utils.py`` and ``mlflow/environment_variables.py``). The client plugin, by its name in
+    MLFLOW_TRACKING_AUTH, does not count: it sends the configured token.
     """
     if not values:
         return []
+    off = {names.AWS_SIGV4: {"false", "0"}, names.TRACKING_AUTH: {"", names.PLUGIN_AUTH}}
     return [
         name
         for name in sorted(names.CREDENTIALS.intersection(present))
@@ -98,14 +100,15 @@ def _credentials(
     present: Mapping[str, EnvVar], values: Mapping[str, str | None], configuration: Configuration
 ) -> Skip | None:
     for name in brought_credentials(present, values):
-        if not _is_configured_token(present[name], configuration):
+        if not is_configured_token(present[name], configuration):
             return Skip(Reason.FOREIGN_CREDENTIALS, name)
     if configuration.token_secret is not None and values.get(names.TRACKING_TOKEN) == "":
         return Skip(Reason.TOKEN_EMPTY, names.TRACKING_TOKEN)
     return None
 
 
-def _is_configured_token(variable: EnvVar, configuration: Configuration) -> bool:
+def is_configured_token(variable: EnvVar, configuration: Configuration) -> bool:
+    """Return whether a variable is the token from the configured Secret."""
     reference = variable.value_from.secret_key_ref if variable.value_from else None
     return (
         variable.name == names.TRACKING_TOKEN

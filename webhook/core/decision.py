@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from webhook.core.configuration import Configuration, Namespace, Platform, configure
+from webhook.core.client_plugin import (
+    ClientPlugin,
+    PluginObstacle,
+    PluginVolume,
+    encode_wiring,
+    find_pod_obstacle,
+    plugin_volume,
+)
+from webhook.core.configuration import Configuration, Namespace, Platform, Source, configure
 from webhook.core.environment import env_from, env_from_effects
+from webhook.core.lineage import Lineage
 from webhook.core.names import ANNOTATION_GROUP, DECISION_ANNOTATION, LABEL, MIRROR_ANNOTATION
 from webhook.core.reasons import Reason, Verdict
 from webhook.core.review import Container, Pod
 from webhook.core.sidecars import is_sidecar
-from webhook.core.wiring import Variable, wire
+from webhook.core.wiring import Variable, experiment_name, token_is_optional, wire
 from webhook.core.workload import Recogniser, WorkloadKind, recognise
 
 
@@ -34,6 +44,10 @@ class ContainerDecision(msgspec.Struct, frozen=True, kw_only=True):
     variables: tuple[Variable, ...] = ()
     skipped: Reason | None = None
     variable: str = ""
+    plugin: bool = False
+    """Whether the container has the client plugin, given now or by an earlier call."""
+    obstacle: PluginObstacle | None = None
+    """Why it does not have the plugin, although it was asked for and the container is wired."""
 
     @property
     def message(self) -> str | None:
@@ -54,6 +68,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     configuration: Configuration | None = None
     earlier: Mapping[str, Sequence[str]] = {}
     """By container, the variables in it that an earlier call gave, as the pod's record says."""
+    plugin: PluginVolume | None = None
+    """What the pod gets for the client plugin; None when no container has it."""
 
     @property
     def verdict(self) -> Verdict:
@@ -79,7 +95,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         for container in self.containers:
             if container.variables:
                 given.setdefault(container.name, []).extend([variable.name for variable in container.variables])
-        record = {**self.summary, "containers": given} if given else self.summary
+        record: dict[str, object] = {**self.summary}
+        if given:
+            record["containers"] = given
+        if plugin := {part.name: part.obstacle or "on" for part in self.containers if part.plugin or part.obstacle}:
+            record["clientPlugin"] = plugin
         return msgspec.json.encode(record).decode()
 
 
@@ -125,7 +145,9 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
     configuration = configure(platform, namespace, pod.annotations)
     record = _recorded(pod.annotations)
     earlier = _still_there(record.containers, pod)
-    containers = _wire_containers(pod, recogniser, configuration, earlier, explicit=explicit)
+    lineage = recogniser.lineage(pod)
+    plugin = _Plugin.wanted(pod, platform, configuration, lineage)
+    containers = _wire_containers(pod, recogniser, configuration, lineage, earlier, explicit=explicit, plugin=plugin)
     reason = _reason(containers, explicit=explicit, wired_before=record.decision == Verdict.WIRED)
     return Decision(
         reason=reason,
@@ -138,10 +160,63 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
             *_not_found(pod, configuration.containers.value or ()),
             *(_complaints(containers, configuration) if explicit else ()),
             *(_unseen(pod, containers) if explicit else ()),
+            *_plugin_complaints(containers, configuration, explicit=explicit),
         ),
         configuration=configuration,
         earlier=earlier,
+        plugin=plugin.volume(pod, configuration, containers, explicit=explicit) if plugin else None,
     )
+
+
+class _Plugin(NamedTuple):
+    """The client plugin that was asked for, and what keeps it out of the whole pod."""
+
+    files: ClientPlugin
+    wiring: str
+    obstacle: PluginObstacle | None
+
+    @classmethod
+    def wanted(cls, pod: Pod, platform: Platform, configuration: Configuration, lineage: Lineage) -> _Plugin | None:
+        """Return None when nobody asks for the plugin."""
+        if platform.plugin is None or not configuration.client_plugin.value:
+            return None
+        wiring = encode_wiring(
+            tracking_uri=configuration.tracking_uri.value,
+            workspace=configuration.workspace.value,
+            experiment=experiment_name(configuration, lineage).value or None,
+            run_name=lineage.run_name if configuration.lineage.value else None,
+        )
+        return cls(platform.plugin, wiring, find_pod_obstacle(pod, platform.plugin, wiring))
+
+    def volume(
+        self, pod: Pod, configuration: Configuration, containers: Sequence[ContainerDecision], *, explicit: bool
+    ) -> PluginVolume | None:
+        """Return what the pod gets, None when no container has the plugin."""
+        mounted = [container.index for container in containers if container.plugin]
+        if not mounted:
+            return None
+        secret = configuration.token_secret
+        optional = token_is_optional(configuration, explicit=explicit)
+        return plugin_volume(
+            pod,
+            self.files,
+            wiring=self.wiring,
+            secret=(*secret.value, optional) if secret else None,
+            containers=mounted,
+        )
+
+
+def _plugin_complaints(
+    containers: tuple[ContainerDecision, ...], configuration: Configuration, *, explicit: bool
+) -> list[str]:
+    """Return a warning for each container that is wired without the plugin, if the pod itself asks for one of them."""
+    if not explicit and configuration.client_plugin.source is not Source.POD_ANNOTATION:
+        return []
+    return [
+        f"container {container.name} does not get the MLflow client plugin: {container.obstacle.sentence}"
+        for container in containers
+        if container.obstacle
+    ]
 
 
 def _unknown_label(label: str, *, of: str) -> str:
@@ -152,11 +227,12 @@ def _wire_containers(
     pod: Pod,
     recogniser: Recogniser,
     configuration: Configuration,
+    lineage: Lineage,
     earlier: Mapping[str, Sequence[str]],
     *,
     explicit: bool,
+    plugin: _Plugin | None,
 ) -> tuple[ContainerDecision, ...]:
-    lineage = recogniser.lineage(pod)
     chosen = configuration.containers.value
     decisions = []
     for index, container in enumerate(pod.containers):
@@ -166,16 +242,26 @@ def _wire_containers(
         if chosen is None and is_sidecar(pod, container):
             decisions.append(ContainerDecision(index=index, name=container.name, skipped=Reason.SIDECAR))
             continue
-        variables, skip = wire(
+        wiring = wire(
             container,
             configuration=configuration,
             lineage=lineage,
             explicit=explicit,
             given=earlier.get(container.name, ()),
+            plugin=plugin is not None and plugin.obstacle is None,
         )
-        reason, variable = skip or (None, "")
+        reason, variable = wiring.skip or (None, "")
+        is_wired = reason in {None, Reason.NOTHING_TO_ADD}
         decisions.append(
-            ContainerDecision(index=index, name=container.name, variables=variables, skipped=reason, variable=variable)
+            ContainerDecision(
+                index=index,
+                name=container.name,
+                variables=wiring.variables,
+                skipped=reason,
+                variable=variable,
+                plugin=wiring.plugin,
+                obstacle=wiring.obstacle or (plugin.obstacle if plugin and is_wired else None),
+            )
         )
     return tuple(decisions)
 

@@ -19,6 +19,7 @@ MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 TRACKING_URI: Final = "MLFLOW_TRACKING_URI"
 WORKSPACE: Final = "MLFLOW_WORKSPACE"
 TRACKING_TOKEN: Final = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - the name of a variable, not a secret
+TRACKING_AUTH: Final = "MLFLOW_TRACKING_AUTH"
 AWS_SIGV4: Final = "MLFLOW_TRACKING_AWS_SIGV4"
 EXPERIMENT_NAME: Final = "MLFLOW_EXPERIMENT_NAME"
 EXPERIMENT_ID: Final = "MLFLOW_EXPERIMENT_ID"
@@ -35,7 +36,7 @@ CREDENTIALS: Final = frozenset(
         TRACKING_TOKEN,
         "MLFLOW_TRACKING_USERNAME",
         "MLFLOW_TRACKING_PASSWORD",
-        "MLFLOW_TRACKING_AUTH",
+        TRACKING_AUTH,
         AWS_SIGV4,
     }
 )
@@ -56,6 +57,11 @@ All of them end in ``get_default_host_creds`` (mlflow 3.17.2, ``mlflow/utils/cre
 ``deployments/mlflow/__init__.py`` and ``genai/judges/typesafe.py``. A test looks for further ones in the installed
 MLflow.
 """
+
+PLUGIN_AUTH: Final = "mlflow-webhook"
+"""The value of MLFLOW_TRACKING_AUTH that selects the client plugin (webhook.plugin)."""
+
+PYTHON_PATH: Final = "PYTHONPATH"
 
 KFP_PLUGIN_CONFIG: Final = "KFP_MLFLOW_CONFIG"
 """Set by the MLflow plugin of Kubeflow Pipelines 2.17 and later."""

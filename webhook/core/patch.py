@@ -1,4 +1,4 @@
-"""Writes a decision as a JSON Patch: one `add` for each variable, and the record on the pod.
+"""Writes a decision as a JSON Patch: one `add` for each variable, the client plugin's parts, and the record on the pod.
 
 Nothing else is changed, and when nothing changes the patch is empty. The operations are built from the decision, since
 comparing two copies of a KFP pod would cost a hundred times as much.
@@ -6,14 +6,13 @@ comparing two copies of a KFP pod would cost a hundred times as much.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from webhook.core.client_plugin import MOUNT
 from webhook.core.decision import ContainerDecision, Decision
 from webhook.core.names import DECISION_ANNOTATION
 from webhook.core.review import Pod
-
-_ESCAPED = DECISION_ANNOTATION.replace("~", "~0").replace("/", "~1")
-"""The annotation as a part of a JSON Pointer (RFC 6901)."""
 
 Operation = dict[str, Any]
 """An operation of RFC 6902."""
@@ -24,10 +23,19 @@ def patch(pod: Pod, decision: Decision, *, at: str = "") -> list[Operation]:
     operations: list[Operation] = []
     for container in decision.containers:
         operations += _env(pod, container, at)
+    plugin = decision.plugin
+    annotations: dict[str, str] = {}
+    if plugin:
+        for index in plugin.mounted:
+            mounts = pod.containers[index].volume_mounts
+            operations.append(_append(f"{at}/spec/containers/{index}/volumeMounts", MOUNT, exists=mounts is not None))
+        if plugin.volume:
+            operations.append(_append(f"{at}/spec/volumes", plugin.volume, exists=pod.spec.volumes is not None))
+        annotations.update(plugin.annotations)
     record = decision.record
     if record is not None and pod.annotations.get(DECISION_ANNOTATION) != record:
-        operations.append(_annotation(pod, record, at))
-    return operations
+        annotations[DECISION_ANNOTATION] = record
+    return operations + _annotations(pod, annotations, at)
 
 
 def _env(pod: Pod, container: ContainerDecision, at: str) -> list[Operation]:
@@ -40,7 +48,20 @@ def _env(pod: Pod, container: ContainerDecision, at: str) -> list[Operation]:
     return [{"op": "add", "path": f"{path}/{place}", "value": entry} for place, entry in enumerate(entries)]
 
 
-def _annotation(pod: Pod, record: str, at: str) -> Operation:
-    if pod.metadata.annotations is not None:
-        return {"op": "add", "path": f"{at}/metadata/annotations/{_ESCAPED}", "value": record}
-    return {"op": "add", "path": f"{at}/metadata/annotations", "value": {DECISION_ANNOTATION: record}}
+def _append(path: str, value: Mapping[str, Any], *, exists: bool) -> Operation:
+    """Return the operation that adds to the end of a list: what the pod has keeps its place."""
+    return (
+        {"op": "add", "path": f"{path}/-", "value": value} if exists else {"op": "add", "path": path, "value": [value]}
+    )
+
+
+def _annotations(pod: Pod, annotations: Mapping[str, str], at: str) -> list[Operation]:
+    path = f"{at}/metadata/annotations"
+    if annotations and pod.metadata.annotations is None:
+        return [{"op": "add", "path": path, "value": dict(annotations)}]
+    return [{"op": "add", "path": f"{path}/{_escape(name)}", "value": text} for name, text in annotations.items()]
+
+
+def _escape(name: str) -> str:
+    """Return a key as a part of a JSON Pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")

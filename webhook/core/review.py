@@ -59,12 +59,58 @@ class EnvFromSource(_Wire, frozen=True):
     secret_ref: NamedReference | None = None
 
 
+class VolumeMount(_Wire, frozen=True):
+    """An entry of ``volumeMounts``."""
+
+    name: str = ""
+    mount_path: str = ""
+
+
+class ObjectFieldSelector(_Wire, frozen=True):
+    """``fieldRef``."""
+
+    field_path: str = ""
+
+
+class DownwardAPIItem(_Wire, frozen=True):
+    """An entry of a ``downwardAPI`` source's ``items``."""
+
+    path: str = ""
+    field_ref: ObjectFieldSelector | None = None
+
+
+class DownwardAPISource(_Wire, frozen=True):
+    """``downwardAPI`` in a projected volume's source."""
+
+    items: list[DownwardAPIItem] | None = None
+
+
+class VolumeProjection(_Wire, frozen=True):
+    """A source of a projected volume."""
+
+    downward_api: DownwardAPISource | None = msgspec.field(default=None, name="downwardAPI")
+
+
+class ProjectedVolume(_Wire, frozen=True):
+    """``projected``."""
+
+    sources: list[VolumeProjection] | None = None
+
+
+class Volume(_Wire, frozen=True):
+    """An entry of ``volumes``; only a projected one's content matters, to know the plugin's again."""
+
+    name: str = ""
+    projected: ProjectedVolume | None = None
+
+
 class Container(_Wire, frozen=True):
     """An app container. ``args`` stay undecoded: in a KFP pod they hold the component's source."""
 
     name: str = ""
     env: list[EnvVar] | None = None
     env_from: list[EnvFromSource] | None = None
+    volume_mounts: list[VolumeMount] | None = None
     command: list[str] | None = None
     args: msgspec.Raw = msgspec.Raw()
 
@@ -94,10 +140,11 @@ class Metadata(_Wire, frozen=True):
 
 
 class PodSpec(_Wire, frozen=True):
-    """The pod's containers."""
+    """The pod's containers and volumes."""
 
     containers: list[Container] | None = None
     init_containers: list[InitContainer] | None = None
+    volumes: list[Volume] | None = None
 
 
 class Pod(_Wire, frozen=True):

@@ -12,8 +12,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from webhook.core import names
-from webhook.core.configuration import Configuration, SecretKey, Source
-from webhook.core.conflicts import Skip, brought_credentials, find_conflict, values_that_matter
+from webhook.core.client_plugin import VARIABLES as PLUGIN_VARIABLES
+from webhook.core.client_plugin import PluginObstacle, find_obstacle, has_mount
+from webhook.core.configuration import Configuration, SecretKey, Source, Sourced
+from webhook.core.conflicts import (
+    Skip,
+    brought_credentials,
+    find_conflict,
+    is_configured_token,
+    values_that_matter,
+)
 from webhook.core.lineage import PIPELINE_RUN_ID, PIPELINE_RUN_URL, Lineage
 from webhook.core.links import fill_link
 from webhook.core.reasons import Reason
@@ -28,6 +36,7 @@ class Group(StrEnum):
     IDENTITY = "identity"
     EXPERIMENT = "experiment"
     LINEAGE = "lineage"
+    PLUGIN = "plugin"
     EXTRAS = "extras"
 
 
@@ -77,6 +86,10 @@ class Wiring(NamedTuple):
 
     variables: Variables = ()
     skip: Skip | None = None
+    plugin: bool = False
+    """Whether the container has the client plugin, given now or before."""
+    obstacle: PluginObstacle | None = None
+    """Why it does not have the plugin that was asked for."""
 
 
 def wire(
@@ -86,27 +99,39 @@ def wire(
     lineage: Lineage,
     explicit: bool,
     given: Collection[str] = (),
+    plugin: bool = False,
 ) -> Wiring:
     """Return what a container gets, in the order in which it is prepended to its ``env``.
 
     A variable that the container has is never given again: in Kubernetes the later of two entries with the same name
-    counts. `given` names the container's variables that an earlier call gave.
+    counts. `given` names the container's variables that an earlier call gave. With `plugin` the client
+    plugin is asked for, and the pod has room for it.
     """
     present = {variable.name: variable for variable in container.env or ()}
     values = values_that_matter(container, present, configuration.tracking_uri.value)
     conflict = find_conflict(present, values, configuration, given=given)
     if conflict is not None:
         return Wiring(skip=conflict)
+    brought = brought_credentials(present, values)
+    foreign = [name for name in brought if not is_configured_token(present[name], configuration)]
+    obstacle = find_obstacle(container, foreign, configuration.env) if plugin else None
     wanted = [
         *_server(configuration),
         *_workspace(configuration),
-        *_identity(brought_credentials(present, values), configuration, explicit=explicit),
+        *_identity(brought, configuration, explicit=explicit),
         *_experiment(present, configuration, lineage),
         *_lineage(present, configuration, lineage),
+        *(_plugin(configuration) if plugin and obstacle is None else ()),
         *_extras(configuration),
     ]
     variables = tuple([variable for variable in wanted if variable.name not in present])
-    return Wiring(variables) if variables else Wiring(skip=Skip(Reason.NOTHING_TO_ADD))
+    has_plugin = has_mount(container) or any(variable.group is Group.PLUGIN for variable in variables)
+    return Wiring(
+        variables,
+        None if variables else Skip(Reason.NOTHING_TO_ADD),
+        plugin and obstacle is None and has_plugin,
+        obstacle,
+    )
 
 
 def _server(configuration: Configuration) -> Variables:
@@ -125,18 +150,27 @@ def _identity(brought: Collection[str], configuration: Configuration, *, explici
     secret = configuration.token_secret
     if secret is None or brought:
         return ()
-    optional = configuration.token_optional.value
-    reference = SecretRef(secret.value, optional=not explicit if optional is None else optional)
+    reference = SecretRef(secret.value, optional=token_is_optional(configuration, explicit=explicit))
     return (Variable(names.TRACKING_TOKEN, reference, Group.IDENTITY, secret.source),)
+
+
+def token_is_optional(configuration: Configuration, *, explicit: bool) -> bool:
+    """Return whether a pod may start without the token's Secret."""
+    optional = configuration.token_optional.value
+    return not explicit if optional is None else optional
+
+
+def experiment_name(configuration: Configuration, lineage: Lineage) -> Sourced[str | None]:
+    """Return the experiment that a pod's runs belong to, unless the container names one; None or empty for none."""
+    if configuration.experiment.value is not None:
+        return configuration.experiment
+    return Sourced(lineage.experiment, Source.WORKLOAD)
 
 
 def _experiment(present: Mapping[str, EnvVar], configuration: Configuration, lineage: Lineage) -> Variables:
     if not names.EXPERIMENT_CHOICES.isdisjoint(present):
         return ()
-    if configuration.experiment.value is not None:
-        name, source = configuration.experiment
-    else:
-        name, source = lineage.experiment, Source.WORKLOAD
+    name, source = experiment_name(configuration, lineage)
     if not name:
         return ()
     return (Variable(names.EXPERIMENT_NAME, _literal(name), Group.EXPERIMENT, source),)
@@ -157,6 +191,11 @@ def _lineage(present: Mapping[str, EnvVar], configuration: Configuration, lineag
         Variable(names.POD_NAME, FieldRef("metadata.name"), Group.LINEAGE, Source.WORKLOAD),
         Variable(names.RUN_CONTEXT, _encode(tags), Group.LINEAGE, Source.WORKLOAD),
     )
+
+
+def _plugin(configuration: Configuration) -> Variables:
+    source = configuration.client_plugin.source
+    return tuple([Variable(name, value, Group.PLUGIN, source) for name, value in PLUGIN_VARIABLES.items()])
 
 
 def _extras(configuration: Configuration) -> Variables:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from webhook.core.client_plugin import VARIABLES
 from webhook.core.configuration import Source, hide_password
-from webhook.core.decision import Decision
+from webhook.core.decision import ContainerDecision, Decision
 from webhook.core.environment import env_from, env_from_effects
 from webhook.core.names import CREDENTIALS, MANAGED
 from webhook.core.review import Container, EnvVar, Pod
@@ -31,6 +32,7 @@ def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str) -> d
                     *({**variable.entry(), "source": variable.source.value} for variable in part.variables),
                     *_present(pod.containers[part.index], decision),
                 ],
+                "clientPlugin": _plugin(part, decision),
                 "notes": _notes(pod.containers[part.index], wired=bool(part.variables)),
             }
             for part in decision.containers
@@ -39,8 +41,24 @@ def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str) -> d
     }
 
 
+def _plugin(part: ContainerDecision, decision: Decision) -> dict[str, Any] | None:
+    """Return whether the container has the client plugin, who asked for it, and what stands in its way."""
+    asked = decision.configuration.client_plugin if decision.configuration else None
+    if asked is None or not asked.value:
+        return None
+    return {
+        "on": part.plugin,
+        "source": asked.source.value,
+        "reason": part.obstacle.value if part.obstacle else None,
+        "message": part.obstacle.sentence if part.obstacle else None,
+    }
+
+
 def _present(container: Container, decision: Decision) -> list[dict[str, Any]]:
-    concerned = MANAGED | set(decision.configuration.env if decision.configuration else ())
+    configuration = decision.configuration
+    concerned = MANAGED | set(configuration.env if configuration else ())
+    if configuration and configuration.client_plugin.value:
+        concerned |= VARIABLES.keys()
     return [_entry(variable) for variable in container.env or () if variable.name in concerned]
 
 

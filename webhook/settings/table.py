@@ -18,6 +18,7 @@ from webhook.core.configuration import (
     parse_secret,
     parse_tracking_uri,
 )
+from webhook.plugin import load_plugin
 from webhook.settings.parsing import (
     duration,
     one_of,
@@ -102,6 +103,11 @@ class Settings:
         "",
         "The address at which people open MLflow in a browser; `{workspace}` is replaced. Empty: not known.",
     )
+    client_plugin: bool = setting(
+        parse_bool,
+        "false",
+        "Whether wired containers get the MLflow client plugin. It sets PYTHONPATH, which hides one set by the image.",
+    )
 
     listen_address: str = setting(parse_address, "0.0.0.0", "The address to listen on.")  # noqa: S104 - a pod's own address
     listen_port: int = setting(parse_port, "8443", "The port to listen on, for HTTPS.")
@@ -161,6 +167,8 @@ class Settings:
             experiment=self._sourced("experiment", self.experiment),
             lineage=self._sourced("lineage", self.lineage),
             pipeline_run_url=self.pipeline_run_url,
+            client_plugin=self._sourced("client_plugin", self.client_plugin),
+            plugin=load_plugin(),
             env=self.env,
         )
 

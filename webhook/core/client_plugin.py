@@ -1,0 +1,192 @@
+"""The MLflow client plugin in a pod: annotations with its files, one projected volume, a mount and two variables.
+
+What it does in the container is in webhook.plugin; here is when a container gets it, and the objects that carry it. A
+projected volume turns annotations into files, so no image, init container or ConfigMap is needed (observed with a
+kubelet 1.36.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from webhook.core.names import ANNOTATION_GROUP, PLUGIN_AUTH, PYTHON_PATH, TRACKING_AUTH
+from webhook.core.review import Container, Pod, Volume
+
+VOLUME: Final = "mlflow-webhook-client-plugin"
+MOUNT_PATH: Final = "/var/run/mlflow-webhook"
+TOKEN_FILE: Final = "token"  # noqa: S105 - the name of a file, not a secret
+WIRING_FILE: Final = "wiring.json"
+PACKAGES: Final = "python"
+"""The folder below MOUNT_PATH that PYTHONPATH names."""
+VARIABLES: Final[Mapping[str, str]] = {PYTHON_PATH: f"{MOUNT_PATH}/{PACKAGES}", TRACKING_AUTH: PLUGIN_AUTH}
+"""Given together or not at all."""
+
+_ANNOTATIONS = f"client-plugin.{ANNOTATION_GROUP}"
+_WIRING_ANNOTATION = f"{_ANNOTATIONS}/wiring"
+ANNOTATIONS_LIMIT: Final = 256 << 10
+"""Bytes of all keys and values of an object's annotations (Kubernetes, ``apimachinery/pkg/api/validation``)."""
+_RECORD_RESERVE = 8 << 10
+"""Bytes left for the record of the decision, which is written after this was decided."""
+
+
+class PluginObstacle(StrEnum):
+    """Why a container is wired without the plugin although it was asked for. Users see the codes: stable names."""
+
+    PYTHON_PATH_SET = "python_path_set"
+    OWN_CREDENTIALS = "own_credentials"
+    MOUNT_PATH_TAKEN = "mount_path_taken"
+    VOLUME_NAME_TAKEN = "volume_name_taken"
+    ANNOTATIONS_TOO_LARGE = "annotations_too_large"
+
+    @property
+    def sentence(self) -> str:
+        """Return the obstacle in words."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    PluginObstacle.PYTHON_PATH_SET: "PYTHONPATH is set already; the plugin would hide what it names.",
+    PluginObstacle.OWN_CREDENTIALS: "The container has its own credentials or MLFLOW_TRACKING_AUTH.",
+    PluginObstacle.MOUNT_PATH_TAKEN: f"Another volume is mounted at, above or below {MOUNT_PATH}.",
+    PluginObstacle.VOLUME_NAME_TAKEN: f"The pod has another volume with the name {VOLUME}.",
+    PluginObstacle.ANNOTATIONS_TOO_LARGE: "The pod's annotations leave no room: Kubernetes allows 256 KiB in all.",
+}
+
+
+class ClientPlugin(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The plugin's version and its files: paths below the folder that PYTHONPATH names, and their text."""
+
+    version: str
+    files: Mapping[str, str]
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """Return the annotations that carry the files."""
+        return {_annotation(path): text for path, text in self.files.items()}
+
+
+class PluginVolume(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pod gets so that its containers have the plugin; `mounted` holds the indices of those that get a mount.
+
+    `annotations` are those that the pod does not have yet with these values. `volume` None: it is there already.
+    """
+
+    annotations: Mapping[str, str]
+    volume: Mapping[str, Any] | None
+    mounted: tuple[int, ...]
+
+
+MOUNT: Final[Mapping[str, Any]] = {"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}
+
+
+def _annotation(path: str) -> str:
+    """Return the annotation that carries a file, such as ``…/entry-points`` for ``entry_points.txt``."""
+    name = path.rpartition("/")[2].partition(".")[0].replace("_", "-").lower()
+    return f"{_ANNOTATIONS}/{name}"
+
+
+def find_pod_obstacle(pod: Pod, plugin: ClientPlugin, wiring: str) -> PluginObstacle | None:
+    """Return what keeps the plugin out of every container of a pod, or None."""
+    if any(volume.name == VOLUME and not is_plugin_volume(volume) for volume in pod.spec.volumes or ()):
+        return PluginObstacle.VOLUME_NAME_TAKEN
+    wanted = {**pod.annotations, **plugin.annotations, _WIRING_ANNOTATION: wiring}
+    size = sum(len(name.encode()) + len(value.encode("utf-8", "surrogatepass")) for name, value in wanted.items())
+    return PluginObstacle.ANNOTATIONS_TOO_LARGE if size + _RECORD_RESERVE > ANNOTATIONS_LIMIT else None
+
+
+def find_obstacle(container: Container, brought: Collection[str], extras: Collection[str]) -> PluginObstacle | None:
+    """Return what keeps the plugin out of one container, or None.
+
+    `brought` names the credentials that the container has; `extras` the platform's further variables.
+    """
+    values = {variable.name: variable.value for variable in container.env or ()}
+    if PYTHON_PATH in extras or values.get(PYTHON_PATH, VARIABLES[PYTHON_PATH]) != VARIABLES[PYTHON_PATH]:
+        return PluginObstacle.PYTHON_PATH_SET
+    if brought or values.get(TRACKING_AUTH, PLUGIN_AUTH) != PLUGIN_AUTH:
+        return PluginObstacle.OWN_CREDENTIALS
+    for mount in container.volume_mounts or ():
+        if mount.name != VOLUME and _overlaps(mount.mount_path):
+            return PluginObstacle.MOUNT_PATH_TAKEN
+        if mount.name == VOLUME and mount.mount_path != MOUNT_PATH:
+            return PluginObstacle.VOLUME_NAME_TAKEN
+    return None
+
+
+def has_mount(container: Container) -> bool:
+    """Return whether a container has the plugin's mount already."""
+    return any(mount.name == VOLUME for mount in container.volume_mounts or ())
+
+
+def is_plugin_volume(volume: Volume) -> bool:
+    """Return whether a volume is the plugin's: it has the name, and brings the annotation with the wiring."""
+    sources = (volume.projected and volume.projected.sources) or ()
+    items = [item for source in sources if source.downward_api for item in source.downward_api.items or ()]
+    return volume.name == VOLUME and any(
+        item.path == WIRING_FILE and item.field_ref and item.field_ref.field_path == _field_path(_WIRING_ANNOTATION)
+        for item in items
+    )
+
+
+def _field_path(annotation: str) -> str:
+    return f"metadata.annotations['{annotation}']"
+
+
+def plugin_volume(
+    pod: Pod,
+    plugin: ClientPlugin,
+    *,
+    wiring: str,
+    secret: tuple[str, str, bool] | None,
+    containers: Collection[int],
+) -> PluginVolume:
+    """Return what a pod gets for the containers with these indices.
+
+    `wiring` is the content of WIRING_FILE. `secret` is the token's Secret, key, and whether it is optional.
+    """
+    annotations = {**plugin.annotations, _WIRING_ANNOTATION: wiring}
+    paths = {_annotation(path): f"{PACKAGES}/{path}" for path in plugin.files} | {_WIRING_ANNOTATION: WIRING_FILE}
+    items = [
+        {"path": path, "fieldRef": {"apiVersion": "v1", "fieldPath": _field_path(name)}} for name, path in paths.items()
+    ]
+    sources: list[dict[str, Any]] = [{"downwardAPI": {"items": items}}]
+    if secret is not None:
+        name, key, optional = secret
+        sources.append({"secret": {"name": name, "items": [{"key": key, "path": TOKEN_FILE}], "optional": optional}})
+    exists = any(volume.name == VOLUME for volume in pod.spec.volumes or ())
+    return PluginVolume(
+        annotations={name: text for name, text in annotations.items() if pod.annotations.get(name) != text},
+        volume=None if exists else {"name": VOLUME, "projected": {"sources": sources, "defaultMode": 0o444}},
+        mounted=tuple(index for index in containers if not has_mount(pod.containers[index])),
+    )
+
+
+def encode_wiring(*, tracking_uri: str, workspace: str | None, experiment: str | None, run_name: str | None) -> str:
+    """Return the content of WIRING_FILE: what the webhook gave, for the plugin to compare with."""
+    return msgspec.json.encode(
+        {"tracking_uri": tracking_uri, "workspace": workspace, "experiment": experiment, "run_name": run_name}
+    ).decode()
+
+
+def _overlaps(path: str) -> bool:
+    """Return whether a mount at `path` is at, above or below the plugin's.
+
+    Above counts too: the runtime would make the mount point in that volume, which may be read-only or kept.
+    """
+    taken, own = _parts(path), _parts(MOUNT_PATH)
+    shorter = min(len(taken), len(own))
+    return taken[:shorter] == own[:shorter]
+
+
+def _parts(path: str) -> list[str]:
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in {"", "."}:
+            parts.append(part)
+    # /var/run is a link to /run in most images
+    return ["var", *parts] if parts[:1] == ["run"] else parts
