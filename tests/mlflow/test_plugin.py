@@ -341,7 +341,8 @@ def test_a_token_that_changes_during_the_run_is_used_from_the_next_request_on(se
 def test_another_server_never_gets_the_token(server: str, tmp_path: Path, code: str) -> None:
     container = Container(tmp_path, server, experiment="elsewhere", token=SECOND)
     with Recorder() as other:
-        program = f"import mlflow, sys\nother = sys.argv[1]\ntry:\n    {code.replace(chr(10), chr(10) + '    ')}\nexcept Exception:\n    pass"
+        lines = textwrap.indent(code, "    ")
+        program = f"import mlflow, sys\nother = sys.argv[1]\ntry:\n{lines}\nexcept Exception:\n    pass"
         container.run(program, other.url, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_TRACKING_TOKEN=FIRST)
     assert other.seen
     assert set(other.authorizations()) == {""}

@@ -16,7 +16,9 @@ from webhook.core.reasons import Reason
 from webhook.core.review import Container, EnvVar
 from webhook.core.workload import wired_by_kfp_plugin
 
-_EMPTY, _SIGV4_OFF = {""}, {"false", "0"}
+_EMPTY = frozenset({""})
+_UNSET = {names.AWS_SIGV4: frozenset({"false", "0"}), names.TRACKING_AUTH: frozenset({"", names.PLUGIN_AUTH})}
+"""The values, in lower case, with which a variable is no credential. Other variables: _EMPTY."""
 _CONCERNED = names.CREDENTIALS.union(names.TOKEN_SERVERS)
 
 
@@ -68,11 +70,10 @@ def brought_credentials(present: Collection[str], values: Mapping[str, str | Non
     """
     if not values:
         return []
-    off = {names.AWS_SIGV4: {"false", "0"}, names.TRACKING_AUTH: {"", names.PLUGIN_AUTH}}
     return [
         name
         for name in sorted(names.CREDENTIALS.intersection(present))
-        if (value := values[name]) is None or value.lower() not in (_SIGV4_OFF if name == names.AWS_SIGV4 else _EMPTY)
+        if (value := values[name]) is None or value.lower() not in _UNSET.get(name, _EMPTY)
     ]
 
 

@@ -203,7 +203,9 @@ def _answer_with_existing(response: Any, sending: dict[str, Any]) -> None:
     lookup = response.request.copy()
     lookup.prepare_method("GET")
     lookup.prepare_url(response.request.url.split("?")[0][: -len("create")] + "get-by-name", {"experiment_name": name})
-    lookup.prepare_body(None, None)
+    lookup.body = None
+    for header in ("Content-Length", "Content-Type", "Transfer-Encoding"):
+        lookup.headers.pop(header, None)
     lookup.hooks = {"response": []}
     found = response.connection.send(lookup, **sending)
     experiment = found.json()["experiment"] if found.status_code == 200 else {}
