@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from webhook.core import sidecars
+from webhook.core.client_plugin import PluginObstacle
 from webhook.core.controllers import CONTROLLERS
 from webhook.core.reasons import Reason
 from webhook.network import NetworkFault
@@ -53,7 +54,15 @@ def reasons_table() -> str:
     return f"| reason | verdict | on the pod | meaning |\n|---|---|---|---|\n{rows}"
 
 
-@pytest.mark.parametrize(("name", "table"), [("settings", settings_table()), ("reasons", reasons_table())])
+def obstacles_table() -> str:
+    rows = "\n".join(f"| `{obstacle}` | {obstacle.sentence} |" for obstacle in PluginObstacle)
+    return f"| code | meaning |\n|---|---|\n{rows}"
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [("settings", settings_table()), ("reasons", reasons_table()), ("client plugin", obstacles_table())],
+)
 def test_the_reference_is_what_the_code_says(name: str, table: str) -> None:
     """Run with UPDATE_REFERENCE=1 to write it again."""
     file = ROOT / "docs" / "reference.md"

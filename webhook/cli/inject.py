@@ -12,6 +12,7 @@ import jsonpatch
 
 from webhook.cli.exit_codes import EPILOG
 from webhook.cli.inputs import Inputs, inputs_options, read_inputs
+from webhook.core.client_plugin import is_file_annotation
 from webhook.files.documents import inject as inject_pod
 from webhook.files.writing import dump_yaml
 
@@ -70,12 +71,32 @@ def _wire(document: dict[str, Any], inputs: Inputs) -> tuple[dict[str, Any], dic
 
 
 def echo_diff(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Print the difference of two objects as YAML, in colours on a terminal."""
+    """Print the difference of two objects as YAML, in colours on a terminal.
+
+    The client plugin's files are shortened: their 300 lines would hide the rest. The other formats have them.
+    """
     colours = {"+": "green", "-": "red", "@": "cyan"}
     name = _name(before)
     lines = difflib.unified_diff(
-        dump_yaml(before).splitlines(), dump_yaml(after).splitlines(), name, f"{name} (wired)", lineterm="", n=2
+        dump_yaml(before).splitlines(),
+        dump_yaml(_shorten_files(after)).splitlines(),
+        name,
+        f"{name} (wired)",
+        lineterm="",
+        n=2,
     )
     for line in lines:
         # click leaves the colours out where standard output is not a terminal
         click.secho(line, fg=colours.get(line[:1]))
+
+
+def _shorten_files(value: Any) -> Any:
+    """Return a document with the length of the client plugin's files in place of their text."""
+    if isinstance(value, dict):
+        return {
+            name: f"({len(text):,} characters)"
+            if isinstance(text, str) and is_file_annotation(str(name))
+            else _shorten_files(text)
+            for name, text in value.items()
+        }
+    return [_shorten_files(item) for item in value] if isinstance(value, list) else value

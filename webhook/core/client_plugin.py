@@ -164,6 +164,11 @@ def plugin_volume(
     )
 
 
+def is_file_annotation(name: str) -> bool:
+    """Return whether an annotation carries one of the plugin's files."""
+    return name.startswith(f"{_ANNOTATIONS}/") and name != _WIRING_ANNOTATION
+
+
 def encode_wiring(*, tracking_uri: str, workspace: str | None, experiment: str | None, run_name: str | None) -> str:
     """Return the content of WIRING_FILE: what the webhook gave, for the plugin to compare with."""
     return msgspec.json.encode(

@@ -12,9 +12,10 @@ import jsonpatch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.kubelet import container_environment
+from tests.support.kubelet import container_environment, projected_files
 from tests.support.pods import KFP, TRAINJOB, pod
 from webhook.core import names
+from webhook.core.client_plugin import MOUNT_PATH, VARIABLES, VOLUME, ClientPlugin
 from webhook.core.configuration import Namespace, Platform, SecretKey, Sourced
 from webhook.core.decision import Decision, decide
 from webhook.core.patch import Operation, patch
@@ -35,10 +36,17 @@ SERVERS = [
 ]
 REFERENCES = [f"$({name})" for name in (names.TRACKING_URI, names.TOKEN_SERVERS[1], "OWN", "ABSENT")]
 NO_SERVER = {f"{OURS}.other.example", f"{OURS}@other.example", "no address", ""}
-OFF = {"", "false"}
+OFF = {"", "false", names.PLUGIN_AUTH}
 """Values of credentials with which MLflow's client does not authenticate."""
 SECRETS = ["mlflow-token", "other-token"]
-PATHS = re.compile(r"/spec/containers/\d+/env(/\d+)?|/metadata/annotations(/mlflow\.kubeflow\.org~1decision)?")
+FULL_SECRETS = {name: {"token": "x", "key": "x"} for name in SECRETS}
+PATHS = re.compile(
+    r"/spec/containers/\d+/env(/\d+)?|/spec/containers/\d+/volumeMounts(/-)?|/spec/volumes(/-)?"
+    r"|/metadata/annotations(/mlflow\.kubeflow\.org~1decision|/client-plugin\.mlflow\.kubeflow\.org~1[a-z-]+)?"
+)
+PLUGIN = ClientPlugin(version="1", files={"mod.py": "code", "mod-1.dist-info/entry_points.txt": "points"})
+PLUGIN_ANNOTATIONS = "client-plugin.mlflow.kubeflow.org/"
+PLUGIN_VARIABLES = {names.PYTHON_PATH, names.TRACKING_AUTH}
 
 
 class Case(NamedTuple):
@@ -55,6 +63,7 @@ def _annotations(**more: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, 
         "token-secret": st.sampled_from([*SECRETS, "other-token/token", "other-token/key", "Not/A/Secret"]),
         "token-optional": st.sampled_from(["true", "false", "perhaps"]),
         "lineage": st.sampled_from(["true", "false", "perhaps"]),
+        "client-plugin": st.sampled_from(["true", "true", "false", "perhaps"]),
         "unknown": st.just("x"),
         **more,
     }
@@ -62,7 +71,7 @@ def _annotations(**more: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, 
     return st.fixed_dictionaries({}, optional={"own": st.just("x"), **optional})
 
 
-_NAMES = st.sampled_from(sorted(names.MANAGED | {names.KFP_PLUGIN_CONFIG, "OWN", "EXTRA"}))
+_NAMES = st.sampled_from(sorted(names.MANAGED | {names.KFP_PLUGIN_CONFIG, *PLUGIN_VARIABLES, "OWN", "EXTRA"}))
 _ENTRIES = (
     st.fixed_dictionaries(
         {
@@ -73,6 +82,9 @@ _ENTRIES = (
     | st.fixed_dictionaries(
         {"name": st.sampled_from(names.TOKEN_SERVERS), "value": st.sampled_from([*SERVERS, *REFERENCES, ""])}
     )
+    | st.fixed_dictionaries(
+        {"name": st.sampled_from(sorted(PLUGIN_VARIABLES)), "value": st.sampled_from([*VARIABLES.values(), "/app"])}
+    )
     | st.builds(
         lambda name, secret: {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": "token"}}},
         st.sampled_from([names.TRACKING_TOKEN, *sorted(names.CREDENTIALS)]),
@@ -80,7 +92,17 @@ _ENTRIES = (
     )
     | st.builds(lambda name: {"name": name, "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}, _NAMES)
 )
-_CONTAINERS = st.fixed_dictionaries({"image": st.just("i")}, optional={"env": st.lists(_ENTRIES, max_size=4)})
+_MOUNTS = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["data", "data", VOLUME]),
+        "mountPath": st.sampled_from(["/data", "/var/run", "/run/mlflow-webhook/python", MOUNT_PATH]),
+    }
+)
+_VOLUMES = st.fixed_dictionaries({"name": st.sampled_from(["data", VOLUME]), "emptyDir": st.just({})})
+_CONTAINERS = st.fixed_dictionaries(
+    {"image": st.just("i")},
+    optional={"env": st.lists(_ENTRIES, max_size=4), "volumeMounts": st.lists(_MOUNTS, max_size=2)},
+)
 _INIT_CONTAINERS = st.lists(
     st.fixed_dictionaries(
         {"name": st.sampled_from(["init", "istio-proxy", "main"])},
@@ -108,7 +130,9 @@ _PLATFORMS = st.builds(
     token_secret=st.sampled_from([Sourced(SecretKey(name)) for name in SECRETS]),
     workspaces=st.builds(Sourced, st.booleans()),
     lineage=st.builds(Sourced, st.booleans()),
-    env=st.sampled_from([{}, {"EXTRA": "x"}]),
+    client_plugin=st.builds(Sourced, st.booleans()),
+    plugin=st.sampled_from([PLUGIN, PLUGIN, None]),
+    env=st.sampled_from([{}, {"EXTRA": "x"}, {names.PYTHON_PATH: "/platform"}]),
 )
 
 
@@ -123,6 +147,8 @@ def cases(draw: st.DrawFn) -> Case:
     called = draw(st.permutations(["node" if sample == TRAINJOB else "main", *draw(others)]))
     own = {container["name"]: container for container in spec.get("containers", [])}
     spec["containers"] = [{**own.get(name, {}), "name": name, **draw(_CONTAINERS)} for name in called]
+    if volumes := draw(st.lists(_VOLUMES, max_size=1)):
+        spec.setdefault("volumes", []).extend(volumes)
     spec["initContainers"] = [*spec.get("initContainers", []), *draw(_INIT_CONTAINERS)]
     if label := draw(st.sampled_from([None, "true", "true", "false"])):
         metadata.setdefault("labels", {})[names.LABEL] = label
@@ -178,11 +204,46 @@ def test_what_a_pod_has_stays_as_it_is_and_no_variable_comes_twice(case: Case) -
         assert len(given_names) == len(set(given_names))
         assert not set(given_names) & {entry["name"] for entry in old.get("env", [])}
         assert new.get("env", [])[len(given_names) :] == old.get("env", [])
-        assert {**new, "env": None} == {**old, "env": None}
+        assert new.get("volumeMounts", [])[: len(old.get("volumeMounts", []))] == old.get("volumeMounts", [])
+        assert {**new, "env": None, "volumeMounts": None} == {**old, "env": None, "volumeMounts": None}
+    own_volumes = case.document["spec"].get("volumes", [])
+    assert after["spec"].pop("volumes", [])[: len(own_volumes)] == own_volumes
     for document in (after, before := copy.deepcopy(case.document)):
         document["spec"].pop("containers")
-        document["metadata"].setdefault("annotations", {}).pop(names.DECISION_ANNOTATION, None)
+        document["spec"].pop("volumes", None)
+        annotations = document["metadata"].pop("annotations", {})
+        annotations.pop(names.DECISION_ANNOTATION, None)
+        document["annotations"] = {k: v for k, v in annotations.items() if not k.startswith(PLUGIN_ANNOTATIONS)}
     assert after == before
+
+
+@given(cases())
+def test_the_plugin_is_given_whole_to_containers_with_the_token_of_its_server_or_not_at_all(case: Case) -> None:
+    after = wired(case)
+    mounted = []
+    for old, new in zip(case.document["spec"]["containers"], after["spec"]["containers"], strict=True):
+        variables = {entry["name"]: entry.get("value") for entry in added(old, new)}
+        extra = new.get("volumeMounts", [])[len(old.get("volumeMounts", [])) :]
+        if not extra:
+            assert variables.get(names.PYTHON_PATH) in {None, "/platform"}
+            assert variables.get(names.TRACKING_AUTH) is None
+            continue
+        assert extra == [{"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}]
+        environment = container_environment(after, new["name"], secrets=FULL_SECRETS)
+        assert {name: environment[name] for name in PLUGIN_VARIABLES} == dict(VARIABLES)
+        server = origin(environment[names.TRACKING_URI])
+        assert origin(json.loads(after["metadata"]["annotations"][f"{PLUGIN_ANNOTATIONS}wiring"])["tracking_uri"]) == (
+            server
+        )
+        mounted.append(new["name"])
+    volumes = [volume for volume in after["spec"].get("volumes", []) if volume["name"] == VOLUME]
+    if mounted:
+        (volume,) = volumes
+        assert {"wiring.json", "python/mod.py"} <= projected_files(after, VOLUME, secrets=FULL_SECRETS).keys()
+        if any("secret" in source for source in volume["projected"]["sources"]):
+            assert server == origin(server_of_the_token(case))
+    else:
+        assert after["spec"].get("volumes") == case.document["spec"].get("volumes")
 
 
 @given(cases())
@@ -229,8 +290,7 @@ def test_a_token_goes_to_the_server_it_is_for_and_to_no_other(case: Case) -> Non
     for old, new in zip(case.document["spec"]["containers"], after["spec"]["containers"], strict=True):
         if not any(entry["name"] == names.TRACKING_TOKEN for entry in added(old, new)):
             continue
-        secrets = {name: {"token": "x", "key": "x"} for name in SECRETS}
-        environment = container_environment(after, new["name"], secrets=secrets)
+        environment = container_environment(after, new["name"], secrets=FULL_SECRETS)
         for name in names.CREDENTIALS & environment.keys() - {names.TRACKING_TOKEN}:
             assert environment[name] in OFF
         for name in environment.keys() & {*names.TOKEN_SERVERS}:

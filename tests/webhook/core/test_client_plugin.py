@@ -1,0 +1,247 @@
+"""What the API server gets when a pod is to have the client plugin, and what keeps it out."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import jsonpatch
+import pytest
+
+from tests.support.kubelet import projected_files
+from tests.support.pods import KFP, TRAINJOB, pod
+from webhook.core.client_plugin import ANNOTATIONS_LIMIT, ClientPlugin
+from webhook.core.configuration import Namespace, Platform, SecretKey, Sourced
+from webhook.core.decision import Decision, decide
+from webhook.core.patch import patch
+from webhook.core.review import decode_pod
+from webhook.plugin import load_plugin
+
+ASKS = {"mlflow.kubeflow.org/client-plugin": "true"}
+REFUSES = {"mlflow.kubeflow.org/client-plugin": "false"}
+PLUGIN = ClientPlugin(version="1.0", files={"mod.py": "code", "mod-1.0.dist-info/entry_points.txt": "points"})
+VOLUME = "mlflow-webhook-client-plugin"
+MOUNT = {"name": VOLUME, "mountPath": "/var/run/mlflow-webhook", "readOnly": True}
+PARTS = ["mod", "entry-points", "wiring"]
+
+
+def decided(document: dict[str, Any], namespace: dict[str, str] = ASKS, **platform: Any) -> Decision:
+    seen = decode_pod(json.dumps(document).encode())
+    there = Namespace("team-a", {"mlflow-enabled": "true"}, namespace)
+    return decide(seen, namespace=there, platform=Platform(**{"plugin": PLUGIN, **platform}))
+
+
+def wired(document: dict[str, Any], namespace: dict[str, str] = ASKS, **platform: Any) -> dict[str, Any]:
+    operations = patch(decode_pod(json.dumps(document).encode()), decided(document, namespace, **platform))
+    result: dict[str, Any] = jsonpatch.apply_patch(copy.deepcopy(document), operations)
+    return result
+
+
+def simple(**container: Any) -> dict[str, Any]:
+    labels = {"mlflow-enabled": "true", "app": "notebook"}
+    return {"metadata": {"name": "p", "labels": labels}, "spec": {"containers": [{"name": "main", **container}]}}
+
+
+def has_plugin(document: dict[str, Any]) -> bool:
+    """Check that a pod has all of the plugin's parts or none, and return which."""
+    names = {entry["name"] for entry in document["spec"]["containers"][0].get("env", [])}
+    annotations = document["metadata"].get("annotations", {})
+    parts = [
+        MOUNT in document["spec"]["containers"][0].get("volumeMounts", []),
+        any("projected" in v for v in document["spec"].get("volumes", []) if v["name"] == VOLUME),
+        {"PYTHONPATH", "MLFLOW_TRACKING_AUTH"} <= names,
+        *(f"client-plugin.mlflow.kubeflow.org/{part}" in annotations for part in PARTS),
+    ]
+    assert len(set(parts)) == 1, parts
+    return parts[0]
+
+
+def test_a_pod_gets_annotations_with_the_files_a_volume_a_mount_and_two_variables() -> None:
+    operations = patch(decode_pod(json.dumps(simple()).encode()), decided(simple()))
+    by_path = {operation["path"]: operation["value"] for operation in operations}
+    env = by_path["/spec/containers/0/env"]
+    assert {"name": "PYTHONPATH", "value": "/var/run/mlflow-webhook/python"} in env
+    assert {"name": "MLFLOW_TRACKING_AUTH", "value": "mlflow-webhook"} in env
+    assert by_path["/spec/containers/0/volumeMounts"] == [MOUNT]
+    field = "metadata.annotations['client-plugin.mlflow.kubeflow.org/{}']".format
+    assert by_path["/spec/volumes"] == [
+        {
+            "name": "mlflow-webhook-client-plugin",
+            "projected": {
+                "defaultMode": 0o444,
+                "sources": [
+                    {
+                        "downwardAPI": {
+                            "items": [
+                                {
+                                    "path": "python/mod.py",
+                                    "fieldRef": {"apiVersion": "v1", "fieldPath": field("mod")},
+                                },
+                                {
+                                    "path": "python/mod-1.0.dist-info/entry_points.txt",
+                                    "fieldRef": {"apiVersion": "v1", "fieldPath": field("entry-points")},
+                                },
+                                {"path": "wiring.json", "fieldRef": {"apiVersion": "v1", "fieldPath": field("wiring")}},
+                            ]
+                        }
+                    },
+                    {
+                        "secret": {
+                            "name": "mlflow-token",
+                            "items": [{"key": "token", "path": "token"}],
+                            "optional": False,
+                        }
+                    },
+                ],
+            },
+        }
+    ]
+    annotations = by_path["/metadata/annotations"]
+    assert annotations["client-plugin.mlflow.kubeflow.org/mod"] == "code"
+    assert annotations["client-plugin.mlflow.kubeflow.org/entry-points"] == "points"
+    assert json.loads(annotations["client-plugin.mlflow.kubeflow.org/wiring"]) == {
+        "tracking_uri": "http://mlflow-tracking-server.kubeflow:5000",
+        "workspace": "team-a",
+        "experiment": "notebook",
+        "run_name": None,
+    }
+    assert json.loads(annotations["mlflow.kubeflow.org/decision"])["clientPlugin"] == {"main": "on"}
+
+
+def test_the_files_in_the_container_are_the_modules_of_this_package() -> None:
+    files = projected_files(wired(simple(), plugin=load_plugin()), VOLUME, secrets={"mlflow-token": {"token": "t"}})
+    plugin = load_plugin()
+    assert {path: files[f"python/{path}"] for path in plugin.files} == plugin.files
+    assert files["token"] == "t"
+
+
+@pytest.mark.parametrize(
+    ("platform", "namespace", "own", "expected"),
+    [
+        (False, {}, {}, False),
+        (True, {}, {}, True),
+        (True, REFUSES, {}, False),
+        (True, REFUSES, ASKS, True),
+        (False, ASKS, {}, True),
+        (False, ASKS, REFUSES, False),
+        (False, {}, ASKS, True),
+    ],
+)
+def test_the_pod_overrides_the_namespace_and_the_namespace_the_platform(
+    platform: bool, namespace: dict[str, str], own: dict[str, str], expected: bool
+) -> None:
+    document = simple()
+    document["metadata"]["annotations"] = own
+    assert has_plugin(wired(document, namespace, client_plugin=Sourced(platform))) is expected
+
+
+@pytest.mark.parametrize(
+    ("container", "obstacle"),
+    [
+        ({"env": [{"name": "PYTHONPATH", "value": "/app"}]}, "python_path_set"),
+        ({"env": [{"name": "PYTHONPATH", "value": ""}]}, "python_path_set"),
+        (
+            {"env": [{"name": "PYTHONPATH", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}]},
+            "python_path_set",
+        ),
+        ({"volumeMounts": [{"name": "v", "mountPath": "/var/run/mlflow-webhook"}]}, "mount_path_taken"),
+        ({"volumeMounts": [{"name": "v", "mountPath": "/run/mlflow-webhook/"}]}, "mount_path_taken"),
+        ({"volumeMounts": [{"name": "v", "mountPath": "/var/run"}]}, "mount_path_taken"),
+        ({"volumeMounts": [{"name": "v", "mountPath": "/var/run/mlflow-webhook/python"}]}, "mount_path_taken"),
+        ({"volumeMounts": [{"name": "v", "mountPath": "/var//lib/../run/./mlflow-webhook"}]}, "mount_path_taken"),
+        ({"volumeMounts": [{"name": "mlflow-webhook-client-plugin", "mountPath": "/mine"}]}, "volume_name_taken"),
+        ({"volumeMounts": [{"name": "v", "mountPath": "/var/run/mlflow-webhook-2"}]}, None),
+        ({"volumeMounts": [{"name": "v", "mountPath": "/var/running"}]}, None),
+        ({"env": [{"name": "MLFLOW_TRACKING_AUTH", "value": "mlflow-webhook"}]}, None),
+    ],
+)
+def test_what_a_container_has_keeps_the_plugin_out_and_the_rest_is_given(
+    container: dict[str, Any], obstacle: str | None
+) -> None:
+    decision = decided(simple(**container))
+    result = wired(simple(**container))
+    recorded = json.loads(result["metadata"]["annotations"]["mlflow.kubeflow.org/decision"])["clientPlugin"]
+    assert recorded == {"main": obstacle or "on"}
+    assert "MLFLOW_TRACKING_URI" in {entry["name"] for entry in result["spec"]["containers"][0]["env"]}
+    assert has_plugin(result) is (obstacle is None) or "env" in container
+    if obstacle:
+        (warning,) = decision.warnings
+        assert warning.startswith("container main does not get the MLflow client plugin: ")
+        assert MOUNT not in result["spec"]["containers"][0].get("volumeMounts", [])
+
+
+def test_another_volume_with_the_name_keeps_the_plugin_out() -> None:
+    document = simple()
+    document["spec"]["volumes"] = [{"name": "mlflow-webhook-client-plugin", "emptyDir": {}}]
+    result = wired(document)
+    assert result["spec"]["volumes"] == document["spec"]["volumes"]
+    assert "volume_name_taken" in result["metadata"]["annotations"]["mlflow.kubeflow.org/decision"]
+
+
+def test_annotations_without_room_keep_the_plugin_out() -> None:
+    document = simple()
+    document["metadata"]["annotations"] = {"big": "x" * (ANNOTATIONS_LIMIT - 8000)}
+    result = wired(document)
+    assert "annotations_too_large" in result["metadata"]["annotations"]["mlflow.kubeflow.org/decision"]
+    assert "volumes" not in result["spec"]
+
+
+def test_a_platform_that_sets_python_path_keeps_its_own() -> None:
+    result = wired(simple(), env={"PYTHONPATH": "/platform"})
+    assert {"name": "PYTHONPATH", "value": "/platform"} in result["spec"]["containers"][0]["env"]
+    assert "python_path_set" in result["metadata"]["annotations"]["mlflow.kubeflow.org/decision"]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        [{"name": "MLFLOW_TRACKING_URI", "value": "https://other.example"}],
+        [{"name": "MLFLOW_TRACKING_AUTH", "value": "their-plugin"}],
+        [{"name": "MLFLOW_TRACKING_TOKEN", "value": "x"}],
+    ],
+)
+def test_a_container_with_its_own_server_or_credentials_gets_no_file_with_the_token(env: list[dict[str, str]]) -> None:
+    result = wired(simple(env=env))
+    assert "volumes" not in result["spec"]
+    assert result["spec"]["containers"] == simple(env=env)["spec"]["containers"]
+
+
+def test_without_a_token_there_is_no_secret_in_the_volume() -> None:
+    volume = wired(simple(), token_secret=None)["spec"]["volumes"][0]
+    assert [list(source) for source in volume["projected"]["sources"]] == [["downwardAPI"]]
+
+
+@pytest.mark.parametrize(
+    ("sample", "name", "optional"), [(KFP, "main", True), (TRAINJOB, "node", True)], ids=["kfp", "trainjob"]
+)
+def test_a_captured_pod_keeps_its_volumes_and_mounts_in_order_and_only_its_container_is_mounted(
+    sample: str, name: str, optional: bool
+) -> None:
+    before = pod(sample)
+    after = wired(before, token_secret=Sourced(SecretKey("t", "k")))
+    assert after["spec"]["volumes"][:-1] == before["spec"]["volumes"]
+    secret = after["spec"]["volumes"][-1]["projected"]["sources"][1]["secret"]
+    assert secret == {"name": "t", "items": [{"key": "k", "path": "token"}], "optional": optional}
+    for kind in ("containers", "initContainers"):
+        for old, new in zip(before["spec"].get(kind, []), after["spec"].get(kind, []), strict=True):
+            extra = [MOUNT] if new["name"] == name else []
+            assert new.get("volumeMounts", []) == [*old.get("volumeMounts", []), *extra]
+
+
+def test_a_second_call_changes_nothing() -> None:
+    once = wired(simple())
+    assert patch(decode_pod(json.dumps(once).encode()), decided(once)) == []
+
+
+def test_a_pod_that_was_wired_without_the_plugin_gets_it_when_it_asks_later() -> None:
+    once = wired(simple(), {})
+    assert not has_plugin(once)
+    once["metadata"]["annotations"].update(ASKS)
+    assert has_plugin(wired(once, {}))
+
+
+def test_a_sidecar_that_another_webhook_adds_gets_nothing() -> None:
+    once = wired(simple())
+    once["spec"]["containers"].append({"name": "istio-proxy"})
+    assert wired(once) == once
