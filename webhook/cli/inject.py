@@ -94,7 +94,7 @@ def _shorten_files(value: Any) -> Any:
     """Return a document with the length of the client plugin's files in place of their text."""
     if isinstance(value, dict):
         return {
-            name: f"({len(text):,} characters)"
+            name: f"({len(text)} characters)"
             if isinstance(text, str) and is_file_annotation(str(name))
             else _shorten_files(text)
             for name, text in value.items()
