@@ -5,7 +5,11 @@ A CA is replaced in three steps, so that no client ever meets a certificate it c
 1. a *next* CA is made. Nothing is signed by it, but clients are told to trust it (it is in the caBundle);
 2. after that has had time to reach every API server it becomes the *current* one, which signs. Its predecessor's key is
    forgotten, its certificate stays trusted as a *previous* one;
-3. a previous CA is dropped when it expires. No leaf outlives its CA, so by then nobody serves under it.
+3. a previous CA is dropped when it expires, or one lifetime after its successor was issued if that is sooner. By then
+   no leaf that it signed is valid.
+
+A CA whose key has leaked is *distrusted*: whoever may write what is stored adds the entry `distrust`. All CAs that are
+stored at that moment are then replaced, by the same steps, and dropped as soon as every replica has had time to follow.
 
     UnreadableAuthorityError   what was stored is not an authority
 """
@@ -24,8 +28,11 @@ from certs.renewal import Validity, validity
 
 PROPAGATION = timedelta(minutes=1)
 """How long a new CA is published before it signs: an API server learns of a changed caBundle by a watch, in seconds."""
+DISTRUST = "distrust"
+"""The entry, with any value, that makes all stored CAs distrusted."""
 
 _CURRENT, _NEXT, _PREVIOUS = ("ca.crt", "ca.key"), ("next.crt", "next.key"), "previous.crt"
+_DISTRUSTED, _SINCE = "distrusted.crt", "since"
 
 
 class UnreadableAuthorityError(Exception):
@@ -34,38 +41,46 @@ class UnreadableAuthorityError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Authority:
-    """The CA that signs, the one that will, and the certificates of those that did."""
+    """The CA that signs, the one that will, and the certificates of those that did, the latest first."""
 
     current: KeyPair
     next: KeyPair | None = None
     previous: tuple[bytes, ...] = ()
+    distrusted: frozenset[bytes] = frozenset()
+    """The certificates among these whose trust is to end as soon as possible."""
+    since: datetime | None = None
+    """When the current CA took over from the latest of `previous`."""
 
     def bundle(self, now: datetime) -> bytes:
-        """Give the certificates to trust now, as PEM, the current one first."""
+        """Return the certificates to trust now, as PEM, the current one first."""
         others = [self.next.certificate_pem] if self.next else []
         alive = [pem for pem in (*others, *self.previous) if validity(pem).left(now) > timedelta(0)]
         return b"".join(dict.fromkeys((self.current.certificate_pem, *alive)))
 
     def to_data(self) -> dict[str, bytes]:
-        """Give what is to be stored: file names and PEM."""
+        """Return what is to be stored: names of entries and their content."""
         data = dict(zip(_CURRENT, (self.current.certificate_pem, self.current.private_key_pem), strict=True))
         if self.next:
             data |= dict(zip(_NEXT, (self.next.certificate_pem, self.next.private_key_pem), strict=True))
         if self.previous:
             data[_PREVIOUS] = b"".join(self.previous)
+        if self.distrusted:
+            data[_DISTRUSTED] = b"".join(sorted(self.distrusted))
+        if self.since:
+            data[_SINCE] = self.since.isoformat().encode()
         return data
 
     @classmethod
     def from_data(cls, data: Mapping[str, bytes]) -> Authority:
-        """Read what `to_data` gave. Raises UnreadableAuthorityError."""
-        current = _pair(data, *_CURRENT)
+        """Read what `to_data` returned, and perhaps DISTRUST. Raises UnreadableAuthorityError."""
+        current, next = _pair(data, *_CURRENT), _pair(data, *_NEXT)  # noqa: A001 - the field's name
         if current is None:
             raise UnreadableAuthorityError(f"{_CURRENT[0]} is missing")
-        return cls(
-            current=current,
-            next=_pair(data, *_NEXT),
-            previous=tuple(split_bundle(data.get(_PREVIOUS, b""))),
-        )
+        previous = tuple(split_bundle(data.get(_PREVIOUS, b"")))
+        every = {current.certificate_pem, *previous, *([next.certificate_pem] if next else [])}
+        distrusted = every if DISTRUST in data else every & set(split_bundle(data.get(_DISTRUSTED, b"")))
+        since = _moment(data.get(_SINCE, b""))
+        return cls(current=current, next=next, previous=previous, distrusted=frozenset(distrusted), since=since)
 
 
 def advance(
@@ -77,33 +92,58 @@ def advance(
     now: datetime,
     propagation: timedelta = PROPAGATION,
 ) -> Authority:
-    """Take the next step that is due, if any; the same authority comes back when none is.
+    """Take the next step that is due, and return the same authority when none is.
 
-    `published` is the caBundle that clients have now. With no authority, or one whose CAs have all ended, a new one is
-    made that signs at once; the CAs in `published` stay trusted, since other replicas may still serve under them.
+    `published` is the caBundle that clients have now. With no authority, or one whose CAs have all expired, a new one
+    is made that signs at once; the CAs in `published` stay trusted, since other replicas may still serve under them.
     """
     if authority is None or _validity(authority.next or authority.current).left(now) <= timedelta(0):
+        distrusted = authority.distrusted if authority else frozenset()
         return Authority(
             current=issue_ca(common_name=common_name, lifetime=lifetime, now=now),
-            previous=tuple(_alive(split_bundle(published), now)),
+            previous=tuple(pem for pem in _alive(split_bundle(published), now) if pem not in distrusted),
         )
-    alive = tuple(_alive(authority.previous, now))
-    if alive != authority.previous:
-        authority = replace(authority, previous=alive)
+    propagation = min(propagation, lifetime / 10)
+    authority = _dropped(authority, lifetime=lifetime, propagation=propagation, now=now)
+    leaked = authority.current.certificate_pem in authority.distrusted
     span = _validity(authority.current)
-    if authority.next is None:
-        if not span.due(now):
+    if authority.next is None or authority.next.certificate_pem in authority.distrusted:
+        if not (leaked or span.due(now, lifetime=lifetime)):
             return authority
         return replace(authority, next=issue_ca(common_name=common_name, lifetime=lifetime, now=now))
     trusted = authority.next.certificate_pem in split_bundle(published)
-    old_enough = now - _validity(authority.next).not_before >= min(propagation, lifetime / 10)
+    issued = _validity(authority.next).issued
+    # Half of what is left, when there is little: better trusted by most than expired for all.
+    old_enough = now - issued >= min(propagation, span.left(issued) / 2)
     if (trusted and old_enough) or span.left(now) <= timedelta(0):
-        return Authority(current=authority.next, previous=(authority.current.certificate_pem, *authority.previous))
+        return Authority(
+            current=authority.next,
+            previous=(authority.current.certificate_pem, *authority.previous),
+            distrusted=authority.distrusted,
+            since=now,
+        )
     return authority
 
 
+def _dropped(authority: Authority, *, lifetime: timedelta, propagation: timedelta, now: datetime) -> Authority:
+    """Return the authority without the previous CAs that are no longer to be trusted."""
+    followed = authority.since is None or now - authority.since >= propagation
+    replaced = authority.current.certificate_pem not in authority.distrusted
+    kept: list[bytes] = []
+    successor = authority.current.certificate_pem
+    for pem in authority.previous:
+        overdue = now >= _issued(successor) + lifetime or (pem in authority.distrusted and replaced)
+        if validity(pem).left(now) > timedelta(0) and not (overdue and followed):
+            kept.append(pem)
+        successor = pem
+    if len(kept) == len(authority.previous):
+        return authority
+    present = {authority.current.certificate_pem, *kept, *([authority.next.certificate_pem] if authority.next else [])}
+    return replace(authority, previous=tuple(kept), distrusted=authority.distrusted & present)
+
+
 def rotate(remembered: KeyPair, *, common_name: str, lifetime: timedelta, now: datetime) -> Authority:
-    """Make an authority anew from the CA that this replica still serves under, with its successor on the way.
+    """Return a new authority around the CA that this replica still serves under, with its successor on the way.
 
     For when the stored one is lost: serving goes on under the old CA until clients trust the new one.
     """
@@ -111,7 +151,7 @@ def rotate(remembered: KeyPair, *, common_name: str, lifetime: timedelta, now: d
 
 
 def split_bundle(bundle: bytes) -> list[bytes]:
-    """Split PEM into its certificates, each written as `issue_ca` writes them. What is no certificate is left out."""
+    """Split PEM into its certificates, each written as `issue_ca` writes them; none when it is not PEM."""
     try:
         certificates = x509.load_pem_x509_certificates(bundle)
     except ValueError:
@@ -125,6 +165,18 @@ def _alive(certificates: Iterable[bytes], now: datetime) -> Iterable[bytes]:
 
 def _validity(pair: KeyPair) -> Validity:
     return validity(pair.certificate_pem, backdated=CLOCK_SKEW)
+
+
+def _issued(certificate_pem: bytes) -> datetime:
+    return validity(certificate_pem, backdated=CLOCK_SKEW).issued
+
+
+def _moment(text: bytes) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text.decode())
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 def _pair(data: Mapping[str, bytes], certificate_name: str, key_name: str) -> KeyPair | None:

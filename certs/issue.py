@@ -1,4 +1,4 @@
-"""Issues certificates: a CA, and leaf certificates signed by it. Pure, given a clock; nothing is stored here."""
+"""Issues certificates: a CA, and leaf certificates signed by it. The clock is an argument; nothing is stored here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CLOCK_SKEW = timedelta(hours=1)
-"""How far not-before lies in the past: the API server's clock may be behind ours."""
+"""How long before it is issued a certificate is valid: the API server's clock may be behind."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,16 @@
 """Keeps one replica's certificate valid and trusted, step by step: reads, decides, publishes, stores, issues.
 
-Each replica runs a Keeper. All of them sign their own leaf with the stored CA; the one that leads also makes and
-replaces the CA and tells clients which CAs to trust. Where things are stored is behind the ports of certs.ports.
+Each replica runs a Keeper. All of them sign their own leaf with the stored CA. When something has to be written, one of
+them takes the lead, makes or replaces the CA, and tells clients which CAs to trust. Where things are stored is behind
+the ports of certs.ports. A step at which nothing is due asks nobody: it uses what is known from watching.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from certs.authority import PROPAGATION, Authority, UnreadableAuthorityError, advance, rotate, split_bundle
 from certs.issue import CLOCK_SKEW, KeyPair, issue_leaf
@@ -16,12 +18,12 @@ from certs.ports import AuthorityStore, Events, InstallError, Leadership, StoreC
 from certs.renewal import validity
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=0.5), timedelta(seconds=5)
-"""Between two steps, when nothing wakes the keeper before: while there is no certificate yet, and afterwards."""
+"""Between two steps, unless something wakes the keeper: while there is no certificate yet, and afterwards."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CertificateSpec:
-    """What certificates are to be like."""
+    """What the certificates should be like."""
 
     common_name: str
     dns_names: Sequence[str]
@@ -31,8 +33,17 @@ class CertificateSpec:
     propagation: timedelta = PROPAGATION
 
 
+class _Found(NamedTuple):
+    """What is stored and published. `authority` is None when none is stored, or what is stored cannot be read."""
+
+    authority: Authority | None
+    version: str | None
+    bundles: Sequence[bytes] | None
+    problem: str | None
+
+
 class Keeper:
-    """One replica's certificate. Call `step` from one thread, now and then and whenever something stored changes."""
+    """One replica's certificate. Call `step` from one thread, regularly and whenever something stored changes."""
 
     def __init__(
         self,
@@ -52,14 +63,14 @@ class Keeper:
         self._failures = 0  # in a row
 
     def problem(self) -> str | None:
-        """Say why clients cannot verify this replica yet; None from the first time on that they can.
+        """Return why clients cannot verify this replica yet; None once they could.
 
-        Nothing stands in the way either while no client is configured.
+        There is no problem while no client is configured.
         """
         if self._leaf is None:
             return "there is no certificate yet"
         if self._configured and not self._trusted:
-            return "the webhook configuration's caBundle does not hold our CA yet"
+            return "the CA is not yet in the caBundle of the webhook configuration"
         return None
 
     @property
@@ -73,7 +84,7 @@ class Keeper:
         return min(LONGEST_WAIT, self._spec.leaf_lifetime / 10)
 
     def step(self, now: datetime) -> None:
-        """Do what is due now. What fails is told to `events`, and due again next time."""
+        """Do what is due now. Failures are reported to `events`, and retried at the next step."""
         problems: list[str] = []
         ca = self._ca
         try:
@@ -92,41 +103,46 @@ class Keeper:
         self._failures = self._failures + 1 if problems else 0
 
     def _shared_ca(self, now: datetime) -> KeyPair | None:
-        stored = self._store.read()
-        authority = self._decode(stored[0]) if stored else None
-        if stored is None and self._ca is not None:
-            self._events.failed("the stored CA is gone, and is replaced")
-        bundles = self._trust.read()
-        # Bundles that differ are as good as none: some client does not have what the others have.
-        published = bundles[0] if bundles and len(set(bundles)) == 1 else b""
-        if self._leadership.held(now):
-            wanted = self._due(authority, published, now)
+        found = self._look(live=False)
+        wanted = self._due(found, now)
+        if _differs(wanted, found, now) and self._leadership.held(now):
+            # Another replica may have done it a moment ago.
+            found = self._look(live=True)
+            wanted = self._due(found, now)
             # Trust comes before use: from the moment a CA is stored as the current one, every replica signs with it.
-            bundles = self._publish(wanted.bundle(now), bundles)
-            if wanted != authority:
-                self._store.write(wanted.to_data(), version=stored[1] if stored else None)
-            authority = wanted
-        ca = authority.current if authority else self._ca
-        if bundles is None and self._configured:
-            self._events.failed("there is no webhook configuration, so nothing calls; it is watched for")
-        self._configured = bundles is not None
-        if ca is not None and bundles:
-            self._trusted |= all(ca.certificate_pem in split_bundle(bundle) for bundle in bundles)
+            found = self._publish(wanted.bundle(now), found)
+            if wanted != found.authority:
+                self._store.write(wanted.to_data(), version=found.version)
+            found = found._replace(authority=wanted)
+        if found.problem:
+            self._events.failed(found.problem)
+        ca = found.authority.current if found.authority else self._ca
+        if found.bundles is None and self._configured:
+            self._events.failed("the webhook configuration was not found, so nothing calls; it is watched for")
+        self._configured = found.bundles is not None
+        if ca is not None and found.bundles:
+            self._trusted |= all(ca.certificate_pem in split_bundle(bundle) for bundle in found.bundles)
         return ca
 
-    def _decode(self, data: Mapping[str, bytes]) -> Authority | None:
+    def _look(self, *, live: bool) -> _Found:
+        stored, bundles = self._store.read(live=live), self._trust.read(live=live)
+        if stored is None:
+            problem = "the stored CA was deleted, and is replaced" if self._ca is not None else None
+            return _Found(None, None, bundles, problem)
+        data, version = stored
         try:
-            return Authority.from_data(data)
+            return _Found(Authority.from_data(data), version, bundles, None)
         except UnreadableAuthorityError as error:
-            self._events.failed(f"the stored CA cannot be read, and is replaced: {error}")
-            return None
+            return _Found(None, version, bundles, f"the stored CA cannot be read, and is replaced: {error}")
 
-    def _due(self, authority: Authority | None, published: bytes, now: datetime) -> Authority:
+    def _due(self, found: _Found, now: datetime) -> Authority:
         spec = self._spec
-        if authority is None and self._ca and validity(self._ca.certificate_pem).left(now) > timedelta(0):
+        if found.authority is None and self._ca and validity(self._ca.certificate_pem).left(now) > timedelta(0):
             return rotate(self._ca, common_name=spec.common_name, lifetime=spec.ca_lifetime, now=now)
+        # Bundles that differ are as good as none: some client does not have what the others have.
+        published = found.bundles[0] if found.bundles and len(set(found.bundles)) == 1 else b""
         return advance(
-            authority,
+            found.authority,
             published=published,
             common_name=spec.common_name,
             lifetime=spec.ca_lifetime,
@@ -134,18 +150,18 @@ class Keeper:
             propagation=spec.propagation,
         )
 
-    def _publish(self, bundle: bytes, bundles: Sequence[bytes] | None) -> Sequence[bytes] | None:
-        if bundles is None:
-            return None
-        if any(present != bundle for present in bundles):
+    def _publish(self, bundle: bytes, found: _Found) -> _Found:
+        if found.bundles is None:
+            return found
+        if any(present != bundle for present in found.bundles):
             self._trust.publish(bundle)
             self._events.published()
-        return [bundle for _ in bundles]
+        return found._replace(bundles=[bundle for _ in found.bundles])
 
     def _serve_under(self, ca: KeyPair, now: datetime) -> None:
         if self._leaf is None or self._ca != ca or validity(self._leaf.certificate_pem, backdated=CLOCK_SKEW).due(now):
             if validity(ca.certificate_pem).left(now) <= timedelta(0):
-                raise InstallError("the CA has ended, and its successor is not known yet")
+                raise InstallError("the CA has expired, and its successor is not known yet")
             leaf = issue_leaf(
                 ca,
                 dns_names=self._spec.dns_names,
@@ -155,3 +171,8 @@ class Keeper:
             )
             self._events.issued(leaf, ca)
             self._ca, self._leaf = ca, leaf
+
+
+def _differs(wanted: Authority, found: _Found, now: datetime) -> bool:
+    """Return whether there is something to write."""
+    return wanted != found.authority or any(bundle != wanted.bundle(now) for bundle in found.bundles or ())

@@ -1,6 +1,7 @@
-"""Which replica writes: the rule of a Lease (coordination.k8s.io/v1), as client-go's leader election has it. Pure.
+"""Which replica writes: the rule of a Lease (coordination.k8s.io/v1), as in client-go's leader election. Pure.
 
-Clocks of different machines are never compared: a replica judges a lease by how long it has itself seen it unchanged.
+Unlike there, the lease is taken only when there is something to write, and is not renewed afterwards. Clocks of
+different machines are never compared: a replica judges a lease by how long it has itself seen it unchanged.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 DURATION = timedelta(seconds=15)
-"""How long a holder that is no longer heard of keeps the lease."""
+"""How long a holder keeps the lease without renewing it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """What a Lease says. An empty holder means that nobody has it."""
+    """The content of a Lease. An empty holder means that nobody holds it."""
 
     holder: str
     renewed: datetime
@@ -25,9 +26,9 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """A lease as last read, when that was, and since when it has been seen as it is.
+    """A lease as last read, when that was, and since when it has been seen unchanged.
 
-    Both are seconds by a clock that nobody can set back, such as `time.monotonic`.
+    Both are seconds by a clock that is never set back, such as `time.monotonic`.
     """
 
     lease: Lease | None
@@ -36,19 +37,19 @@ class Observation:
 
     @property
     def unchanged(self) -> timedelta:
-        """For how long it has been seen as it is."""
+        """For how long it has been seen unchanged."""
         return timedelta(seconds=self.at - self.since)
 
 
 def observe(lease: Lease | None, *, before: Observation | None, at: float) -> Observation:
-    """Take note of a lease as just read, `at` that many seconds."""
+    """Return the observation of a lease that was read just now, `at` that many seconds."""
     if before is not None and before.lease == lease:
         return Observation(lease=lease, since=before.since, at=at)
     return Observation(lease=lease, since=at, at=at)
 
 
 def claim(observation: Observation, *, identity: str, now: datetime) -> Lease | None:
-    """Give the lease to write in order to take or keep it; None while another replica has it.
+    """Return the lease to write in order to take or keep it; None while another replica holds it.
 
     `now` is what is written as the time of renewal, and decides nothing.
     """
@@ -62,5 +63,5 @@ def claim(observation: Observation, *, identity: str, now: datetime) -> Lease | 
 
 
 def release(lease: Lease, *, now: datetime) -> Lease:
-    """Give the lease to write in order to hand it over at once."""
+    """Return the lease to write in order to hand it over at once."""
     return Lease(holder="", renewed=now, acquired=lease.acquired, transitions=lease.transitions)

@@ -1,7 +1,7 @@
-"""What the keeper needs of the outside: where the CA is stored, whom clients trust, who leads, who is told. Ports only.
+"""What the keeper needs from outside: where the CA is stored, what clients trust, who leads, who is told. Ports only.
 
 StoreError                a port could not do its work now; the message says why
-└── StoreConflictError    somebody else wrote first: read again
+└── StoreConflictError    something else wrote first: read again
 InstallError              a certificate could not be put into service; the message says why
 """
 
@@ -19,7 +19,7 @@ class StoreError(Exception):
 
 
 class StoreConflictError(StoreError):
-    """Somebody else wrote first."""
+    """Something else wrote first."""
 
 
 class InstallError(Exception):
@@ -29,8 +29,11 @@ class InstallError(Exception):
 class AuthorityStore(Protocol):
     """Where the authority is kept for all replicas."""
 
-    def read(self) -> tuple[Mapping[str, bytes], str] | None:
-        """Give the data and its version; None when there is none. Raises StoreError."""
+    def read(self, *, live: bool) -> tuple[Mapping[str, bytes], str] | None:
+        """Return the data and its version; None when nothing is stored. Raises StoreError.
+
+        Unless `live`, what is known from watching is enough, even if it is a moment old.
+        """
         ...
 
     def write(self, data: Mapping[str, bytes], *, version: str | None) -> None:
@@ -41,8 +44,11 @@ class AuthorityStore(Protocol):
 class TrustBundle(Protocol):
     """Where clients look up which CAs to trust."""
 
-    def read(self) -> Sequence[bytes] | None:
-        """Give the bundle of each client configuration; None when nothing is configured. Raises StoreError."""
+    def read(self, *, live: bool) -> Sequence[bytes] | None:
+        """Return the bundle of each client configuration; None when nothing is configured. Raises StoreError.
+
+        Unless `live`, what is known from watching is enough, even if it is a moment old.
+        """
         ...
 
     def publish(self, bundle: bytes) -> None:
@@ -54,12 +60,12 @@ class Leadership(Protocol):
     """Which replica writes."""
 
     def held(self, now: datetime) -> bool:
-        """Take or keep it if possible, and say whether this replica has it. Raises StoreError."""
+        """Take or keep it if possible, and return whether this replica has it. Raises StoreError."""
         ...
 
 
 class Events(Protocol):
-    """What the keeper tells its surroundings."""
+    """What the keeper reports."""
 
     def issued(self, leaf: KeyPair, ca: KeyPair | None = None) -> None:
         """Put a new leaf into service; `ca` is the CA that signed it, where it is known. Raises InstallError."""
@@ -70,5 +76,5 @@ class Events(Protocol):
         ...
 
     def failed(self, problem: str) -> None:
-        """Something did not work; it will be tried again."""
+        """Something failed; it will be retried."""
         ...

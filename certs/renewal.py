@@ -13,32 +13,35 @@ RENEW_AFTER = 2 / 3
 
 @dataclass(frozen=True, kw_only=True)
 class Validity:
-    """From when until when a certificate is valid. Both are aware of their time zone."""
+    """From when until when a certificate is valid, and when it was issued. All are aware of their time zone."""
 
     not_before: datetime
     not_after: datetime
+    issued: datetime
 
-    @property
-    def renew_at(self) -> datetime:
-        """The moment from which on it should be renewed."""
-        return self.not_before + (self.not_after - self.not_before) * RENEW_AFTER
+    def due(self, now: datetime, *, lifetime: timedelta | None = None) -> bool:
+        """Return whether it should be renewed: most of its lifetime has passed, or it is not valid yet.
 
-    def due(self, now: datetime) -> bool:
-        """Whether it should be renewed: it is old enough, or its time lies in the future by a clock that was wrong."""
-        return now >= self.renew_at or now < self.not_before
+        The lifetime is that of the certificate, or `lifetime` if that is shorter. A certificate that was issued in the
+        future is not renewed as long as it is valid: clocks of different machines differ.
+        """
+        own = self.not_after - self.issued
+        span = own if lifetime is None else min(own, lifetime)
+        return now >= self.issued + span * RENEW_AFTER or now < self.not_before
 
     def left(self, now: datetime) -> timedelta:
-        """How long it is still valid; negative when it has ended."""
+        """Return how long it is still valid; negative when it has expired."""
         return self.not_after - now
 
 
 def validity(certificate_pem: bytes, *, backdated: timedelta = timedelta(0)) -> Validity:
-    """Read a certificate's validity. `backdated` is how far before its making its not-before was set.
+    """Read a certificate's validity. `backdated` is how long before it was issued its not-before was set.
 
     Raises ValueError when this is not a certificate in PEM.
     """
     certificate = x509.load_pem_x509_certificate(certificate_pem)
     return Validity(
-        not_before=certificate.not_valid_before_utc + backdated,
+        not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
+        issued=certificate.not_valid_before_utc + backdated,
     )

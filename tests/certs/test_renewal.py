@@ -8,12 +8,23 @@ from certs.issue import CLOCK_SKEW, issue_ca
 from certs.renewal import Validity, validity
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-SPAN = Validity(not_before=START, not_after=START + timedelta(days=30))
+SPAN = Validity(not_before=START - timedelta(hours=1), not_after=START + timedelta(days=30), issued=START)
 
 
 @pytest.mark.parametrize(("day", "due"), [(-1, True), (0, False), (19, False), (20, True), (29, True), (31, True)])
 def test_a_certificate_is_renewed_after_two_thirds_of_its_life(day: int, due: bool) -> None:
     assert SPAN.due(START + timedelta(days=day)) is due
+
+
+@pytest.mark.parametrize(("minutes", "due"), [(2, False), (59, False), (61, True)])
+def test_a_certificate_of_the_future_is_renewed_only_when_it_is_not_valid_yet(minutes: int, due: bool) -> None:
+    """Clocks of different machines differ by seconds or minutes."""
+    assert SPAN.due(START - timedelta(minutes=minutes)) is due
+
+
+@pytest.mark.parametrize(("lifetime", "day", "due"), [(9, 5, False), (9, 6, True), (90, 19, False), (90, 20, True)])
+def test_a_shorter_lifetime_counts_and_a_longer_one_does_not(lifetime: int, day: int, due: bool) -> None:
+    assert SPAN.due(START + timedelta(days=day), lifetime=timedelta(days=lifetime)) is due
 
 
 def test_what_is_left_is_negative_after_the_end() -> None:
