@@ -143,6 +143,8 @@ class ControlPlane:
                 "--service-cluster-ip-range=10.0.0.0/24",
                 "--allow-privileged=true",
                 "--shutdown-delay-duration=0s",
+                f"--audit-policy-file={self.folder / 'audit-policy.json'}",
+                f"--audit-log-path={self.folder / 'audit.log'}",
             ],
             self.folder / "apiserver.log",
         )
@@ -202,6 +204,11 @@ class ControlPlane:
         file.write_text(json.dumps(document))
         return file
 
+    def requests(self, user: str) -> list[dict[str, Any]]:
+        """Return the audit events of the requests of a service account (``namespace:name``) so far, in their order."""
+        lines = (json.loads(line) for line in (self.folder / "audit.log").read_text().splitlines())
+        return [line for line in lines if line["user"]["username"] == f"system:serviceaccount:{user}"]
+
     def compact(self) -> None:
         """Have etcd forget everything but the present, so that older resource versions are gone."""
         status = httpx.post(f"{self._etcd_url}/v3/maintenance/status", json={}, trust_env=False).json()
@@ -226,6 +233,13 @@ class ControlPlane:
         )
         public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
         (self.folder / "service-accounts.pub").write_bytes(public)
+        policy = {
+            "apiVersion": "audit.k8s.io/v1",
+            "kind": "Policy",
+            "omitStages": ["ResponseStarted", "ResponseComplete", "Panic"],
+            "rules": [{"level": "None", "userGroups": ["system:masters"]}, {"level": "Metadata"}],
+        }
+        (self.folder / "audit-policy.json").write_text(json.dumps(policy))
         (self.folder / "tokens.csv").write_text(f'{self._token},admin,admin,"system:masters"\n')
 
 

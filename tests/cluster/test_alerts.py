@@ -37,7 +37,7 @@ FIRING: list[tuple[str, dict[str, str], int]] = [
     ("MlflowWebhookLookupFailed", {LOOK_UP: "0x20 1x20"}, 22),
     ("MlflowWebhookErrors", {ERRORS: "0x20 1x20"}, 22),
     ("MlflowWebhookCertificateEnds", {EXPIRY: f"{DAY * 60}x20"}, 20),
-    ("MlflowWebhookUpkeepFails", {FAILURES: "0+5x30"}, 20),
+    ("MlflowWebhookUpkeepFails", {FAILURES: "0+2x30"}, 20),
     ("MlflowWebhookWatchSilent", {f'{AGE}{{pod="a"}}': "400x20", f'{AGE}{{pod="b"}}': "1x20"}, 10),
     ("MlflowTokenNotRefreshed", {SUCCESS: "0x300", CREATED: "0x300"}, 3 * HOUR + 1),
     ("MlflowTokenNotRefreshed", {CREATED: "0x300"}, 3 * HOUR + 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import time
 from base64 import b64decode
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installation import CONFIGURATION, NAME, NAMESPACE, ROOT, SHORT, Installation
 from tests.cluster.stream import Stream, wired
 from tests.support.waiting import wait_until
-from webhook.cluster.kube import KubeClient, KubeForbiddenError, core_path, group_path
+from webhook.cluster.kube import KubeClient, KubeForbiddenError, KubeNotFoundError, core_path, group_path
 
 SECRET = core_path(NAMESPACE, "secrets", f"{NAME}-ca")
 LEASE = group_path("coordination.k8s.io/v1", "leases", NAME, namespace=NAMESPACE)
@@ -63,6 +64,9 @@ def test_the_webhook_may_read_nothing_but_namespaces_and_its_own(
         core_path(ready, "secrets"),
         core_path(ready, "secrets", "mlflow-token"),
         core_path(NAMESPACE, "secrets"),
+        core_path(NAMESPACE, "secrets") + "?fieldSelector=metadata.name%3Dsomebody-elses",
+        core_path(NAMESPACE, "secrets") + "?watch=true",
+        core_path(ready, "secrets") + f"?fieldSelector=metadata.name%3D{NAME}-ca",
         core_path(NAMESPACE, "secrets", "somebody-elses"),
         core_path(ready, "pods"),
         "/api/v1/secrets",
@@ -72,6 +76,11 @@ def test_the_webhook_may_read_nothing_but_namespaces_and_its_own(
         with pytest.raises(KubeForbiddenError):
             theirs.get(forbidden)
     assert theirs.get(SECRET)["data"]["ca.key"]
+    # RBAC takes the one name of a field selector for the name of a request.
+    (named,) = theirs.list(core_path(NAMESPACE, "secrets"), params={"fieldSelector": f"metadata.name={NAME}-ca"})[
+        "items"
+    ]
+    assert named["data"]["ca.key"]
 
 
 def test_five_replicas_that_start_at_once_end_with_one_ca_and_all_are_ready(
@@ -149,9 +158,43 @@ def test_a_lost_ca_is_replaced_and_no_call_fails(
         wait_until(lambda: split_bundle(bundles(admin)[0])[0] != old, "a new CA that signs", seconds=40)
         time.sleep(2)
     assert stream.failures == []
-    named = {"rubbish": "ca.crt", "deleted": "the stored CA is gone"}[loss]
+    named = {"rubbish": "ca.crt", "deleted": "the stored CA was deleted"}[loss]
     assert named in replica.events("certificate upkeep failed")[0]["problem"]
     assert replica.metric("mlflow_webhook_certificate_failures_total") >= 1
+
+
+def test_a_deleted_secret_is_noticed_at_once(installed: Installation, admin: KubeClient) -> None:
+    """By the watch: nobody reads the Secret now and then."""
+    installed.start(2)
+    time.sleep(1)
+    for _ in range(3):
+        before = admin.get(SECRET)["metadata"]["uid"]
+        admin.delete(SECRET)
+
+        def replaced(before: str = before) -> bool:
+            try:
+                return bool(admin.get(SECRET)["metadata"]["uid"] != before)
+            except KubeNotFoundError:
+                return False
+
+        wait_until(replaced, "a new Secret", seconds=3, every=0.05)
+
+
+def test_after_a_leaked_key_the_documented_command_ends_trust_in_the_old_ca(
+    installed: Installation, admin: KubeClient, ready: str
+) -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    (command,) = re.findall(r"^kubectl (patch secret .+)$", page, re.MULTILINE)
+    # As shipped, trust in the old CA ends after two minutes: two tenths of a lifetime that is this short.
+    installed.start(2, {"MLFLOW_WEBHOOK_CA_LIFETIME": "60s", "MLFLOW_WEBHOOK_LEAF_LIFETIME": "10s"})
+    old = admin.get(SECRET)["data"]["ca.crt"]
+    with Stream(admin, ready) as stream:
+        installed.plane.kubectl(*shlex.split(command))
+        wait_until(lambda: all(b64decode(old) not in bundle for bundle in bundles(admin)), "its end", seconds=25)
+        time.sleep(1)
+    assert stream.failures == []
+    assert admin.get(SECRET)["data"].keys() == {"ca.crt", "ca.key", "since"}
+    assert admin.get(SECRET)["data"]["ca.crt"] != old
 
 
 def test_every_overlay_and_component_builds_and_is_taken_by_the_api_server(

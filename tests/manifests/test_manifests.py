@@ -187,7 +187,7 @@ def test_the_webhook_is_granted_what_it_uses_and_no_more() -> None:
         ("namespaces", "any"): {"get", "list", "watch"},  # a live read, and the watch
         ("mutatingwebhookconfigurations", DEFAULTS.configuration_name): {"get", "list", "watch", "patch"},
         ("secrets", "any"): {"create"},
-        ("secrets", DEFAULTS.ca_secret_name): {"get", "update"},
+        ("secrets", DEFAULTS.ca_secret_name): {"get", "list", "watch", "update"},  # by the field selector of its name
         ("leases", "any"): {"create"},
         ("leases", DEFAULTS.lease_name): {"get", "update"},
     }

@@ -1,6 +1,6 @@
 """Follows a collection of the API server in a thread: lists it, watches it, and starts again after any failure.
 
-Used for namespaces (webhook.cluster.namespaces) and for the webhook's own configuration (webhook.cluster.self_signed).
+Used for all namespaces (webhook.cluster.namespaces) and for single objects (webhook.cluster.named).
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from webhook.cluster.kube import KubeClient, KubeError, KubeGoneError, KubeUnava
 from webhook.errors import error_location
 
 PAGE = 500
-"""Objects per page of a list: keeps the memory of decoding ten thousand small."""
+"""Objects per page of a list, so that decoding ten thousand needs little memory."""
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
 """Seconds to wait after a first failure, and at most; doubled in between."""
 SHORTEST_WATCH = 1.0
-"""Seconds; a watch that ends before, and with no event, has failed (client-go's reflector has the same rule)."""
+"""Seconds; a watch that ends sooner, and without an event, has failed (client-go's reflector has the same rule)."""
+STALE_AFTER = 90.0
+"""Seconds of silence after which a watch is no longer relied on; a working one gets a bookmark every minute."""
 
 _log = logging.getLogger(__name__)
 
 
 class Follower(Protocol):
-    """Takes what an informer learns. All calls come from the informer's thread."""
+    """Receives what an informer learns. All calls come from the informer's thread."""
 
     def replaced(self, objects: Iterable[dict[str, Any]]) -> None:
-        """Take all objects that there are."""
+        """Take the list of all objects."""
         ...
 
     def changed(self, type: str, object: dict[str, Any]) -> None:  # noqa: A002 - the event's own words
@@ -49,7 +51,9 @@ class Informer:
         params: Params | None = None,
         metadata_only: bool = False,
         on_restart: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._client, self._path, self._follower = client, path, follower
         self._params, self._metadata_only = params or {}, metadata_only
         self._on_restart = on_restart
@@ -60,11 +64,11 @@ class Informer:
         self._synced = False
 
     def start(self) -> None:
-        """Begin to list and watch."""
+        """Start to list and watch."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, and wait for that (5 seconds at most)."""
+        """Stop the thread, and wait for it (5 seconds at most)."""
         self._stopping.set()
         if self._watch:
             self._watch.close()
@@ -77,8 +81,13 @@ class Informer:
 
     @property
     def silence(self) -> float:
-        """Seconds since the API server last said something; it says something every minute (infinite before that)."""
-        return float("inf") if self._heard is None else time.monotonic() - self._heard
+        """Seconds since the API server last sent something, which it does every minute; infinite before that."""
+        return float("inf") if self._heard is None else self._clock() - self._heard
+
+    @property
+    def reliable(self) -> bool:
+        """Whether what the follower was told can be relied on."""
+        return self.silence < STALE_AFTER
 
     def _run(self) -> None:
         version: str | None = None
@@ -89,29 +98,29 @@ class Informer:
                 if version is None:
                     version = self._list()
                     _log.info("listed", extra={"path": self._path})
-                began, silent = time.monotonic(), True
+                began, silent = self._clock(), True
                 for event in self._open(version):
-                    self._heard, silent = time.monotonic(), False
+                    self._heard, silent = self._clock(), False
                     version = event.object["metadata"]["resourceVersion"]
                     wait, listed_again = FIRST_WAIT, False
                     if event.type != "BOOKMARK":
                         self._follower.changed(event.type, event.object)
-                if silent and time.monotonic() < began + SHORTEST_WATCH:
-                    raise KubeUnavailableError("the watch ended at once, with no event")  # noqa: TRY301 - as any other
+                if silent and self._clock() < began + SHORTEST_WATCH:
+                    raise KubeUnavailableError("the watch ended at once, without an event")  # noqa: TRY301 - as any other
             except KubeError as error:
                 if self._stopping.is_set():
                     return
                 self._on_restart()
                 if isinstance(error, KubeGoneError):
                     version = None
-                    if not listed_again:  # nothing is wrong with the API server: it only forgets what is old
+                    if not listed_again:  # the API server works: it only no longer has what is so old
                         listed_again = True
                         _log.info("watch too old", extra={"path": self._path, "problem": error.message})
                         continue
                 _log.warning("watch failed", extra={"path": self._path, "problem": error.message, "retry": wait})
-                self._stopping.wait(wait * random.uniform(0.7, 1.3))  # noqa: S311 - as above
+                self._stopping.wait(wait * random.uniform(0.7, 1.3))  # noqa: S311 - no secret
                 wait = min(wait * 2, LONGEST_WAIT)
-            except Exception as error:  # noqa: BLE001 - an answer nobody foresaw must not end the watch for good
+            except Exception as error:  # noqa: BLE001 - an unexpected answer must not end the watch for good
                 if self._stopping.is_set():
                     return
                 version = None
@@ -125,7 +134,7 @@ class Informer:
             self._path,
             resource_version=version,
             params=self._params,
-            seconds=random.randint(300, 600),  # noqa: S311 - so that replicas do not come all at once
+            seconds=random.randint(300, 600),  # noqa: S311 - so that replicas do not come at the same time
             metadata_only=self._metadata_only,
         )
         if self._stopping.is_set():  # `stop` may have looked for the watch before it was here
@@ -150,8 +159,8 @@ class Informer:
 
         objects = pages()
         self._follower.replaced(objects)
-        for _ in objects:  # what the follower did not care to look at
+        for _ in objects:  # what the follower did not look at
             pass
-        self._heard = time.monotonic()
+        self._heard = self._clock()
         self._synced = True
         return version

@@ -1,4 +1,4 @@
-"""A thread that calls a step again and again: after the time that the step asks for, or when it is woken."""
+"""A thread that calls a step again and again: after the time that the step returns, or when it is woken."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
-_LEAST_PAUSE = timedelta(seconds=0.5)
+LEAST_PAUSE = timedelta(seconds=0.5)
+"""Between two steps, however often the loop is woken."""
 
 _log = logging.getLogger(__name__)
 
 
 class Loop:
-    """Calls a step in a thread: at once, again after the time it gives back, and soon after it is woken."""
+    """Calls a step in a thread: at once, again after the time that it returns, and soon after it is woken."""
 
     def __init__(self, step: Callable[[], timedelta]) -> None:
         self._step = step
@@ -21,15 +22,15 @@ class Loop:
         self._thread = threading.Thread(target=self._run, name="certificates", daemon=True)
 
     def start(self) -> None:
-        """Begin to call the step."""
+        """Start to call the step."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Have the step called soon."""
+        """Have the step called soon, from any thread."""
         self._wake.set()
 
     def stop(self) -> None:
-        """End the thread, and wait for that (5 seconds at most)."""
+        """Stop the thread, and wait for it (5 seconds at most)."""
         self._stopping.set()
         self._wake.set()
         self._thread.join(5)
@@ -42,9 +43,9 @@ class Loop:
             wait = timedelta(seconds=5)
             try:
                 wait = self._step()
-            except Exception:  # noqa: BLE001 - as said below
-                # A fault of ours must not end the upkeep; the certificate in service is still good for days.
-                _log.exception("certificate upkeep failed by a fault of the webhook")
-            # What it does may wake it, or something that undoes what it does: that must not make it spin.
-            self._stopping.wait(_LEAST_PAUSE.total_seconds())
-            self._wake.wait(max(wait - _LEAST_PAUSE, timedelta(0)).total_seconds())
+            except Exception:  # noqa: BLE001 - see below
+                # A bug must not end the upkeep; the certificate in service is still valid for days.
+                _log.exception("certificate upkeep failed because of a bug in the webhook")
+            # The step, or something that undoes what it did, may wake the loop: that must not make it spin.
+            self._stopping.wait(LEAST_PAUSE.total_seconds())
+            self._wake.wait(max(wait - LEAST_PAUSE, timedelta(0)).total_seconds())

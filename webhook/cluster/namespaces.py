@@ -19,8 +19,6 @@ from webhook.core.lookup import LookupFailedError, LookupOutcome
 from webhook.core.names import ANNOTATION_GROUP, LABEL
 
 PATH = "/api/v1/namespaces"
-STALE_AFTER = 90.0
-"""Seconds of silence after which the watch is no longer relied on; a working one gets a bookmark every minute."""
 
 
 class StaticNamespaces:
@@ -61,7 +59,7 @@ class NamespaceWatch:
         self._lock = threading.Lock()  # the watch's thread and the server's, with live reads, both write
         self._readers = ThreadPoolExecutor(8, "namespace-reader")
         self._reads = LiveReads(self._fetch, clock=clock)
-        self._informer = Informer(client, PATH, self, metadata_only=True, on_restart=on_restart)
+        self._informer = Informer(client, PATH, self, metadata_only=True, on_restart=on_restart, clock=clock)
 
     def __len__(self) -> int:
         """Return how many namespaces are known."""
@@ -91,8 +89,8 @@ class NamespaceWatch:
         return entry[1] if entry else None
 
     def fresh(self) -> bool:
-        """Return whether the API server has sent something on the watch within STALE_AFTER."""
-        return self._informer.silence < STALE_AFTER
+        """Return whether the API server has sent something on the watch lately enough."""
+        return self._informer.reliable
 
     async def read(self, name: str) -> Namespace:
         """Read it from the API server, within limits (webhook.cluster.live_reads). Raises LookupFailedError."""

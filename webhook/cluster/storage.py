@@ -1,6 +1,6 @@
 """Where a cluster keeps what the certificates need: the CA's Secret, the configuration's caBundle, the Lease.
 
-These are the ports of the keeper (certs.ports), on the Kubernetes API.
+These implement the ports of the keeper (certs.ports) with the Kubernetes API.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from certs.lease import DURATION, Lease, Observation, claim, observe, release
 from certs.ports import StoreConflictError, StoreError
 from webhook.cluster.kube import KubeClient, KubeConflictError, KubeError, KubeNotFoundError, core_path, group_path
+from webhook.cluster.named import NamedObject
 
 FIELD_MANAGER = "mlflow-webhook"
 CONFIGURATIONS = "admissionregistration.k8s.io/v1"
@@ -27,17 +28,16 @@ _RENEW_EVERY = DURATION / 3
 class SecretStore:
     """The authority in a Secret of the webhook's own namespace (certs.ports.AuthorityStore)."""
 
-    def __init__(self, client: KubeClient, *, namespace: str, name: str) -> None:
-        self._client, self._namespace, self._name = client, namespace, name
+    def __init__(self, client: KubeClient, secret: NamedObject, *, namespace: str, name: str) -> None:
+        self._client, self._secret, self._namespace, self._name = client, secret, namespace, name
         self._metadata: Mapping[str, Any] = {}
 
-    def read(self) -> tuple[Mapping[str, bytes], str] | None:
-        """Give the Secret's data and resource version."""
+    def read(self, *, live: bool) -> tuple[Mapping[str, bytes], str] | None:
+        """Return the Secret's data and resource version; None when it does not exist."""
         with _store_errors(f"Secret {self._name}"):
-            try:
-                secret = self._client.get(core_path(self._namespace, "secrets", self._name))
-            except KubeNotFoundError:
-                return None
+            secret = self._secret.read() if live else self._secret.known()
+        if secret is None:
+            return None
         self._metadata = secret["metadata"]
         return _decoded(secret.get("data") or {}), secret["metadata"]["resourceVersion"]
 
@@ -53,26 +53,24 @@ class SecretStore:
         }
         with _store_errors(f"Secret {self._name}"):
             if version is None:
-                self._client.create(core_path(self._namespace, "secrets"), body)
+                written = self._client.create(core_path(self._namespace, "secrets"), body)
             else:
-                self._client.replace(core_path(self._namespace, "secrets", self._name), body)
+                written = self._client.replace(core_path(self._namespace, "secrets", self._name), body)
+        self._secret.remember(written)
 
 
 class ConfigurationTrust:
     """The caBundle of each entry of the MutatingWebhookConfiguration (certs.ports.TrustBundle)."""
 
-    def __init__(self, client: KubeClient, *, name: str) -> None:
-        self._client, self._name = client, name
-        self._path = group_path(CONFIGURATIONS, "mutatingwebhookconfigurations", name)
+    def __init__(self, client: KubeClient, configuration: NamedObject, *, name: str) -> None:
+        self._client, self._configuration, self._name = client, configuration, name
         self._entries: list[str] = []
 
-    def read(self) -> Sequence[bytes] | None:
-        """Give each entry's bundle; None when there is no configuration, or it has no entries."""
+    def read(self, *, live: bool) -> Sequence[bytes] | None:
+        """Return the bundle of each entry; None when the configuration does not exist, or has no entries."""
         with _store_errors(f"MutatingWebhookConfiguration {self._name}"):
-            try:
-                webhooks = self._client.get(self._path).get("webhooks") or []
-            except KubeNotFoundError:
-                return None
+            found = self._configuration.read() if live else self._configuration.known()
+        webhooks = (found or {}).get("webhooks") or []
         self._entries = [webhook["name"] for webhook in webhooks]
         return [_decode(webhook["clientConfig"].get("caBundle") or "") for webhook in webhooks] or None
 
@@ -85,31 +83,41 @@ class ConfigurationTrust:
             "metadata": {"name": self._name},
             "webhooks": [{"name": name, "clientConfig": {"caBundle": text}} for name in self._entries],
         }
+        path = group_path(CONFIGURATIONS, "mutatingwebhookconfigurations", self._name)
         with _store_errors(f"MutatingWebhookConfiguration {self._name}"):
-            # Forced: whoever else wrote the field has written what does not verify this webhook.
-            self._client.apply(self._path, body, field_manager=FIELD_MANAGER, force=True)
+            # Forced: whatever else wrote the field has written something that does not verify this webhook.
+            self._configuration.remember(self._client.apply(path, body, field_manager=FIELD_MANAGER, force=True))
 
 
 class LeaseLeadership:
-    """Who writes, by a Lease in the webhook's own namespace (certs.ports.Leadership)."""
+    """Which replica writes, by a Lease in the webhook's own namespace (certs.ports.Leadership)."""
 
-    def __init__(self, client: KubeClient, *, namespace: str, name: str, identity: str) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        namespace: str,
+        name: str,
+        identity: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client, self._namespace, self._name, self._identity = client, namespace, name, identity
+        self._clock = clock
         self._observation: Observation | None = None
 
     def held(self, now: datetime) -> bool:
-        """Take or renew the lease, and say whether this replica has it."""
+        """Take or renew the lease, and return whether this replica holds it."""
         with _store_errors(f"Lease {self._name}"):
             found = self._read()
             lease = _lease(found) if found else None
-            self._observation = observe(lease, before=self._observation, at=time.monotonic())
+            self._observation = observe(lease, before=self._observation, at=self._clock())
             if lease and lease.holder == self._identity and self._observation.unchanged < _RENEW_EVERY:
                 return True
             wanted = claim(self._observation, identity=self._identity, now=now)
             return wanted is not None and self._write(wanted, found)
 
     def give_up(self, now: datetime) -> None:
-        """Hand the lease over, if this replica has it."""
+        """Release the lease, if this replica holds it."""
         with _store_errors(f"Lease {self._name}"):
             found = self._read()
             if found and (lease := _lease(found)).holder == self._identity:

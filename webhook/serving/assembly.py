@@ -12,8 +12,8 @@ from certs.issue import KeyPair, issue_ca, issue_leaf
 from certs.keeper import CertificateSpec, Keeper
 from certs.ports import InstallError
 from webhook.cluster.certificate_files import FromFiles
-from webhook.cluster.informer import Informer
-from webhook.cluster.kube import KubeClient, group_path
+from webhook.cluster.kube import KubeClient, core_path, group_path
+from webhook.cluster.named import NamedObject
 from webhook.cluster.namespaces import NamespaceWatch, StaticNamespaces
 from webhook.cluster.self_signed import SelfSigned
 from webhook.cluster.storage import CONFIGURATIONS, ConfigurationTrust, LeaseLeadership, SecretStore
@@ -32,7 +32,7 @@ class StartError(Exception):
 
 
 def run_standalone(settings: Settings, namespaces: StaticNamespaces, *, ca_file: Path | None) -> None:
-    """Serve until told to end, with no cluster. Raises StartError."""
+    """Serve without a cluster until told to stop. Raises StartError."""
     dns_names, ip_addresses = _split_names(settings.certificate_names)
     ca, leaf = _ephemeral_certificate(("localhost", *dns_names), ("127.0.0.1", "::1", *ip_addresses), settings)
     if ca_file:
@@ -44,7 +44,7 @@ def run_standalone(settings: Settings, namespaces: StaticNamespaces, *, ca_file:
 
 
 def run_in_cluster(settings: Settings, client: KubeClient) -> None:
-    """Serve until told to end, in a cluster. Raises StartError."""
+    """Serve in a cluster until told to stop. Raises StartError."""
     metrics = Metrics()
     namespaces = NamespaceWatch(
         client, lookup_timeout=settings.lookup_timeout, on_restart=metrics.namespace_watch_restarts.inc
@@ -58,7 +58,7 @@ def run_in_cluster(settings: Settings, client: KubeClient) -> None:
         namespaces.start()
         certificates.start()
 
-    # Until there is a real certificate, one that nobody trusts: the kubelet's probes do not look at it.
+    # Until there is a real certificate, one that nobody trusts: the kubelet's probes do not verify it.
     _, leaf = _ephemeral_certificate(("localhost",), (), settings)
     problems: dict[str, Problem] = {"certificates": certificates.problem, "namespaces": namespaces.problem}
     server = _server(settings, namespaces, metrics, certificate=leaf, problems=problems, on_start=start)
@@ -88,36 +88,29 @@ def _certificates(settings: Settings, client: KubeClient, events: CertificateEve
         name=settings.lease_name,
         identity=settings.identity or socket.gethostname(),
     )
+    watched_secret = NamedObject(client, core_path(namespace, "secrets"), secret)
+    watched_configuration = NamedObject(
+        client, group_path(CONFIGURATIONS, "mutatingwebhookconfigurations"), configuration
+    )
     keeper = Keeper(
         spec,
-        store=SecretStore(client, namespace=namespace, name=secret),
-        trust=ConfigurationTrust(client, name=configuration),
+        store=SecretStore(client, watched_secret, namespace=namespace, name=secret),
+        trust=ConfigurationTrust(client, watched_configuration, name=configuration),
         leadership=leadership,
         events=events,
     )
-    # The Secret is only looked at now and then: to watch it, the webhook would have to be allowed to list Secrets.
-    return SelfSigned(
-        keeper,
-        leadership,
-        watch=lambda follower: Informer(
-            client,
-            group_path(CONFIGURATIONS, "mutatingwebhookconfigurations"),
-            follower,
-            params={"fieldSelector": f"metadata.name={configuration}"},
-            metadata_only=True,
-        ),
-    )
+    return SelfSigned(keeper, leadership, watched=[watched_secret, watched_configuration])
 
 
 def _service_names(service: str, namespace: str, further: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Give the DNS names and the addresses: the API server asks for ``SERVICE.NAMESPACE.svc``."""
+    """Return the DNS names and the IP addresses. The API server calls ``SERVICE.NAMESPACE.svc``."""
     dns_names, ip_addresses = _split_names(further)
     own = [f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local", f"{service}.{namespace}"]
     return [*own, *dns_names], ip_addresses
 
 
 def _split_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part DNS names from addresses."""
+    """Return the DNS names and the IP addresses among these."""
     dns_names, ip_addresses = [], []
     for name in names:
         try:
@@ -173,6 +166,6 @@ def _server(
 def _run(server: Server) -> None:
     try:
         server.run()
-    except SystemExit as ended:  # uvicorn's way of saying that it cannot listen; it has logged the system's words
+    except SystemExit as ended:  # what uvicorn does when it cannot listen; it has logged the system's message
         place = f"{server.config.host} port {server.config.port}"
         raise StartError(f"cannot listen on {place}; the line above says why") from ended

@@ -1,0 +1,23 @@
+"""What replicas ask of the API server while nothing happens, by its audit log."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.installation import NAME, NAMESPACE, Installation
+
+SECONDS = 20
+PER_MINUTE = 6
+"""Requests of one replica."""
+
+
+def test_idle_replicas_send_hardly_any_requests(control_plane: ControlPlane, installed: Installation) -> None:
+    replicas = installed.start(2)
+    time.sleep(6)  # what the start causes
+    before = len(control_plane.requests(f"{NAMESPACE}:{NAME}"))
+    time.sleep(SECONDS)
+    sent = control_plane.requests(f"{NAMESPACE}:{NAME}")[before:]
+    counted = Counter(f"{event['verb']} {event['requestURI'].partition('?')[0]}" for event in sent)
+    assert len(sent) <= PER_MINUTE * SECONDS / 60 * len(replicas), counted
