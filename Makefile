@@ -6,7 +6,7 @@ TRAINING := .venv-training
 # Go's binaries for tests/cluster, and other things that are made once.
 CACHE := .cache
 
-.PHONY: help install check test coverage golden lint e2e bench format lock demo clean
+.PHONY: help install check test coverage lint e2e bench format lock demo clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,9 +39,6 @@ test: install lint ## All tests but e2e, with a coverage report of their own pro
 coverage: install ## All tests but e2e, and a coverage report that sees the processes they start as well (half as long again)
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage \
 	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --cov --cov-report=term
-
-golden: $(BIN)/.installed ## Write the golden answers again (tests/data/golden); read the diff before you commit it
-	$(BIN)/python -m tests.support.golden
 
 e2e: install ## The whole in the cluster of KUBECONFIG, with real pods; E2E_BUILD='… {image} {folder}' loads an image
 	$(BIN)/pytest -m e2e -s tests/e2e

@@ -104,7 +104,10 @@ def test_a_token_is_made_kept_while_fresh_and_renewed_when_it_is_time(
     now = int(time.time())
     put(admin, namespace, jwt(iat=now - 50_000, exp=now + 36_400))
     assert token("refresh") == 0
-    assert "renewed (58% of its life is gone); it is alice@example.com's and good for 23 h 59 min" in token.output
+    assert (
+        "renewed (58% of the old one's life had passed); alice@example.com's token expires in 23 h 59 min"
+        in token.output
+    )
     found = secret(admin, namespace)
     assert found["data"]["other"] == "b3RoZXI="
     assert found["metadata"]["annotations"]["mlflow.kubeflow.org/token-owner"] == USERNAME
@@ -149,7 +152,7 @@ def test_a_failure_near_the_end_is_an_event(token: Command, admin: KubeClient, n
     now = int(time.time())
     put(admin, namespace, jwt(iat=now - 80_000, exp=now + 6_400))
     assert token("refresh", "--event", password="planted-but-wrong") == 1
-    assert "The token ends in 1 h 4" in token.output
+    assert "The token in the Secret expires in 1 h 4" in token.output
     path = core_path(namespace, "events")
 
     def found() -> list[dict[str, Any]]:
@@ -163,7 +166,7 @@ def test_a_failure_near_the_end_is_an_event(token: Command, admin: KubeClient, n
 def test_a_token_is_shown_without_itself(token: Command, admin: KubeClient, namespace: str) -> None:
     assert token("refresh") == 0
     assert token("show") == 0
-    assert "ends      in 23 h 59 min" in token.output
+    assert "expires   in 23 h 59 min" in token.output
     assert token("show", "--audience=other", "-o", "json") == 3
     assert json.loads(token.output)["problem"] == "other_audience"
     put(admin, namespace, jwt(exp=int(time.time()) - 7300))
@@ -210,5 +213,5 @@ def test_a_user_without_the_secret_gets_one_made(
         secret(admin, namespace)
     command = Command(dex, control_plane.kubeconfig, namespace, tmp_path)
     assert command("refresh") == 0
-    assert "created (there is no token yet)" in command.output
+    assert "created (the Secret had no token)" in command.output
     assert stored(admin, namespace).count(".") == 2

@@ -116,7 +116,7 @@ def test_the_job_puts_a_token_into_the_secret_and_nobody_sees_it(refreshed: str)
     assert found["metadata"]["annotations"]["mlflow.kubeflow.org/token-owner"] == USERNAME
     (pod, *_) = get("pods", refreshed, "--selector=app.kubernetes.io/name=mlflow-token-refresh")
     log = kubectl("logs", f"--namespace={refreshed}", pod["metadata"]["name"])
-    assert "created (there is no token yet); it is alice@example.com's" in log or "kept" in log
+    assert "created (the Secret had no token); alice@example.com's token" in log or "kept" in log
     assert "eyJ" not in log
 
 

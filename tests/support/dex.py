@@ -69,6 +69,7 @@ class Dex:
         """A token to give in place of a good one."""
         self.answers: list[Answer] = []
         self.password_grant = True
+        self.keys = keys()
         self.public = False
         self.requests: list[dict[str, str]] = []
         self._server = ThreadingHTTPServer(address, _handler(self))
@@ -133,7 +134,7 @@ def _handler(dex: Dex) -> type[BaseHTTPRequestHandler]:
                     "jwks_uri": f"{dex.issuer}/keys",
                     "grant_types_supported": grants,
                 },
-                "/dex/keys": keys(),
+                "/dex/keys": dex.keys,
             }
             if document := documents.get(self.path):
                 self._send(Answer(200, json.dumps(document).encode(), {"Content-Type": "application/json"}))

@@ -1,4 +1,4 @@
-"""Where credentials come from: a mounted Secret, the environment, a prompt; not the command line, which others see."""
+"""Finds credentials: in a mounted Secret, the environment, or by a prompt; never on the command line."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ FIELDS = {
 }
 """Each field's file in a mounted Secret, and its environment variable."""
 OPTIONAL = frozenset({"client-secret"})
-"""A public client has none; an empty answer at the prompt says so."""
+"""A public client has no secret: the answer at the prompt is then empty."""
 CA_FILE = "ca.crt"
-"""The file beside them that verifies Dex's certificate, named as in Secrets of type kubernetes.io/tls."""
+"""The CA of Dex's certificate, in the same folder; named as in Secrets of type kubernetes.io/tls."""
 
 
 class CredentialsError(Exception):
-    """Something is missing; the message says what, and where it was looked for."""
+    """Credentials are missing or cannot be read. The message says which, and where they were looked for."""
 
 
 def find_credentials(
     *, folder: Path | None, environment: Mapping[str, str], ask: Callable[[str], str] | None
 ) -> Credentials:
-    """Take each field from the folder, else from the environment, else from `ask`. Raises CredentialsError.
+    """Return credentials: each field from the folder, else the environment, else `ask`. Raises CredentialsError.
 
-    One newline at a file's end is not part of the value: editors and `echo` put it there, and Dex takes it for a part
-    of the password.
+    One newline at the end of a file is removed: editors and `echo` write it, and Dex would take it as part of the
+    password.
     """
     found: dict[str, str] = {}
     for name, variable in FIELDS.items():
@@ -57,13 +57,13 @@ def find_credentials(
 
 
 def find_ca(folder: Path) -> Path | None:
-    """Give the CA's file in the folder, or None."""
+    """Return the CA's file in a folder, or None."""
     file = folder / CA_FILE
     return file if file.is_file() else None
 
 
 def _is_text(value: str) -> bool:
-    """Python reads bytes of the environment that are not UTF-8 as lone surrogates, which cannot be sent."""
+    """Return whether a value is valid text: Python reads other bytes of the environment as lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in value)
 
 

@@ -1,7 +1,7 @@
-"""Mints a token by the password grant (RFC 6749, 4.3) at Dex's token endpoint.
+"""Mints a token by the password grant (RFC 6749, section 4.3) at Dex's token endpoint.
 
-What Dex answers in each case was observed with Dex 2.45.0. Every failure is a GrantError with one sentence; nothing of
-a request is ever part of it.
+What Dex answers in each case was observed with Dex 2.45.0. Every failure is a GrantError, whose message never contains
+anything of a request.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from urllib.parse import quote, quote_plus, urlsplit
 import httpx
 
 from webhook.network import fault_of
+from webhook.token.issuer import read_discovery
 
 SCOPE = "openid email groups"
 ATTEMPTS = 4
 FIRST_PAUSE = 1.0
-"""Seconds before the second attempt; doubled for each one after it."""
+"""Seconds before the second attempt; doubled before each further one."""
 
 
 class GrantError(Exception):
-    """No token was minted. `code` is a stable name of the cause; `may_pass` says whether later may be better."""
+    """No token was minted. `code` is a stable name of the cause; `may_pass`: whether a retry may succeed."""
 
     def __init__(self, code: str, message: str, *, may_pass: bool = False) -> None:
         super().__init__(message)
@@ -33,7 +34,7 @@ class GrantError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """Who asks. Only the names show in its repr."""
+    """A user and a client. Its repr shows only the names."""
 
     username: str
     password: str = field(repr=False)
@@ -44,21 +45,21 @@ class Credentials:
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where to ask. `token_url` is Dex's ``{issuer}/token`` unless told otherwise."""
+    """Where and for what to ask. Without a `token_url`, it is Dex's ``{issuer}/token``."""
 
     issuer: str
     token_url: str = ""
     scope: str = SCOPE
     basic: bool = False
-    """Send the client's id and secret in a Basic header in place of the body."""
+    """Send the client's id and secret in a Basic header instead of the body."""
 
     @property
     def url(self) -> str:
-        """The token endpoint."""
+        """Return the address of the token endpoint."""
         return self.token_url or f"{self.issuer.rstrip('/')}/token"
 
     def check(self) -> None:
-        """Raise GrantError unless both addresses can be asked. They are printed later, so they may hold no password."""
+        """Raise GrantError unless both addresses are valid. They are printed later, so they may not hold a password."""
         for name, text in (("issuer", self.issuer), ("token URL", self.token_url or self.issuer)):
             try:
                 parts = urlsplit(text)
@@ -66,11 +67,14 @@ class Endpoint:
             except ValueError:
                 parts, good = None, False
             if parts is None or not good:
-                raise GrantError("invalid_url", f"The {name} is no address: http:// or https://, a host, a path.")
+                raise GrantError(
+                    "invalid_url",
+                    f"The {name} is not a valid address: expected http:// or https://, a host and a path.",
+                )
             if parts.username is not None or parts.query or parts.fragment:
                 raise GrantError(
                     "not_a_plain_url",
-                    f"The {name} may hold no user name, password, query or fragment.",
+                    f"The {name} must not have a user name, password, query or fragment.",
                 )
 
 
@@ -82,7 +86,7 @@ def mint(
     sleep: Callable[[float], None],
     attempts: int = ATTEMPTS,
 ) -> str:
-    """Get an id token. Tries again what may pass, `attempts` times in all. Raises GrantError."""
+    """Return a new id token. What may pass is tried `attempts` times in all. Raises GrantError."""
     endpoint.check()
     pause = FIRST_PAUSE
     for attempt in range(1, attempts + 1):
@@ -91,7 +95,7 @@ def mint(
         except GrantError as error:
             if not error.may_pass or attempt == attempts:
                 raise
-        sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that many jobs do not come at once
+        sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that many jobs do not ask at once
         pause *= 2
     raise AssertionError("not reached: the last attempt returns or raises")
 
@@ -105,7 +109,7 @@ def _ask(endpoint: Endpoint, credentials: Credentials, client: httpx.Client) -> 
     }
     headers = {"Accept": "application/json"}
     if endpoint.basic:
-        # RFC 6749, 2.3.1: both halves are percent-encoded first; Dex decodes them.
+        # RFC 6749, section 2.3.1: both halves are percent-encoded first. Dex decodes them.
         pair = f"{quote(credentials.client_id, safe='')}:{quote(credentials.client_secret, safe='')}"
         headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
     else:
@@ -119,25 +123,27 @@ def _ask(endpoint: Endpoint, credentials: Credentials, client: httpx.Client) -> 
     if answer.status_code == 200 and content is not None:
         token = content.get("id_token")
         if not isinstance(token, str) or not token:
-            raise GrantError("no_id_token", f"{endpoint.url} gave no id_token: the scope must hold openid.")
+            raise GrantError("no_id_token", f"{endpoint.url} returned no id_token: the scope must contain openid.")
         return token
     raise _refusal(endpoint, credentials, content, answer, client)
 
 
 def _post(client: httpx.Client, url: str, form: dict[str, str], headers: dict[str, str]) -> httpx.Response | GrantError:
-    """Ask. A failure is returned, not raised: the exception holds the request, and the request the password, and
-    raising here would keep it as the context of ours."""
+    """Send the form. A failure is returned, not raised.
+
+    httpx's exception holds the request, and the request the password: raising here would keep it as the context.
+    """
     try:
         return client.post(url, data=form, headers=headers, follow_redirects=False)
     except httpx.TransportError as error:
         fault = fault_of(error)
         return GrantError(fault.value, fault.sentence(url), may_pass=fault.may_pass)
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        return GrantError("invalid_url", f"{url} cannot be asked: {type(error).__name__}.")
+        return GrantError("invalid_url", f"{url} is not a valid address: {type(error).__name__}.")
 
 
 def _hide(text: str, credentials: Credentials) -> str:
-    """Take our secrets out of what a server said: it may repeat what it was sent, as it was sent."""
+    """Remove the secrets from what a server said: it may repeat what it was sent, as it was sent."""
     for secret in (credentials.password, credentials.client_secret):
         for form in {secret, quote(secret), quote_plus(secret)} - {""}:
             text = text.replace(form, "[hidden]")
@@ -154,15 +160,15 @@ def _refusal(
     status = answer.status_code
     url = endpoint.url
     if status == 429 or status >= 500:
-        return GrantError("unavailable", f"{url} answered with status {status}; it may be better later.", may_pass=True)
+        return GrantError("unavailable", f"{url} answered with status {status}. Retry later.", may_pass=True)
     if 300 <= status < 400:
-        return GrantError("redirect", f"{url} redirects to {_place(answer)}: that is not a token endpoint.")
-    if "HTTP request to an HTTPS server" in answer.text[:200]:  # what servers written in Go say, Dex among them
-        return GrantError("plain_to_a_tls_port", f"{url} wants TLS: the address begins with https://.")
+        return GrantError("redirect", f"{url} is not a token endpoint: it redirects to {_place(answer)}.")
+    if "HTTP request to an HTTPS server" in answer.text[:200]:  # what servers written in Go answer, Dex among them
+        return GrantError("plain_to_a_tls_port", f"{url} is a TLS port: use https://.")
     if content is None or "error" not in content:
         return GrantError(
             "not_a_token_endpoint",
-            f"{url} (status {status}) is not a token endpoint: Dex's is ISSUER/token, and the issuer ends in /dex.",
+            f"{url} is not a token endpoint (status {status}). Dex's is ISSUER/token; the issuer usually ends in /dex.",
         )
     said = _printable(content.get("error_description"))
     shown = _hide(said, credentials)
@@ -170,14 +176,14 @@ def _refusal(
         case "access_denied":
             return GrantError(
                 "access_denied",
-                "Dex refused the user name or the password (it does not say which). The user name must be the e-mail "
-                "address; look for a newline at the end of either.",
+                "Dex refused the user name or the password; it does not tell which. For Dex's own users, the user name "
+                "is the e-mail address. Check for a newline at the end of either.",
             )
         case "invalid_client":
             return GrantError(
                 "invalid_client",
-                "Dex does not know this client id with this secret; the password was not looked at. A public client "
-                "must send no secret.",
+                "Dex does not know this client id with this secret. The password was not checked yet. A public client "
+                "must not send a secret.",
             )
         case "unsupported_grant_type" if not _offers_password(endpoint, client):
             return GrantError(
@@ -185,22 +191,23 @@ def _refusal(
                 "This Dex does not offer the password grant: its oauth2.passwordConnector is not set.",
             )
         case "invalid_request" if "Missing required scope" in said:
-            return GrantError("scope_without_openid", "The scope must hold openid, its words parted by spaces.")
+            return GrantError("scope_without_openid", "The scope must contain openid; scopes are separated by spaces.")
         case "invalid_request" if "can't request scope" in said:
             return GrantError(
                 "client_not_trusted",
-                f"Dex: {shown}. The client named there must list this one in its trustedPeers.",
+                f"Dex: {shown}. That client must list this one in its trustedPeers.",
             )
         case "invalid_request" if "Unrecognized scope" in said:
-            return GrantError("scope_refused", f"Dex does not give this scope: {shown}.")
+            return GrantError("scope_refused", f"Dex does not have this scope: {shown}.")
         case "invalid_request" if "improperly encoded" in said:
             return GrantError(
-                "badly_encoded", "Dex could not decode the client's id or secret in the Basic header; send the body."
+                "badly_encoded",
+                "Dex could not decode the client's id or secret in the Basic header. Call again without --basic.",
             )
         case "invalid_request" if "connector does not exist" in said:
             return GrantError(
                 "no_such_connector",
-                "Dex's oauth2.passwordConnector names a connector that does not exist; only its admin can mend that.",
+                "Dex's oauth2.passwordConnector names a connector that does not exist. Ask Dex's admin to change it.",
             )
         case error:
             unknown = _hide(_printable(error), credentials)
@@ -208,22 +215,17 @@ def _refusal(
 
 
 def _offers_password(endpoint: Endpoint, client: httpx.Client) -> bool:
-    try:
-        answer = client.get(f"{endpoint.issuer.rstrip('/')}/.well-known/openid-configuration")
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return True
-    document = _json(answer)
-    grants = document.get("grant_types_supported") if document else None
+    grants = (read_discovery(endpoint.issuer, client) or {}).get("grant_types_supported")
     return not isinstance(grants, list) or "password" in grants
 
 
 def _place(answer: httpx.Response) -> str:
-    """Where a redirect leads, without anything that may be a secret."""
+    """Return where a redirect leads, without anything that may be a secret."""
     try:
         target = urlsplit(answer.headers.get("location", ""))
         host = target.hostname
     except ValueError:
-        return "an address that is none"
+        return "an invalid address"
     return _printable(f"{target.scheme}://{host}{target.path}" if host else target.path)
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from webhook.cluster.kube import KubeClient, KubeError, KubeNotFoundError, core_path
 from webhook.core.configuration import SecretKey
-from webhook.core.names import ANNOTATION_GROUP
 from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
 from webhook.token.durations import format_duration
+from webhook.token.issuer import Published
+from webhook.token.origin import EXPIRES, MINTED, OWNER, SCOPE, USERNAME, Origin, why_not_ours
 from webhook.token.problems import TokenProblem
 
-MINTED, EXPIRES, OWNER = (f"{ANNOTATION_GROUP}/token-{name}" for name in ("minted", "expires", "owner"))
-"""Annotations on the Secret, for people and for alerts. None of them holds the token."""
 EXPIRES_SOON = 0.75
 """The share of a token's life after which a failed refresh is worth an event."""
 
@@ -44,6 +43,27 @@ class Refreshed:
     why: str
 
 
+class Minter(Protocol):
+    """Mints tokens with some settings."""
+
+    def mint(self) -> tuple[str, Origin]:
+        """Mint a token; return it and with what it was minted. Raises GrantError, CredentialsError."""
+
+    def settings(self) -> Origin:
+        """Return with what a token would be minted, as far as it is known without asking a person."""
+
+    def published(self) -> Published:
+        """Read what the issuer publishes about itself."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a Secret holds: the token, and the annotations on the Secret."""
+
+    token: str = field(repr=False)
+    annotations: Mapping[str, str]
+
+
 class TokenSecret:
     """One key of a Secret. Nothing else in the Secret is touched."""
 
@@ -51,8 +71,8 @@ class TokenSecret:
         self._client, self.namespace, self.secret = client, namespace, secret
         self.place = f"Secret {namespace}/{secret.name}, key {secret.key}"
 
-    def read(self) -> str | None:
-        """Give the token; None when there is no such Secret or key. Raises KubeError."""
+    def read(self) -> Stored | None:
+        """Return what is stored; None when the Secret or the key does not exist. Raises KubeError."""
         try:
             found = self._client.get(self._path(self.secret.name))
         except KubeNotFoundError:
@@ -61,19 +81,22 @@ class TokenSecret:
         if encoded is None:
             return None
         try:
-            # bytes that are no text give a text that is no token: another fault than an empty one
-            return b64decode(encoded).decode(errors="replace")
+            # bytes that are not text give a text that is not a token: another fault than an empty one
+            token = b64decode(encoded).decode(errors="replace")
         except Base64Error:
-            return ""
+            token = ""
+        return Stored(token, (found.get("metadata") or {}).get("annotations") or {})
 
-    def write(self, token: str, claims: Claims, *, now: datetime) -> None:
-        """Put a token in, with annotations that say when it ends. Raises KubeError."""
+    def write(self, token: str, claims: Claims, origin: Origin, *, now: datetime) -> None:
+        """Store a token, with annotations about its owner, its end, and how it was minted. Raises KubeError."""
         body: dict[str, Any] = {
             "metadata": {
                 "annotations": {
                     MINTED: _stamp(now),
-                    EXPIRES: _stamp(claims.expires) if claims.expires else "",
+                    EXPIRES: _stamp(claims.expires),
                     OWNER: claims.owner,
+                    USERNAME: origin.username,
+                    SCOPE: origin.scope,
                 }
             },
             "data": {self.secret.key: b64encode(token.encode()).decode()},
@@ -111,7 +134,7 @@ class TokenSecret:
 
 def refresh(
     secret: TokenSecret,
-    mint: Callable[[], str],
+    minter: Minter,
     *,
     clock: Callable[[], datetime],
     audience: str | None = None,
@@ -119,60 +142,76 @@ def refresh(
     after: float = 0.5,
     force: bool = False,
 ) -> Refreshed:
-    """Replace the token if it is time: when the share `after` of its life is gone, or something is wrong with it.
+    """Replace the token if it is time.
 
-    Raises GrantError (from `mint`), RefreshError for a token that is not good, KubeError; the old one is then in place.
+    That is when the share `after` of its life has passed, when something is wrong with it, or when the present settings
+    cannot have minted it. Raises what `minter` does, RefreshError for a new token that is not good, and KubeError; the
+    old token is then still in place.
     """
 
     def problem_now(token: str) -> TokenProblem | None:
         return problem_of(token, now=clock(), audience=audience, allow_unverified_email=allow_unverified_email)
 
     present = secret.read()
-    why = "asked for" if force else _why(present, problem_now, now=clock(), after=after)
-    if why is None:
-        return Refreshed(outcome=Outcome.KEPT, claims=read_claims(present or ""), why="it is fresh enough")
-    token = mint()
+    why = "asked for" if force else _why(present, problem_now, minter, now=clock(), after=after)
+    if why is None and present is not None:
+        return Refreshed(outcome=Outcome.KEPT, claims=read_claims(present.token), why="it is fresh enough")
+    token, origin = minter.mint()
     if problem := problem_now(token):
-        raise RefreshError(f"the token that was minted is not used: {problem.sentence}")
+        raise RefreshError(f"the new token is not used: {problem.sentence}")
     claims = read_claims(token)
     if claims.expires is None:
-        raise RefreshError("the token that was minted is not used: it does not say when it ends")
-    secret.write(token, claims, now=clock())
-    return Refreshed(outcome=Outcome.CREATED if present is None else Outcome.RENEWED, claims=claims, why=why)
+        raise RefreshError("the new token is not used: it does not say when it expires")
+    secret.write(token, claims, origin, now=clock())
+    return Refreshed(outcome=Outcome.CREATED if present is None else Outcome.RENEWED, claims=claims, why=why or "")
 
 
 def expires_soon(secret: TokenSecret, *, now: datetime) -> str | None:
-    """Say in words that the token in a Secret ends soon or has ended; None when it is good for a while."""
+    """Return a sentence when the token in a Secret expires soon, or when it has no good one; None otherwise."""
     try:
         present = secret.read()
-        claims = read_claims(present or "")
     except KubeError:
         return None
+    if present is None:
+        return "The Secret has no token yet."
+    try:
+        claims = read_claims(present.token)
     except NotATokenError as error:
-        return f"There is no usable token: {error}"
+        return f"The token in the Secret cannot be used: {error}"
     age, left = claims.age(now), claims.left(now)
     ended = left is not None and left <= timedelta(0)
     if left is None or not (ended or (age is not None and age >= EXPIRES_SOON)):
         return None
     return (
-        f"The token ends in {format_duration(left)}."
+        f"The token in the Secret expires in {format_duration(left)}."
         if left > timedelta(0)
-        else f"The token ended {format_duration(-left)} ago."
+        else f"The token in the Secret expired {format_duration(-left)} ago."
     )
 
 
 def _why(
-    present: str | None, problem_now: Callable[[str], TokenProblem | None], *, now: datetime, after: float
+    present: Stored | None,
+    problem_now: Callable[[str], TokenProblem | None],
+    minter: Minter,
+    *,
+    now: datetime,
+    after: float,
 ) -> str | None:
     if present is None:
-        return "there is no token yet"
-    if problem := problem_now(present):
-        return "the present one is not good: " + problem.sentence
-    age = read_claims(present).age(now)
+        return "the Secret had no token"
+    if problem := problem_now(present.token):
+        return "the old one is not good: " + problem.sentence.rstrip(".")
+    claims = read_claims(present.token)
+    age = claims.age(now)
     if age is None:
-        return "the present one does not say how long it is good"
-    return f"{age:.0%} of its life is gone" if age >= after else None
+        return "the old one does not say when it was issued, or when it expires"
+    if age >= after:
+        return f"{age:.0%} of the old one's life had passed"
+    changed = why_not_ours(
+        claims, minter.settings(), minter.published(), present.annotations, expires=_stamp(claims.expires)
+    )
+    return f"the old one cannot be used with the present settings: {changed}" if changed else None
 
 
-def _stamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _stamp(moment: datetime | None) -> str:
+    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,100 +1,29 @@
+"""`token`: what it prints, and what is in the Secret afterwards."""
+
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import threading
+import os
 from base64 import b64encode
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
+from click.testing import CliRunner
 
+from tests.support.cluster import Cluster
 from tests.support.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME, Answer, Dex, jwt
 from tests.support.environment import bare
 from webhook.cli.token import token
 
-ROOT = Path(__file__).parents[3]
 CREDENTIALS: dict[str, str | bytes] = {
     "MLFLOW_TOKEN_USERNAME": USERNAME,
     "MLFLOW_TOKEN_PASSWORD": PASSWORD,
     "MLFLOW_TOKEN_CLIENT_ID": CLIENT_ID,
     "MLFLOW_TOKEN_CLIENT_SECRET": CLIENT_SECRET,
 }
-
-
-class Cluster:
-    """Holds Secrets as an API server does, as far as `token` asks; the real one is in tests/cluster."""
-
-    def __init__(self, folder: Path) -> None:
-        self.secrets: dict[str, dict[str, Any]] = {}
-        self.events: list[dict[str, Any]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-        self.kubeconfig = folder / "kubeconfig"
-        server = {"server": f"http://127.0.0.1:{self._server.server_port}"}
-        config = {
-            "current-context": "a",
-            "clusters": [{"name": "a", "cluster": server}],
-            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a", "namespace": "team-a"}}],
-            "users": [{"name": "a", "user": {}}],
-        }
-        self.kubeconfig.write_text(json.dumps(config))
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
-
-    def put(self, token: bytes) -> None:
-        self.secrets["mlflow-token"] = {"metadata": {}, "data": {"token": b64encode(token).decode()}}
-
-
-def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = cluster.secrets.get(self.path.rpartition("/")[2])
-            self._send(200 if found else 404, found or {"message": "not found"})
-
-        def do_PATCH(self) -> None:
-            found, body = cluster.secrets.get(self.path.rpartition("/")[2]), self._body()
-            if found:
-                found["data"] |= body["data"]
-            self._send(200 if found else 404, found or {"message": "not found"})
-
-        def do_POST(self) -> None:
-            body = self._body()
-            if self.path.endswith("/events"):
-                cluster.events.append(body)
-            else:
-                cluster.secrets[body["metadata"]["name"]] = body
-            self._send(201, body)
-
-        def _body(self) -> dict[str, Any]:
-            body: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            return body
-
-        def _send(self, status: int, content: dict[str, Any]) -> None:
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - as its base class
-            pass
-
-    return Handler
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path)
-    yield made
-    made.stop()
 
 
 @pytest.fixture
@@ -104,25 +33,23 @@ def dex() -> Iterator[Dex]:
     stand_in.stop()
 
 
-def run(
-    cluster: Cluster, *arguments: str, given: bytes = b"", **environment: str | bytes
-) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own. Nothing it prints may hold a secret, nor a traceback."""
-    variables: dict[str, str | bytes] = {
-        **bare(KUBECONFIG=str(cluster.kubeconfig), PYTHONPATH=str(ROOT)),
-        **environment,
-    }
-    command = [sys.executable, "-m", "webhook.cli", "token", *arguments]
-    done = subprocess.run(command, input=given, capture_output=True, check=False, timeout=60, env=variables)
-    out, err = done.stdout.decode(), done.stderr.decode()
-    assert not any(secret in out + err for secret in (PASSWORD, CLIENT_SECRET, "planted", "eyJ"))
-    assert "Traceback" not in err
-    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def refresh(
-    cluster: Cluster, dex: Dex, *arguments: str, **environment: str | bytes
-) -> subprocess.CompletedProcess[str]:
+def run(cluster: Cluster, *arguments: str, given: bytes = b"", **environment: str | bytes) -> Done:
+    """Run the command with these variables and no others. It prints no secret, and raises nothing."""
+    variables = {**bare(KUBECONFIG=str(cluster.kubeconfig)), **environment}
+    with patch.dict(os.environ, {name: os.fsdecode(value) for name, value in variables.items()}, clear=True):
+        result = CliRunner().invoke(token, list(arguments), input=given)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert not any(secret in result.output for secret in (PASSWORD, CLIENT_SECRET, "planted", "eyJ"))
+    return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def refresh(cluster: Cluster, dex: Dex, *arguments: str, **environment: str | bytes) -> Done:
     options = ("--force", f"--issuer={dex.issuer}", "--attempts=1", *arguments)
     variables: dict[str, Any] = {**CREDENTIALS, **environment}
     return run(cluster, "refresh", *options, **variables)
@@ -165,7 +92,78 @@ def test_every_failure_is_one_line_of_its_own_without_a_secret_and_the_old_token
 def test_a_token_that_has_ended_and_does_not_say_when_it_began_is_an_event(cluster: Cluster, dex: Dex) -> None:
     cluster.put(jwt(iat=None, exp=1).encode())
     assert refresh(cluster, dex, "--event", MLFLOW_TOKEN_PASSWORD="wrong").returncode == 1
-    assert "The token ended" in cluster.events[0]["message"]
+    assert "The token in the Secret expired" in cluster.events[0]["message"]
+
+
+def test_no_secret_and_a_wrong_password_are_both_said(cluster: Cluster, dex: Dex) -> None:
+    done = refresh(cluster, dex, MLFLOW_TOKEN_PASSWORD="wrong")
+    assert done.returncode == 1
+    assert "Dex refused the user name or the password" in done.stderr
+    assert done.stderr.endswith("The Secret has no token yet.\n")
+
+
+def keep(cluster: Cluster, dex: Dex, *arguments: str, **environment: str) -> tuple[str, str]:
+    """Refresh if it is time; return the outcome and why."""
+    variables: dict[str, Any] = {**CREDENTIALS, **environment}
+    done = run(cluster, "refresh", "-o", "json", f"--issuer={dex.issuer}", "--attempts=1", *arguments, **variables)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    return found["outcome"], found["why"]
+
+
+def test_a_token_is_replaced_once_when_the_settings_have_changed(cluster: Cluster, dex: Dex) -> None:
+    cluster.put(jwt(iss="http://old/dex").encode())
+    assert keep(cluster, dex)[0] == "renewed"
+    assert keep(cluster, dex)[0] == "kept"
+    cluster.put(jwt(iss=dex.issuer, email="bob@example.com").encode())
+    outcome, why = keep(cluster, dex)
+    assert (outcome, "bob@example.com's, and the user name now is alice@example.com" in why) == ("renewed", True)
+    assert keep(cluster, dex)[0] == "kept"
+    cluster.put(jwt(iss=dex.issuer, kid="1" * 40).encode())
+    assert "no longer has the key" in keep(cluster, dex)[1]
+    assert keep(cluster, dex)[0] == "kept"
+    assert "the scope now is" in keep(cluster, dex, "--scope=openid email")[1]
+    assert keep(cluster, dex, "--scope=email openid")[0] == "kept"
+
+
+def test_a_dex_that_is_reached_at_another_address_is_the_same(cluster: Cluster, dex: Dex) -> None:
+    cluster.put(jwt(iss=dex.issuer).encode())
+    alias = f"--issuer={dex.issuer.replace('127.0.0.1', 'localhost')}"
+    assert keep(cluster, dex, alias) == ("kept", "it is fresh enough")
+
+
+def test_a_fresh_token_needs_no_dex_and_no_credentials_to_be_kept(cluster: Cluster) -> None:
+    cluster.put(jwt().encode())
+    done = run(cluster, "refresh", "--issuer=http://127.0.0.1:1/dex")
+    assert done.returncode == 0
+    assert "kept (it is fresh enough); alice@example.com's token expires in 23 h 59 min" in done.stdout
+
+
+def test_a_user_name_that_is_not_the_address_in_the_token_does_not_mint_one_each_time(
+    cluster: Cluster, dex: Dex
+) -> None:
+    dex.claims = {"email": "alice.smith@example.com"}
+    assert keep(cluster, dex)[0] == "created"
+    assert keep(cluster, dex)[0] == "kept"
+
+
+def test_a_token_that_was_cut_off_is_shown_and_replaced(cluster: Cluster, dex: Dex) -> None:
+    for cut in (1, 3, 200):
+        cluster.put(jwt(iss=dex.issuer)[:-cut].encode())
+        done = run(cluster, "show")
+        assert done.returncode == 3
+        assert "It was probably cut off when it was copied." in done.stdout
+        assert keep(cluster, dex)[0] == "renewed"
+
+
+def test_a_token_without_an_address_is_good_with_a_warning(cluster: Cluster, dex: Dex) -> None:
+    dex.claims = {"email": None}
+    done = refresh(cluster, dex)
+    assert done.returncode == 0
+    assert done.stderr.startswith("Warning: The token has no e-mail address, so its runs belong to CiQw")
+    done = run(cluster, "show")
+    assert done.returncode == 0
+    assert "  warning   The token has no e-mail address" in done.stdout
 
 
 def test_bytes_that_are_no_text_are_no_token(cluster: Cluster) -> None:
@@ -209,6 +207,7 @@ def test_claims_cannot_steer_the_terminal(cluster: Cluster) -> None:
     assert not any(line.startswith("issuer forged") for line in done.stdout.splitlines())
 
 
+@pytest.mark.filterwarnings("ignore:SOCKS support")
 @pytest.mark.parametrize("proxy", ["socks5h://127.0.0.1:1080", "nonsense://x"])
 def test_a_proxy_that_cannot_be_used_is_named(proxy: str, cluster: Cluster) -> None:
     done = run(cluster, "show", ALL_PROXY=proxy)
