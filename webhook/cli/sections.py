@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from webhook.cli.terminal import printable
 from webhook.doctor.findings import Section, Status
 
 _MARKS = {Status.PASSED: "[green]√[/]", Status.WARNED: "[yellow]‼[/]", Status.FAILED: "[red]×[/]", Status.SKIPPED: "-"}
@@ -28,20 +29,15 @@ def print_text(sections: list[Section]) -> None:
         title = _TITLES.get(section.name, section.name)
         subject = "" if section.name == "installation" else f" {section.subject}"
         note = f" ({section.note})" if section.note else ""
-        console.print(f"[bold]{escape(_printable(title + subject))}[/]{escape(note)}")
+        console.print(f"[bold]{escape(printable(title + subject))}[/]{escape(note)}")
         for finding in section.findings:
             status = f" ({finding.status})" if finding.status is Status.SKIPPED else ""
-            console.print(f"{_MARKS[finding.status]} {finding.check}{status}: {escape(_printable(finding.message))}")
+            console.print(f"{_MARKS[finding.status]} {finding.check}{status}: {escape(printable(finding.message))}")
             if finding.code:
                 console.print(f"    {finding.code}; see docs/checks.md#{finding.check}")
             if finding.remedy:
-                console.print(f"    do: {escape(_printable(finding.remedy))}")
+                console.print(f"    do: {escape(printable(finding.remedy))}")
         console.print()
     every = list(chain.from_iterable(section.findings for section in sections))
     counts = {status: sum(finding.status is status for finding in every) for status in Status}
     console.print(", ".join(f"{number} {status}" for status, number in counts.items() if number))
-
-
-def _printable(text: str) -> str:
-    """Return a text with its control characters escaped: a terminal would obey those of servers and tokens."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
