@@ -18,7 +18,7 @@ from webhook.core.review import decode_pod
 from webhook.core.wiring import SecretRef
 from webhook.doctor.findings import Finding, failed, passed, warned
 from webhook.doctor.place import find_place
-from webhook.settings import SettingsError, load_settings
+from webhook.settings import Settings, SettingsError, load_settings
 
 WIRING = "pod-wiring"
 _OWNERS = {"TrainJob": "jobset.sigs.k8s.io/jobset-name", "pipeline run": "pipeline/runid"}
@@ -42,7 +42,7 @@ def find_pods(client: KubeClient, namespace: str, subject: Subject) -> list[dict
     return items
 
 
-def platform_of(client: KubeClient) -> Platform | None:
+def settings_of(client: KubeClient) -> Settings | None:
     """Read the webhook's settings from its Deployment and ConfigMap; None where they cannot be read."""
     try:
         place = find_place(client)
@@ -61,9 +61,15 @@ def platform_of(client: KubeClient) -> Platform | None:
         file = Path(folder, "config.yaml")
         file.write_text(text, encoding="utf-8")
         try:
-            return load_settings(file=file, environment=environment).platform
+            return load_settings(file=file, environment=environment)
         except SettingsError:
             return None
+
+
+def platform_of(client: KubeClient) -> Platform | None:
+    """Return what of the webhook's settings decides about pods; None where they may not be read or do not exist."""
+    settings = settings_of(client)
+    return settings.platform if settings else None
 
 
 def _environment(container: Mapping[str, Any]) -> dict[str, str] | None:

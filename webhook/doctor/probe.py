@@ -19,7 +19,7 @@ SEARCH = "/api/2.0/mlflow/experiments/search"
 JSON, ANY = "application/json", "*/*"
 """Accepted types. MLflow's client accepts any; to a request for JSON an oauth2-proxy sends no page."""
 _MOST = 1 << 20
-"""How many bytes of an answer are read; what distinguishes it is at its beginning."""
+"""How many bytes of an answer are read by default; what distinguishes it is at its beginning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +66,13 @@ class Answer:
 
 
 class Prober:
-    """Sends requests about one target. `client` has the time-outs. With a token, no redirect is followed."""
+    """Sends requests about one target. `client` has the time-outs. With a token, no redirect is followed.
 
-    def __init__(self, client: httpx.Client, target: Target) -> None:
-        self._client, self._target = client, target
+    `most` is how many bytes of an answer are read.
+    """
+
+    def __init__(self, client: httpx.Client, target: Target, *, most: int = _MOST) -> None:
+        self._client, self._target, self._most = client, target, most
         self.uri = target.uri
 
     def send(
@@ -123,17 +126,17 @@ class Prober:
         )
 
     def _read(self, response: httpx.Response) -> str:
-        """Read at most `_MOST` bytes, and for at most as long as one read may take."""
+        """Read at most so many bytes, and for at most as long as one read may take."""
         limit = self._client.timeout.read
         deadline = monotonic() + limit if limit is not None else None
         content = b""
         for part in response.iter_bytes():
             content += part
-            if len(content) > _MOST:
+            if len(content) > self._most:
                 break
             if deadline is not None and monotonic() > deadline:
                 raise httpx.ReadTimeout("the answer did not end in time")
-        return content[:_MOST].decode("utf-8", "replace")
+        return content[: self._most].decode("utf-8", "replace")
 
     def _hide(self, text: str) -> str:
         """Remove the token from what a server said: it may repeat what it was sent."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
+
+import httpx
 
 from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError
 from webhook.core.configuration import Namespace, Platform
@@ -25,6 +29,14 @@ class NothingToCheckError(Exception):
     """What should be checked does not exist. The message says what."""
 
 
+class Access(NamedTuple):
+    """How a pod reaches its tracking server: the address that it is given, the target, and what its Secret is like."""
+
+    tracking_uri: str
+    target: Target
+    secret: Finding
+
+
 @dataclass(frozen=True, kw_only=True)
 class Doctor:
     """Checks one cluster with the rights of one user; what they may not read is skipped."""
@@ -35,16 +47,15 @@ class Doctor:
     def check_namespace(self, name: str, *, write: bool, now: datetime) -> list[Section]:
         """Check the installation, a namespace and its tracking server. Raises KubeError, NothingToCheckError."""
         installation = list(check_installation(self.client, now=now, namespace=name))
-        namespace = self._namespace(name)
+        namespace = self.read_namespace(name)
         platform = platform_of(self.client) or Platform()
         findings = list(of_namespace.check_namespace(namespace)) if namespace else _unreadable(name)
-        asked = self._asked(name)
-        wiring = asked or of_namespace.expected_wiring(namespace or Namespace(name, {}, {}), platform)
-        found, token = of_namespace.read_token(self.client, name, wiring.secret)
-        findings.append(found)
+        access = self.access(name, namespace, platform)
+        target = access.target
+        findings.append(access.secret)
         findings.append(
-            of_namespace.check_token(token, namespace=name, secret=wiring.secret, now=now)
-            if token is not None
+            of_namespace.check_token(target.token, namespace=name, secret=target.secret, now=now)
+            if target.token is not None
             else skipped(of_namespace.GOOD, f"there is no token to check: see {of_namespace.SECRET}")
         )
         findings.append(
@@ -52,19 +63,11 @@ class Doctor:
             if namespace
             else skipped(PODS, f"you may not read the namespace {name}")
         )
-        target = Target(
-            uri=self.reaching.url or wiring.tracking_uri,
-            workspace=wiring.workspace,
-            token=token,
-            namespace=name,
-            secret=wiring.secret,
-            unread="wiring" if not (asked or namespace) else "token" if found.status is Status.SKIPPED else "",
-        )
         return [
             Section(name="installation", subject="mlflow-webhook", findings=installation),
             Section(name="namespace", subject=name, findings=findings),
             Section(
-                name="server", subject=wiring.tracking_uri, findings=list(self._server(target, write=write, now=now))
+                name="server", subject=access.tracking_uri, findings=list(self._server(target, write=write, now=now))
             ),
         ]
 
@@ -73,7 +76,7 @@ class Doctor:
         pods = find_pods(self.client, namespace, subject)
         if not pods:
             raise NothingToCheckError(f"no pods of {subject.kind} {subject.name} found in namespace {namespace}")
-        found = self._namespace(namespace)
+        found = self.read_namespace(namespace)
         platform = platform_of(self.client)
         note = "" if platform else "checked with the built-in settings: you may not read those of the webhook"
         sections = []
@@ -86,8 +89,31 @@ class Doctor:
             sections.append(Section(name="pod", subject=pod["metadata"]["name"], findings=findings, note=note))
         return sections
 
-    def _namespace(self, name: str) -> Namespace | None:
-        """Read a namespace; None when that is not allowed."""
+    def access(self, name: str, namespace: Namespace | None, platform: Platform) -> Access:
+        """Return how a pod of a namespace reaches its tracking server. Raises KubeError."""
+        asked = self._asked(name)
+        wiring = asked or of_namespace.expected_wiring(namespace or Namespace(name, {}, {}), platform)
+        secret, token = of_namespace.read_token(self.client, name, wiring.secret)
+        target = Target(
+            uri=self.reaching.url or wiring.tracking_uri,
+            workspace=wiring.workspace,
+            token=token,
+            namespace=name,
+            secret=wiring.secret,
+            unread="wiring" if not (asked or namespace) else "token" if secret.status is Status.SKIPPED else "",
+        )
+        return Access(wiring.tracking_uri, target, secret)
+
+    @contextmanager
+    def connect(self, target: Target) -> Iterator[httpx.Client]:
+        """Yield a client that reaches a server, and the issuer of its token. Raises ProxySettingsError."""
+        uris = [target.uri, issuer_in(target.token)]
+        mounts = self.reaching.mounts(self.client, [uri for uri in uris if uri])
+        with open_client(timeout=self.reaching.timeout, verify=self.reaching.verify, mounts=mounts) as http:
+            yield http
+
+    def read_namespace(self, name: str) -> Namespace | None:
+        """Read a namespace; None when that is not allowed. Raises KubeError, NothingToCheckError."""
         try:
             metadata = self.client.get(f"/api/v1/namespaces/{name}", metadata_only=True)["metadata"]
         except KubeNotFoundError:
@@ -104,10 +130,8 @@ class Doctor:
             return None
 
     def _server(self, target: Target, *, write: bool, now: datetime) -> Iterator[Finding]:
-        uris = [target.uri, issuer_in(target.token)]
         service = self.reaching.service(self.client, target.uri)
-        mounts = self.reaching.mounts(self.client, [uri for uri in uris if uri])
-        with open_client(timeout=self.reaching.timeout, verify=self.reaching.verify, mounts=mounts) as http:
+        with self.connect(target) as http:
             try:
                 yield from check_server(http, target, now=now, write=write)
             except UnreachableError as error:
