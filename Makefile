@@ -5,6 +5,7 @@ BIN := .venv/bin
 TRAINING := .venv-training
 # Go's binaries for tests/cluster, and other things that are made once.
 CACHE := .cache
+OLD_CLIENTS := $(CACHE)/mlflow-2-9/.installed $(CACHE)/mlflow-2-22/.installed
 
 .PHONY: help install check test coverage lint e2e bench format lock demo clean
 
@@ -24,6 +25,12 @@ $(TRAINING)/.installed: requirements/training.txt
 	$(TRAINING)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/training.txt
 	@touch $@
 
+# Older MLflow clients, for the tests of the client plugin only.
+$(OLD_CLIENTS): $(CACHE)/mlflow-%/.installed: requirements/mlflow-%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 check: $(BIN)/.installed lint ## Lint, types, import rules, unit tests (under a minute)
 	$(BIN)/pytest -q -n 4 --dist worksteal -m "not mlflow and not cluster and not e2e"
 
@@ -33,10 +40,10 @@ lint: $(BIN)/.installed ## Lint, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: install lint ## All tests but e2e, with a coverage report of their own process (the control plane needs Go, or KUBEBUILDER_ASSETS)
+test: install $(OLD_CLIENTS) lint ## All tests but e2e, with a coverage report of their own process (the control plane needs Go, or KUBEBUILDER_ASSETS)
 	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --cov --cov-report=term
 
-coverage: install ## All tests but e2e, and a coverage report that sees the processes they start as well (half as long again)
+coverage: install $(OLD_CLIENTS) ## All tests but e2e, and a coverage report that sees the processes they start as well (half as long again)
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage \
 	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --cov --cov-report=term
 
@@ -54,6 +61,9 @@ format: $(BIN)/.installed ## Format and sort imports
 lock: $(BIN)/.installed ## Resolve the pinned requirements again, for every supported Python
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -o requirements/runtime.txt
 	$(BIN)/uv pip compile pyproject.toml --group dev --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -c requirements/runtime.txt -o requirements/dev.txt
+	for group in mlflow-2-9 mlflow-2-22; do \
+	  $(BIN)/uv pip compile --group $$group --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -o requirements/$$group.txt || exit; \
+	done
 	$(BIN)/uv pip compile --group training --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -o requirements/training.txt
 
 demo: install ## An unmodified pipeline's run lands in a real MLflow server, with no cluster

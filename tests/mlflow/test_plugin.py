@@ -2,96 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-import json
-import subprocess
-import textwrap
-import threading
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from demo.processes import mlflow_server
-from tests.support.kubelet import container_environment, projected_files
-from tests.support.pods import KFP, pod
-from webhook.core.client_plugin import MOUNT_PATH, VOLUME
-from webhook.core.configuration import Namespace, Platform, Sourced
-from webhook.core.decision import decide
-from webhook.core.patch import patch
-from webhook.core.review import decode_pod
-from webhook.plugin import load_plugin
+from tests.mlflow.wired_process import FIRST, OLD_CLIENTS, PYTHON, SECOND, Container, Recorder, runs
 
-jsonpatch = pytest.importorskip("jsonpatch")
-PYTHON = Path(__file__).parents[2] / ".venv-training" / "bin" / "python"
 NAME = "train-model-d308ca25"
 pytestmark = [
     pytest.mark.mlflow,
     pytest.mark.skipif(not PYTHON.exists(), reason="the training environment is missing: run `make install`"),
 ]
-
-
-def jwt(**claims: Any) -> str:
-    parts = [{"alg": "RS256"}, {"iss": "https://dex", "sub": "opaque", **claims}]
-    encoded = [urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
-    return ".".join([*encoded, "c2lnbmF0dXJl"])
-
-
-FIRST, SECOND = jwt(email="ann@example.com", exp=1), jwt(email="ann@example.com", exp=2)
-
-
-class Recorder:
-    """A server that keeps what reaches it: every request's path and headers. It forwards to another, if it has one."""
-
-    def __init__(self, target: str | None = None, redirect: str | None = None) -> None:
-        self.seen: list[tuple[str, dict[str, str]]] = []
-        recorder = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                recorder.seen.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
-                if redirect:
-                    self.send_response(302)
-                    self.send_header("Location", redirect + self.path)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-                status, answer = 404, b"{}"
-                if target:
-                    kept = {k: v for k, v in self.headers.items() if k.lower() not in {"host", "content-length"}}
-                    found = httpx.request(
-                        self.command, target + self.path, headers=kept, content=body, trust_env=False, timeout=30
-                    )
-                    status, answer = found.status_code, found.content
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            do_GET = do_POST = do_PUT = do_PATCH = answer  # noqa: N815 - http.server's names
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def __enter__(self) -> Recorder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-    def authorizations(self) -> list[str]:
-        return [headers.get("authorization", "") for _, headers in self.seen]
 
 
 @pytest.fixture(scope="module")
@@ -103,102 +28,41 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-class Container:
-    """The environment and the files of a wired pod's container, laid out in a folder."""
+TOGETHER = """
+    import os, sys, mlflow
 
-    def __init__(self, folder: Path, server: str, *, experiment: str, token: str = FIRST, plugin: bool = True) -> None:
-        document = copy.deepcopy(pod(KFP))
-        document["metadata"]["annotations"].update(
-            {
-                "mlflow.kubeflow.org/experiment": experiment,
-                "mlflow.kubeflow.org/client-plugin": "true" if plugin else "false",
-            }
-        )
-        seen = decode_pod(json.dumps(document).encode())
-        platform = Platform(tracking_uri=Sourced(server), plugin=load_plugin())
-        decision = decide(seen, namespace=Namespace("team-a", {"mlflow-enabled": "true"}, {}), platform=platform)
-        wired = jsonpatch.apply_patch(document, patch(seen, decision))
-        secrets = {"mlflow-token": {"token": token}}
-        self.folder, self.mount = folder, folder / "mount"
-        environment = container_environment(wired, "main", secrets=secrets)
-        if plugin:
-            for path, text in projected_files(wired, VOLUME, secrets=secrets).items():
-                file = self.mount / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(text)
-        self.environment = {
-            "PATH": f"{PYTHON.parent}:/usr/bin:/bin",
-            "HOME": str(folder),
-            **{
-                name: value.replace(MOUNT_PATH, str(self.mount))
-                for name, value in environment.items()
-                if name.startswith(("MLFLOW_", "PYTHONPATH"))
-            },
-        }
+    def start(released):
+        os.read(released, 1)
+        with mlflow.start_run():
+            mlflow.log_metric("loss", 1.0)
 
-    def start(self, code: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [PYTHON, "-W", "ignore", "-c", textwrap.dedent(code), *arguments],
-            env={**self.environment, **environment},
-            cwd=self.folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, code: str, *arguments: str, **environment: str) -> str:
-        with self.start(code, *arguments, **environment) as process:
-            output, errors = process.communicate(timeout=180)
-        assert process.returncode == 0, errors[-3000:]
-        return output
-
-
-def runs(server: str, experiment: str, workspace: str = "team-a") -> list[dict[str, Any]]:
-    """Return the runs of an experiment, the oldest first, each with its name, its user and its tags."""
-    headers = {"X-MLFLOW-WORKSPACE": workspace}
-    with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=30) as client:
-        found = client.get("experiments/get-by-name", params={"experiment_name": experiment}).raise_for_status().json()
-        query = {"experiment_ids": [found["experiment"]["experiment_id"]], "order_by": ["attributes.start_time ASC"]}
-        listed = client.post("runs/search", json=query).raise_for_status().json().get("runs", [])
-    return [
-        {
-            "name": run["info"]["run_name"],
-            "user": run["info"].get("user_id"),
-            "id": run["info"]["run_id"],
-            "status": run["info"]["status"],
-            "tags": {tag["key"]: tag["value"] for tag in run["data"].get("tags", [])},
-        }
-        for run in listed
-    ]
-
-
-START = """
-    import sys, mlflow
-    print("ready", flush=True)
-    sys.stdin.readline()
-    with mlflow.start_run():
-        mlflow.log_metric("loss", 1.0)
+    failed = 0
+    for number in range(5):
+        os.environ["MLFLOW_EXPERIMENT_NAME"] = f"{sys.argv[1]}-{number}"
+        released, release = os.pipe()
+        children = []
+        for _ in range(6):
+            children.append(os.fork())
+            if children[-1] == 0:
+                try:
+                    start(released)
+                except BaseException:
+                    os._exit(1)
+                os._exit(0)
+        os.write(release, b"123456")
+        failed += sum(os.waitpid(child, 0)[1] != 0 for child in children)
+    print(failed)
 """
 
 
 def test_processes_that_start_together_on_a_new_experiment_all_get_their_run(server: str, tmp_path: Path) -> None:
-    for round_ in range(5):
-        container = Container(tmp_path, server, experiment=f"together-{round_}")
-        processes = [container.start(START) for _ in range(6)]
-        for process in processes:
-            assert process.stdout
-            assert process.stdout.readline() == "ready\n"
-        ended = []
-        for process in processes:  # all have MLflow imported by now
-            assert process.stdin
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        for process in processes:
-            _, errors = process.communicate(timeout=120)
-            ended.append((process.returncode, errors[-500:]))
-        assert [code for code, _ in ended] == [0] * 6, ended
-        assert len(runs(server, f"together-{round_}")) == 6
+    assert Container(tmp_path, server, experiment="together").run(TOGETHER, "together") == "0\n"
+    assert [len(runs(server, f"together-{number}")) for number in range(5)] == [6] * 5
+
+
+def test_without_the_plugin_they_break_each_other(server: str, tmp_path: Path) -> None:
+    container = Container(tmp_path, server, experiment="apart", plugin=False)
+    assert int(container.run(TOGETHER, "apart")) > 0
 
 
 def test_a_second_run_of_a_process_has_another_name_and_nested_ones_have_mlflows(server: str, tmp_path: Path) -> None:
@@ -327,25 +191,42 @@ def test_a_token_that_changes_during_the_run_is_used_from_the_next_request_on(se
     assert sent == sorted(sent, key=lambda value: value == f"Bearer {SECOND}")
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "mlflow.set_tracking_uri(other); mlflow.set_experiment('x')",
-        "mlflow.set_registry_uri(other); mlflow.MlflowClient().search_registered_models()",
-        "from mlflow.deployments import get_deploy_client; get_deploy_client(other).list_endpoints()",
-        "import os; os.environ['MLFLOW_DEPLOYMENTS_TARGET'] = other\n"
-        "from mlflow.deployments import get_deploy_client; get_deploy_client(other).get_endpoint('x')",
-    ],
-    ids=["tracking", "registry", "deployments", "deployments-target"],
-)
-def test_another_server_never_gets_the_token(server: str, tmp_path: Path, code: str) -> None:
+def test_another_server_never_gets_the_token(server: str, tmp_path: Path) -> None:
     container = Container(tmp_path, server, experiment="elsewhere", token=SECOND)
-    with Recorder() as other:
-        lines = textwrap.indent(code, "    ")
-        program = f"import mlflow, sys\nother = sys.argv[1]\ntry:\n{lines}\nexcept Exception:\n    pass"
-        container.run(program, other.url, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_TRACKING_TOKEN=FIRST)
-    assert other.seen
-    assert set(other.authorizations()) == {""}
+    code = """
+        import os, sys, mlflow
+        from mlflow.deployments import get_deploy_client
+
+        def client(server):
+            mlflow.MlflowClient(tracking_uri=server).search_experiments()
+
+        def tracking(server):
+            mlflow.set_tracking_uri(server)
+            mlflow.set_experiment("x")
+
+        def registry(server):
+            mlflow.set_registry_uri(server)
+            mlflow.MlflowClient().search_registered_models()
+
+        def deployments(server):
+            get_deploy_client(server).list_endpoints()
+
+        def target(server):
+            os.environ["MLFLOW_DEPLOYMENTS_TARGET"] = server
+            get_deploy_client(server).get_endpoint("x")
+
+        for use, server in zip((client, tracking, registry, deployments, target), sys.argv[1:]):
+            try:
+                use(server)
+            except Exception:
+                pass
+    """
+    with ExitStack() as stack:
+        others = [stack.enter_context(Recorder()) for _ in range(5)]
+        urls = [other.url for other in others]
+        container.run(code, *urls, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_TRACKING_TOKEN=FIRST)
+    assert [bool(other.seen) for other in others] == [True] * 5
+    assert {sent for other in others for sent in other.authorizations()} == {""}
 
 
 def test_a_redirect_to_another_server_takes_no_token_along(server: str, tmp_path: Path) -> None:
@@ -404,3 +285,41 @@ def test_the_plugin_prints_nothing(server: str, tmp_path: Path) -> None:
             output, errors = process.communicate(timeout=120)
         printed.append((len(output.splitlines()), len(errors.splitlines())))
     assert printed[0] == printed[1]
+
+
+@pytest.fixture(params=OLD_CLIENTS)
+def old_client(request: pytest.FixtureRequest) -> Path:
+    python = OLD_CLIENTS[request.param]
+    if not python.exists():
+        pytest.skip(f"MLflow {request.param} is missing: run `make test`")
+    return python
+
+
+LOGS = """
+    import mlflow
+    with mlflow.start_run():
+        mlflow.log_metric("loss", 1.0)
+        with mlflow.start_run(nested=True):
+            pass
+    with mlflow.start_run():
+        pass
+"""
+
+
+def test_a_client_that_knows_no_workspaces_lands_in_its_own(server: str, tmp_path: Path, old_client: Path) -> None:
+    experiment = f"old-{old_client.parts[-3]}"
+    container = Container(tmp_path, server, experiment=experiment, python=old_client)
+    container.run(LOGS)
+    first, nested, second = runs(server, experiment)
+    assert [first["name"], second["name"]] == [NAME, f"{NAME}-2"]
+    assert not nested["name"].startswith(NAME)
+    assert {run["tags"]["mlflow.user"] for run in (first, nested, second)} == {"ann@example.com"}
+    assert first["tags"]["kfp.pipeline_run_id"].startswith("d308ca25")
+
+
+def test_without_the_plugin_such_a_client_writes_into_the_default_workspace(
+    server: str, tmp_path: Path, old_client: Path
+) -> None:
+    experiment = f"lost-{old_client.parts[-3]}"
+    Container(tmp_path, server, experiment=experiment, python=old_client, plugin=False).run(LOGS)
+    assert len(runs(server, experiment, "default")) == 3
