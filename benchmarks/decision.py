@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 from benchmarks.measuring import Spread, sent
-from tests.support.pods import KFP, SAMPLES, review
-from webhook.core.configuration import Namespace, Platform
+from tests.support.pods import KFP, SAMPLES, TRAINJOB, review
+from webhook.core.configuration import Namespace, Platform, Sourced
 from webhook.core.decision import decide
 from webhook.core.patch import patch
 from webhook.core.review import decode_review, encode_answer
+from webhook.plugin import load_plugin
 
 _NAMESPACE, _PLATFORM = Namespace("team-a", {"mlflow-enabled": "true"}, {}), Platform()
+_WITH_PLUGIN = Platform(client_plugin=Sourced(True), plugin=load_plugin())
 ROUNDS = 7
 
 
-def answer(body: bytes) -> bytes:
+def answer(body: bytes, platform: Platform = _PLATFORM) -> bytes:
     """Answer a review: all that is pure of the way."""
     seen = decode_review(body)
     if seen.pod is None:
         raise ValueError("not the review of a pod")
-    decision = decide(seen.pod, namespace=_NAMESPACE, platform=_PLATFORM)
+    decision = decide(seen.pod, namespace=_NAMESPACE, platform=platform)
     audit = {"decision": decision.verdict, "reason": decision.reason, "workload": decision.workload}
     return encode_answer(
         uid=seen.uid,
@@ -43,7 +46,33 @@ def measure() -> dict[str, Any]:
     numbers = (1, 10, 100, 1_000, 10_000)
     variables = _interleaved({str(number): _with_variables(number) for number in numbers})
     containers = _interleaved({str(number): _with_containers(number) for number in numbers[:4]})
-    return {"captured": captured, "variables": variables, "containers": containers}
+    return {"captured": captured, "variables": variables, "containers": containers, "client_plugin": _with_plugin()}
+
+
+def _with_plugin() -> dict[str, Any]:
+    """Return what a review costs with the client plugin, and in ratio to the same without it."""
+    found = {}
+    for what, name in {"KFP pod": KFP, "TrainJob node": TRAINJOB}.items():
+        body = sent(name)
+        off, on = [], []
+        for _ in range(ROUNDS):
+            off.append(_timed(lambda body=body: answer(body), 200))  # type: ignore[misc]
+            on.append(_timed(lambda body=body: answer(body, _WITH_PLUGIN), 200))  # type: ignore[misc]
+        found[what] = {
+            "off_microseconds": Spread.of(off),
+            "on_microseconds": Spread.of(on),
+            "ratio": Spread.of([with_it / without for with_it, without in zip(on, off, strict=True)]),
+            "answer_bytes": len(answer(body, _WITH_PLUGIN)),
+        }
+    return found
+
+
+def _timed(call: Callable[[], object], times: int) -> float:
+    """Return the microseconds of a call, as a mean over so many."""
+    started = perf_counter()
+    for _ in range(times):
+        call()
+    return (perf_counter() - started) / times * 1e6
 
 
 def _interleaved(bodies: dict[str, bytes]) -> dict[str, Spread]:
@@ -51,10 +80,7 @@ def _interleaved(bodies: dict[str, bytes]) -> dict[str, Spread]:
     for _ in range(ROUNDS):
         for name, body in bodies.items():
             times = max(3, min(200, 2_000_000 // len(body)))
-            started = perf_counter()
-            for _ in range(times):
-                answer(body)
-            found[name].append((perf_counter() - started) / times * 1e6)
+            found[name].append(_timed(lambda body=body: answer(body), times))  # type: ignore[misc]
     return {name: Spread.of(values) for name, values in found.items()}
 
 

@@ -46,6 +46,7 @@ def main() -> None:
         "growth": _growth_table,
         "stages": _stage_table,
         "decision": _decision_table,
+        "client plugin": _plugin_table,
     }
     for name, table in tables.items():
         page = replace_part(page, name, "\n".join(table(results)))
@@ -134,6 +135,14 @@ def _decision_table(results: dict[str, Any]) -> Iterator[str]:
         size = captured[name]["bytes"] / 1e3
         label = Path(name).name.removesuffix(".admissionreview.json")
         yield f"| {label} | {size:.0f} | {median:.0f} ({least:.0f} to {most:.0f}) |"
+
+
+def _plugin_table(results: dict[str, Any]) -> Iterator[str]:
+    yield "| review | without the plugin, µs | with it, µs | ratio | answer, kB |"
+    yield "|---|---|---|---|---|"
+    for what, found in results["decision"]["client_plugin"].items():
+        off, on = _spread(found["off_microseconds"], ".0f"), _spread(found["on_microseconds"], ".0f")
+        yield f"| {what} | {off} | {on} | {_spread(found['ratio'], '.2f')} | {found['answer_bytes'] / 1e3:.0f} |"
 
 
 def _server_table(results: dict[str, Any]) -> Iterator[str]:

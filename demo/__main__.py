@@ -6,11 +6,14 @@ import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
+from demo import long_run
 from demo import story as tell
 from demo.processes import DemoError, mlflow_server, unwound_by_sigterm, webhook_server
+from demo.recorder import Recorder
 from webhook.cli.inject import echo_diff
 
 _ROOT = Path(__file__).parents[1]
@@ -55,6 +58,13 @@ def _tell(examples: Path, python: Path, folder: Path, *, keep: bool) -> None:
                 tell.trainjob_story(example=examples / "trainjob" / "train.py", python=python),
             ]
             found = [_one(story, url=url, ca=ca, mlflow=mlflow, python=python, folder=folder) for story in stories]
+            with Recorder(mlflow) as proxy:
+                long = long_run.story(example=examples / "trainjob" / "long.py", python=python, server=proxy.url)
+                pod = _wire(long, url=url, ca=ca)
+                _say(f"{long.title}: running its code; the token in the mounted Secret changes after the first metric")
+                calls = long_run.run(long, pod, proxy=proxy, python=python, folder=folder)
+                stories.append(long)
+                found.append(tell.find_run(mlflow, long))
         for story, run in zip(stories, found, strict=True):
             click.secho(f"\n{story.title}: its run is in MLflow", fg="green", bold=True)
             click.echo(f"  workspace   {tell.NAMESPACE}\n  experiment  {run.experiment}\n  run name    {run.name}")
@@ -62,6 +72,10 @@ def _tell(examples: Path, python: Path, folder: Path, *, keep: bool) -> None:
                 click.echo(f"  tag         {tag} = {value}")
             for metric, number in run.metrics.items():
                 click.echo(f"  metric      {metric} = {number:.6f}")
+        click.echo(
+            f"  calls       {calls.first} with the first token, {calls.second} with the second, none failed\n"
+            f"  elsewhere   {calls.elsewhere} to another server, without a token"
+        )
         click.echo("\nSimulated: the API server, the kubelet, and the token (a placeholder; there is no proxy).")
         if keep:
             click.echo(f"MLflow's UI: {mlflow} (Ctrl-C ends it)")
@@ -70,12 +84,17 @@ def _tell(examples: Path, python: Path, folder: Path, *, keep: bool) -> None:
 
 
 def _one(story: tell.Story, *, url: str, ca: Path, mlflow: str, python: Path, folder: Path) -> tell.FoundRun:
-    _say(f"{story.title}: posting the pod's review to {url}/mutate")
-    pod = tell.post_review(story, url=url, ca=ca)
-    echo_diff(story.review["request"]["object"], pod)
+    pod = _wire(story, url=url, ca=ca)
     _say(f"{story.title}: running the code of the container {story.container} with that environment")
     tell.run_pod(story, pod, python=python, folder=folder)
     return tell.find_run(mlflow, story)
+
+
+def _wire(story: tell.Story, *, url: str, ca: Path) -> dict[str, Any]:
+    _say(f"{story.title}: posting the pod's review to {url}/mutate")
+    pod = tell.post_review(story, url=url, ca=ca)
+    echo_diff(story.review["request"]["object"], pod)
+    return pod
 
 
 def _say(text: str) -> None:

@@ -114,11 +114,16 @@ def post_review(story: Story, *, url: str, ca: Path) -> dict[str, Any]:
 
 def run_pod(story: Story, pod: dict[str, Any], *, python: Path, folder: Path) -> None:
     """Run the container's code with the environment that a kubelet would give it."""
-    named = copy.deepcopy(pod)
-    if not named["metadata"].get("name"):  # the API server makes the name of generateName after admission
-        named["metadata"]["name"] = named["metadata"]["generateName"] + "x7k2p"
-    environment = container_environment(named, story.container, secrets=SECRETS)
+    environment = container_environment(named(pod), story.container, secrets=SECRETS)
     run_container(story.command, environment, python=python, folder=folder)
+
+
+def named(pod: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod with a name: the API server makes the name of generateName after admission."""
+    found = copy.deepcopy(pod)
+    if not found["metadata"].get("name"):
+        found["metadata"]["name"] = found["metadata"]["generateName"] + "x7k2p"
+    return found
 
 
 def create_workspace(server: str) -> None:

@@ -192,7 +192,7 @@ PLUGIN = {"mlflow.kubeflow.org/client-plugin": "true"}
 
 def without_plugin(created: dict[str, Any]) -> dict[str, Any]:
     """Return the specification of a pod without the client plugin's parts; raise if one of them is missing."""
-    spec = copy.deepcopy(created["spec"])
+    spec: dict[str, Any] = copy.deepcopy(created["spec"])
     (volume,) = [volume for volume in spec["volumes"] if volume["name"] == VOLUME]
     spec["volumes"].remove(volume)
     for container in spec["containers"]:

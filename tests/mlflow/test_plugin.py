@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from demo.processes import mlflow_server
-from tests.mlflow.wired_process import FIRST, OLD_CLIENTS, PYTHON, SECOND, Container, Recorder, runs
+from demo.recorder import Recorder
+from tests.mlflow.wired_process import FIRST, OLD_CLIENTS, PYTHON, SECOND, Container, runs
 
 NAME = "train-model-d308ca25"
 pytestmark = [

@@ -6,9 +6,7 @@ import copy
 import json
 import subprocess
 import textwrap
-import threading
 from base64 import urlsafe_b64encode
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -38,56 +36,6 @@ def jwt(**claims: Any) -> str:
 
 
 FIRST, SECOND = jwt(email="ann@example.com", exp=1), jwt(email="ann@example.com", exp=2)
-
-
-class Recorder:
-    """A server that keeps what reaches it: every request's path and headers. It forwards to another, if it has one."""
-
-    def __init__(self, target: str | None = None, redirect: str | None = None) -> None:
-        self.seen: list[tuple[str, dict[str, str]]] = []
-        recorder = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                recorder.seen.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
-                if redirect:
-                    self.send_response(302)
-                    self.send_header("Location", redirect + self.path)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-                status, answer = 404, b"{}"
-                if target:
-                    kept = {k: v for k, v in self.headers.items() if k.lower() not in {"host", "content-length"}}
-                    found = httpx.request(
-                        self.command, target + self.path, headers=kept, content=body, trust_env=False, timeout=30
-                    )
-                    status, answer = found.status_code, found.content
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            do_GET = do_POST = do_PUT = do_PATCH = answer  # noqa: N815 - http.server's names
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def __enter__(self) -> Recorder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-    def authorizations(self) -> list[str]:
-        return [headers.get("authorization", "") for _, headers in self.seen]
 
 
 class Container:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from enum import StrEnum
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -57,16 +58,21 @@ _SENTENCES = {
 }
 
 
-class ClientPlugin(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class ClientPlugin(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     """The plugin's version and its files: paths below the folder that PYTHONPATH names, and their text."""
 
     version: str
     files: Mapping[str, str]
 
-    @property
-    def annotations(self) -> dict[str, str]:
+    @cached_property
+    def annotations(self) -> Mapping[str, str]:
         """Return the annotations that carry the files."""
         return {_annotation(path): text for path, text in self.files.items()}
+
+    @cached_property
+    def size(self) -> int:
+        """Return the size of these annotations in bytes."""
+        return _size(self.annotations)
 
 
 class PluginVolume(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,9 +99,13 @@ def find_pod_obstacle(pod: Pod, plugin: ClientPlugin, wiring: str) -> PluginObst
     """Return what keeps the plugin out of every container of a pod, or None."""
     if any(volume.name == VOLUME and not is_plugin_volume(volume) for volume in pod.spec.volumes or ()):
         return PluginObstacle.VOLUME_NAME_TAKEN
-    wanted = {**pod.annotations, **plugin.annotations, _WIRING_ANNOTATION: wiring}
-    size = sum(len(name.encode()) + len(value.encode("utf-8", "surrogatepass")) for name, value in wanted.items())
+    others = {name: text for name, text in pod.annotations.items() if name not in plugin.annotations}
+    size = _size({**others, _WIRING_ANNOTATION: wiring}) + plugin.size
     return PluginObstacle.ANNOTATIONS_TOO_LARGE if size + _RECORD_RESERVE > ANNOTATIONS_LIMIT else None
+
+
+def _size(annotations: Mapping[str, str]) -> int:
+    return sum([len(name.encode()) + len(text.encode("utf-8", "surrogatepass")) for name, text in annotations.items()])
 
 
 def find_obstacle(container: Container, brought: Collection[str], extras: Collection[str]) -> PluginObstacle | None:
@@ -176,6 +186,7 @@ def encode_wiring(*, tracking_uri: str, workspace: str | None, experiment: str |
     ).decode()
 
 
+@lru_cache(maxsize=1024)
 def _overlaps(path: str) -> bool:
     """Return whether a mount at `path` is at, above or below the plugin's.
 

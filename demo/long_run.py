@@ -1,0 +1,86 @@
+"""The demo's run with the client plugin: its token changes during the run, and another server gets no token."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from demo import story as tell
+from demo.processes import DemoError, run_container
+from demo.recorder import Recorder
+from tests.support.kubelet import container_environment, projected_files
+from webhook.core.client_plugin import MOUNT_PATH, TOKEN_FILE, VOLUME
+
+FIRST, SECOND = "the-first-token", "the-second-token"
+EXPERIMENT = "long-run"
+
+
+class Calls(NamedTuple):
+    """How many calls of the run carried which token, and how many reached the other server without one."""
+
+    first: int
+    second: int
+    elsewhere: int
+
+
+def story(*, example: Path, python: Path, server: str) -> tell.Story:
+    """Return the story of a TrainJob node that asks for the plugin and has its server by annotation."""
+    found = tell.trainjob_story(example=example, python=python)
+    group = "mlflow.kubeflow.org"
+    annotations = found.review["request"]["object"]["metadata"].setdefault("annotations", {})
+    annotations |= {
+        f"{group}/client-plugin": "true",
+        f"{group}/experiment": EXPERIMENT,
+        f"{group}/tracking-uri": server,
+        f"{group}/token-secret": "mlflow-token",
+    }
+    return found._replace(title="TrainJob node with the client plugin", experiment=EXPERIMENT)
+
+
+def run(story: tell.Story, pod: dict[str, Any], *, proxy: Recorder, python: Path, folder: Path) -> Calls:
+    """Run the container's code, and change the token's file after its first metric, as the kubelet would.
+
+    Raises DemoError when a call has failed, when a token was not used, or when the other server was offered one.
+    """
+    pod = tell.named(pod)
+    secrets = {"mlflow-token": {"token": FIRST}}
+    mount = folder / "mount"
+    for path, text in projected_files(pod, VOLUME, secrets=secrets).items():
+        file = mount / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    environment = {
+        name: value.replace(MOUNT_PATH, str(mount))
+        for name, value in container_environment(pod, story.container, secrets=secrets).items()
+    }
+    with Recorder() as other:
+        ended = threading.Event()
+        kubelet = threading.Thread(target=_change_token, args=(proxy, mount / TOKEN_FILE, ended))
+        kubelet.start()
+        try:
+            run_container(story.command, {**environment, "OTHER_SERVER": other.url}, python=python, folder=folder)
+        finally:
+            ended.set()
+            kubelet.join()
+        return _count(proxy, other)
+
+
+def _change_token(proxy: Recorder, file: Path, ended: threading.Event) -> None:
+    while not ended.is_set():
+        if any(request.path.endswith("/runs/log-metric") for request in proxy.seen):
+            file.write_text(SECOND)
+            return
+        time.sleep(0.05)
+
+
+def _count(proxy: Recorder, other: Recorder) -> Calls:
+    failed = [request for request in proxy.seen if request.status >= 400 and "get-by-name" not in request.path]
+    if failed:
+        raise DemoError(f"a call of the run with the client plugin failed: {failed[0].path} ({failed[0].status})")
+    sent = proxy.authorizations()
+    found = Calls(sent.count(f"Bearer {FIRST}"), sent.count(f"Bearer {SECOND}"), other.authorizations().count(""))
+    if not all(found) or found.first + found.second != len(sent) or found.elsewhere != len(other.seen):
+        raise DemoError(f"the client plugin sent other tokens than it should: {found}")
+    return found
