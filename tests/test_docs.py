@@ -11,8 +11,13 @@ import yaml
 
 from webhook.core import sidecars
 from webhook.core.client_plugin import PluginObstacle
+from webhook.core.configuration import Namespace, Platform
 from webhook.core.controllers import CONTROLLERS
+from webhook.core.decision import decide
 from webhook.core.reasons import Reason
+from webhook.core.review import Pod
+from webhook.files import kinds
+from webhook.files.explanation import explanation
 from webhook.network import NetworkFault
 from webhook.serving.metrics import Metrics
 from webhook.settings import ENV_HELP, SETTINGS
@@ -106,3 +111,22 @@ def test_every_tag_and_every_sidecar_is_on_the_page_about_lineage() -> None:
     beginnings = {f"{beginning}…" for beginning in sidecars.BY_BEGINNING}
     names = tags | sidecars.BY_NAME | sidecars.BESIDE_A_LABEL.keys() | beginnings
     assert sorted(name for name in names if f"`{name}`" not in LINEAGE) == []
+
+
+def test_every_kind_that_is_looked_into_is_on_the_page_about_files() -> None:
+    page = (ROOT / "docs" / "files.md").read_text()
+    rows = dict(re.findall(r"^\| ([a-z0-9.-]+) \| ([A-Z].*) \|$", page, re.MULTILINE))
+    named = {(group.replace("core", ""), kind) for group, names in rows.items() for kind in names.split(", ")}
+    assert named == {
+        *((kind.group, kind.name) for kind in kinds.KINDS),
+        ("trainer.kubeflow.org", "TrainJob with its runtime"),
+    }
+    assert [other.name for other in kinds.OTHERS if other.name not in page] == []
+
+
+def test_every_key_of_an_explanation_is_on_the_page_about_files() -> None:
+    page = (ROOT / "docs" / "files.md").read_text()
+    table = page[page.index("`explain -o json` prints") : page.index("A variable has")]
+    keys = [key for cell in re.findall(r"^\| (.*?) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", cell)]
+    decision = decide(Pod(), namespace=Namespace("a", {}, {}), platform=Platform())
+    assert sorted(keys) == sorted(explanation(Pod(), decision, name="a", namespace=None))

@@ -1,4 +1,4 @@
-"""`explain`: wired or not, why, and each variable with its source, from files, with no cluster."""
+"""`explain`: whether pods are wired, why, and each variable with its source, from files, with no cluster."""
 
 from __future__ import annotations
 
@@ -12,26 +12,38 @@ from rich.console import Console
 from rich.markup import escape
 
 from webhook.cli.exit_codes import EPILOG, FOUND
-from webhook.cli.inputs import inputs_options, read_inputs
-from webhook.files.documents import inject as inject_pod
+from webhook.cli.inputs import inputs_options, read_inputs, report_passed_over
 from webhook.files.explanation import explanation
+from webhook.files.injection import inject as inject_pod
 
 
 @click.command(epilog=f"{EPILOG} 3 means that a pod is not wired.")
 @inputs_options
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text, or a JSON array with an object for each pod.",
+)
 def explain(output: str, **options: Any) -> None:
     """Show whether pods are wired, why, and with what.
 
-    For each container that runs the user's code: each variable, its value, and where the value comes from. -o json
-    prints an array with an object for each pod.
+    For each container that runs the user's code: each variable, its value, and where the value comes from. A TrainJob
+    given together with its runtime, and the tasks of a compiled pipeline, are explained as the pods that are made of
+    them. What holds no pod is named on standard error.
     """
     inputs = read_inputs(**options)
+    report_passed_over(inputs.found, all_of_them=False)
+    pods = [pod for pod in inputs.found.pods if not pod.joined]
+    if not pods:
+        raise click.ClickException(f"{', '.join(file.place for file in inputs.files)}: there is no pod in it")
     found = []
-    for pod in inputs.pods:
-        namespace = inputs.namespace_of(pod)
-        decision, _ = inject_pod(pod, namespace=namespace, platform=inputs.platform)
-        found.append(explanation(pod.pod, decision, name=pod.what, namespace=namespace.name))
+    for pod in pods:
+        decision, _ = inject_pod(pod, namespace=inputs.namespace_of(pod), platform=inputs.platform)
+        namespace = inputs.shown_namespace_of(pod)
+        found.append(explanation(pod.pod, decision, name=pod.what, namespace=namespace, note=pod.note))
     if output == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
@@ -44,7 +56,8 @@ def explain(output: str, **options: Any) -> None:
 
 def _print(console: Console, pod: dict[str, Any]) -> None:
     style = "green" if pod["decision"] == "wired" else "yellow"
-    console.print(f"[bold]{escape(pod['pod'] or 'pod')}[/] in namespace {escape(pod['namespace'])}")
+    namespace = f"namespace {pod['namespace']}" if pod["namespace"] else "the namespace of each TrainJob"
+    console.print(f"[bold]{escape(pod['pod'])}[/] in {escape(namespace)}")
     console.print(f"  [{style}]{pod['decision']}[/] ({pod['reason']}): {escape(pod['message'])}")
     console.print(f"  workload: {pod['workload']}")
     for container in pod["containers"]:
@@ -60,6 +73,8 @@ def _print(console: Console, pod: dict[str, Any]) -> None:
             console.print(f"  note: {escape(note)}")
     for warning in pod["warnings"]:
         console.print(f"  [yellow]warning:[/] {escape(warning)}")
+    for note in pod["notes"]:
+        console.print(f"  note: {escape(note)}")
     console.print()
 
 

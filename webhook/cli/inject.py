@@ -5,16 +5,28 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import click
 import jsonpatch
 
 from webhook.cli.exit_codes import EPILOG
-from webhook.cli.inputs import Inputs, inputs_options, read_inputs
+from webhook.cli.inputs import File, Inputs, inputs_options, read_inputs, report_passed_over
 from webhook.core.client_plugin import is_file_annotation
-from webhook.files.documents import inject as inject_pod
+from webhook.files.injection import inject as inject_pod
+from webhook.files.loading import Loaded
 from webhook.files.writing import dump_yaml
+
+
+class _Result(NamedTuple):
+    loaded: Loaded
+    after: dict[str, Any]
+    operations: list[dict[str, Any]]
+
+    @property
+    def unchanged(self) -> bool:
+        return self.loaded.exact and not self.operations
 
 
 @click.command(epilog=f"{EPILOG} A pod that is not wired is not an error.")
@@ -25,25 +37,88 @@ from webhook.files.writing import dump_yaml
     type=click.Choice(["yaml", "json", "patch", "diff"]),
     default="yaml",
     show_default=True,
-    help="The wired documents, the JSON Patch of each, or the difference. json and patch print an array.",
+    help="The wired documents as YAML, or as a JSON array; an array with the JSON Patch of each; or the difference.",
 )
 def inject(output: str, **options: Any) -> None:
     """Show pods as the webhook would wire them.
 
-    The same code decides as in the cluster. Data goes to standard output; the decision and warnings go to standard
-    error. Documents that hold a pod template are wired in place.
+    The same code decides as in the cluster. Documents go to standard output; decisions, warnings and what is passed
+    over go to standard error. Pod templates are wired in place. Documents without a change keep their text; a text
+    without any pod is passed on as it is, so that every folder may go through:
+
+    \b
+        kustomize build | mlflow-webhook inject -f - | kubectl apply -f -
     """
     inputs = read_inputs(**options)
-    results = [_wire(document, inputs) for document in inputs.documents]
+    changed = _operations(inputs)
+    files = [(file, [_apply(loaded, changed) for loaded in file.loaded]) for file in inputs.files]
+    report_passed_over(inputs.found, all_of_them=True)
+    results = [result for _, several in files for result in several]
     if output == "yaml":
-        click.echo("---\n".join(dump_yaml(after) for _, after, _ in results), nl=False)
+        with_pods = {id(pod.document) for pod in inputs.found.pods}
+        as_json = len(files) == 1 and not any(id(result.loaded.value) in with_pods for result in results)
+        click.echo(_join([_as_yaml(file, several, as_json=as_json) for file, several in files]), nl=False)
     elif output == "json":
-        _print_json([after for _, after, _ in results])
+        _print_json([result.after for result in results])
     elif output == "patch":
-        _print_json([{"document": _name(before), "patch": operations} for before, _, operations in results])
+        _print_json([{"document": _name(result.loaded.value), "patch": result.operations} for result in results])
     else:
-        for before, after, _ in results:
-            echo_diff(before, after)
+        for result in results:
+            if result.operations:
+                echo_diff(result.loaded.value, result.after)
+
+
+def _operations(inputs: Inputs) -> dict[int, list[dict[str, Any]]]:
+    """Decide about each pod, report it, and return the operations for each document."""
+    operations: dict[int, list[dict[str, Any]]] = {}
+    for pod in inputs.found.pods:
+        if pod.at is None:
+            continue  # made of several documents: there is nothing to change in any of them
+        decision, found = inject_pod(pod, namespace=inputs.namespace_of(pod), platform=inputs.platform)
+        operations.setdefault(id(pod.document), []).extend(found)
+        click.echo(f"{pod.what}: {decision.verdict} ({decision.reason}). {decision.reason.sentence}", err=True)
+        if pod.note and found:
+            click.echo(f"{pod.what}: note: {pod.note}", err=True)
+        for warning in decision.warnings:
+            click.echo(f"{pod.what}: warning: {warning}", err=True)
+    return operations
+
+
+def _apply(loaded: Loaded, changed: dict[int, list[dict[str, Any]]]) -> _Result:
+    operations = changed.get(id(loaded.value), [])
+    after = jsonpatch.apply_patch(loaded.value, copy.deepcopy(operations)) if operations else loaded.value
+    return _Result(loaded, after, operations)
+
+
+def _as_yaml(file: File, results: list[_Result], *, as_json: bool) -> str:
+    """Return a file's text with the changed documents in it written anew.
+
+    JSON becomes YAML, unless `as_json` says that a text without pods may stay as it is.
+    """
+    if as_json or not results:
+        return file.text
+    if not all(result.loaded.exact and not result.loaded.is_json for result in results):
+        return "---\n".join(dump_yaml(result.after) for result in results)
+    return "".join(_pieces(file.text, results))
+
+
+def _pieces(text: str, results: list[_Result]) -> Iterator[str]:
+    end = 0
+    for result in results:
+        yield text[end : result.loaded.start]
+        end = result.loaded.end
+        yield text[result.loaded.start : end] if result.unchanged else dump_yaml(result.after)
+    yield text[end:]
+
+
+def _join(texts: list[str]) -> str:
+    joined = ""
+    for text in texts:
+        if joined:
+            joined += "" if joined.endswith("\n") else "\n"
+            joined += "" if text.startswith("---") else "---\n"
+        joined += text
+    return joined
 
 
 def _print_json(elements: list[dict[str, Any]]) -> None:
@@ -54,20 +129,6 @@ def _name(document: dict[str, Any]) -> str:
     metadata = document.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     return " ".join(str(part) for part in (document.get("kind"), name) if part) or "pod"
-
-
-def _wire(document: dict[str, Any], inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    operations = []
-    for pod in inputs.pods:
-        if pod.document is not document:
-            continue
-        decision, found = inject_pod(pod, namespace=inputs.namespace_of(pod), platform=inputs.platform)
-        operations += found
-        click.echo(f"{pod.what}: {decision.verdict} ({decision.reason}). {decision.reason.sentence}", err=True)
-        for warning in decision.warnings:
-            click.echo(f"{pod.what}: warning: {warning}", err=True)
-    after = jsonpatch.apply_patch(copy.deepcopy(document), operations)
-    return document, after, operations
 
 
 def echo_diff(before: dict[str, Any], after: dict[str, Any]) -> None:

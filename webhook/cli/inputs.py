@@ -12,25 +12,44 @@ import click
 
 from webhook.cli.values import valid_namespace
 from webhook.core.configuration import Namespace, Platform
-from webhook.files.documents import DocumentError, NoPodError, PodInDocument, find_pods, load_documents
+from webhook.files.documents import Found, PodInDocument, find
+from webhook.files.loading import DocumentError, Loaded, load
 from webhook.settings import SettingsError, load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class File(NamedTuple):
+    """A file that was read, and the objects in it."""
+
+    place: str
+    text: str
+    loaded: list[Loaded]
+
+
 class Inputs(NamedTuple):
     """What to decide about, and with what."""
 
-    documents: list[dict[str, Any]]
-    pods: list[PodInDocument]
+    files: list[File]
+    found: Found
     platform: Platform
     namespace_name: str | None
     labels: dict[str, str]
     annotations: dict[str, str]
 
     def namespace_of(self, pod: PodInDocument) -> Namespace:
-        """Give the namespace of a pod: the one on the command line, else its document's, else `default`."""
-        return Namespace(self.namespace_name or pod.namespace or "default", self.labels, self.annotations)
+        """Return the namespace of a pod: the one on the command line, else its document's, else `default`.
+
+        Labels and annotations on the command line override those of a Namespace in the files.
+        """
+        name = self.namespace_name or pod.namespace or "default"
+        known = self.found.namespaces.get(name)
+        labels, annotations = (known.labels, known.annotations) if known else ({}, {})
+        return Namespace(name, {**labels, **self.labels}, {**annotations, **self.annotations})
+
+    def shown_namespace_of(self, pod: PodInDocument) -> str | None:
+        """Return the name of a pod's namespace, None when it is that of each TrainJob."""
+        return self.namespace_of(pod).name if self.namespace_name or pod.in_namespace else None
 
 
 def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -50,8 +69,8 @@ def inputs_options(command: F) -> F:
             required=True,
             multiple=True,
             metavar="FILE",
-            help="YAML or JSON with pods, objects with a pod template, or AdmissionReviews. -: standard input. May be "
-            "given several times.",
+            help="YAML or JSON with pods, objects with a pod template, TrainJobs with their runtimes, compiled "
+            "pipelines, or AdmissionReviews. -: standard input. May be given several times.",
         ),
         click.option(
             "-n",
@@ -67,7 +86,7 @@ def inputs_options(command: F) -> F:
             multiple=True,
             metavar="KEY=VALUE",
             callback=_pairs,
-            help="A label of that namespace, such as mlflow-enabled=true.",
+            help="A label of that namespace, such as mlflow-enabled=true. A Namespace in the files is used as well.",
         ),
         click.option(
             "--namespace-annotation",
@@ -101,45 +120,45 @@ def read_inputs(
         platform = load_settings(file=config, environment=os.environ).platform
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
-    documents, pods, without = [], [], []
-    for filename in filenames:
-        place = _place(filename)
-        try:
-            read = load_documents(_read(filename))
-            found, others = _find(read)
-        except DocumentError as error:
-            raise click.ClickException(f"{place}: {error}") from error
-        if not found:
-            raise click.ClickException(f"{place}: {others[0] if others else 'there is no pod in the list'}")
-        documents += read
-        pods += found
-        without += others
-    for other in without:
-        click.echo(f"{other.what}: no pod template; left as it is", err=True)
-    return Inputs(documents, pods, platform, namespace_name, labels, annotations)
+    files = [_read(filename) for filename in filenames]
+    return Inputs(files, _find(files), platform, namespace_name, labels, annotations)
 
 
-def _find(documents: list[dict[str, Any]]) -> tuple[list[PodInDocument], list[NoPodError]]:
-    """Give all pods, and what holds none: manifests hold Services and more beside them."""
-    pods, without = [], []
-    for document in documents:
-        try:
-            pods += find_pods(document)
-        except NoPodError as error:
-            without.append(error)
-    return pods, without
+def report_passed_over(found: Found, *, all_of_them: bool) -> None:
+    """Write to standard error what holds no pod, and why. Without `all_of_them`, not that whose pods are found."""
+    for other in found.passed_over:
+        if all_of_them or not other.explained:
+            click.echo(f"{other.what}: {other.why}; left as it is", err=True)
+            for warning in other.warnings:
+                click.echo(f"{other.what}: warning: {warning}", err=True)
 
 
-def _read(filename: str) -> str:
+def _find(files: list[File]) -> Found:
+    try:
+        return find([loaded.value for file in files for loaded in file.loaded])
+    except DocumentError as error:
+        place = next((file.place for file in files if _is_malformed(file)), files[0].place)
+        raise click.ClickException(f"{place}: {error}") from error
+
+
+def _is_malformed(file: File) -> bool:
+    try:
+        find([loaded.value for loaded in file.loaded])
+    except DocumentError:
+        return True
+    return False
+
+
+def _read(filename: str) -> File:
+    place = "standard input" if filename == "-" else filename
     try:
         content = sys.stdin.buffer.read() if filename == "-" else Path(filename).read_bytes()
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
+        return File(place, text, load(text))
     except OSError as error:
         raise click.ClickException(f"cannot read {filename}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         hint = ", but UTF-16: convert it" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else ""
-        raise click.ClickException(f"{_place(filename)} is not UTF-8{hint}") from error
-
-
-def _place(filename: str) -> str:
-    return "standard input" if filename == "-" else filename
+        raise click.ClickException(f"{place} is not UTF-8{hint}") from error
+    except DocumentError as error:
+        raise click.ClickException(f"{place}: {error}") from error

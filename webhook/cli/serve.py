@@ -12,7 +12,8 @@ from webhook.cluster.kube import KubeClient, KubeConfigError
 from webhook.cluster.namespaces import StaticNamespaces
 from webhook.core.configuration import Namespace
 from webhook.core.names import LABEL
-from webhook.files.documents import DocumentError, find_namespaces, load_documents
+from webhook.files.loading import DocumentError, load
+from webhook.files.objects import find_namespaces
 from webhook.serving.assembly import StartError, run_in_cluster, run_standalone
 from webhook.serving.logs import configure_logging
 from webhook.settings import ENV_HELP, SETTINGS, SettingsError, load_settings
@@ -98,7 +99,7 @@ def _from_file(file: Path | None) -> list[Namespace]:
     if file is None:
         return []
     try:
-        return find_namespaces(load_documents(file.read_text(encoding="utf-8-sig")))
+        return find_namespaces([loaded.value for loaded in load(file.read_text(encoding="utf-8-sig"))])
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise click.ClickException(f"cannot read {file}: {reason}") from error

@@ -29,6 +29,7 @@ DEEPEST = 200
 MOST_VALUES = 10_000_000
 """Values that a document may have once its aliases are written out; a few lines of them can stand for billions."""
 
+_TOO_DEEP = f"it is nested too deeply, more than {DEEPEST} levels"
 _TAG = "tag:yaml.org,2002:"
 _MERGE_KEY = "<<"
 _NUMBERS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),)}
@@ -67,6 +68,12 @@ class PythonParser(Reader, Scanner, Parser):
         if breaks and self.column >= indent:
             self.skip_blanks()
         return [blanks] if breaks == [] and blanks else breaks
+
+    def save_possible_simple_key(self) -> None:
+        """Refuse what is nested too deeply here already: to look ahead for a key takes the square of the depth."""
+        if self.flow_level > DEEPEST:
+            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.get_mark())
+        super().save_possible_simple_key()
 
     def skip_blanks(self) -> str:
         """Return the blanks and tabs that come next, and go past them."""
@@ -119,7 +126,7 @@ class _Builder:
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             self.count += 1
             if len(self.open) == DEEPEST:
-                raise _fault(event, f"it is nested too deeply, more than {DEEPEST} levels")
+                raise _fault(event, _TOO_DEEP)
             if event.anchor:
                 self.anchors[event.anchor] = None
             self.open.append(_Open({} if kind is yaml.MappingStartEvent else [], event.anchor, self.count))

@@ -9,13 +9,15 @@ from webhook.core.configuration import Source, hide_password
 from webhook.core.decision import ContainerDecision, Decision
 from webhook.core.environment import env_from, env_from_effects
 from webhook.core.names import CREDENTIALS, MANAGED
+from webhook.core.reasons import Verdict
 from webhook.core.review import Container, EnvVar, Pod
 
 
-def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str) -> dict[str, Any]:
-    """Give the decision as data: the shape of `explain -o json`.
+def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str | None, note: str = "") -> dict[str, Any]:
+    """Return the decision as data: an item of `explain -o json` (docs/files.md).
 
-    Literal values of credentials that the pod brings are not repeated.
+    Literal values of credentials that the pod brings are not repeated. `note` says what is not known before a wired pod
+    is made.
     """
     return {
         "pod": name,
@@ -38,6 +40,7 @@ def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str) -> d
             for part in decision.containers
         ],
         "warnings": list(decision.warnings),
+        "notes": [note] if note and decision.verdict is Verdict.WIRED else [],
     }
 
 

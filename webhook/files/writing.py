@@ -85,7 +85,9 @@ def _is_plain(text: str) -> bool:
 
 def _scalar(value: Any) -> str:
     if not isinstance(value, str):
-        return json.dumps(value)
+        number = json.dumps(value)
+        # to YAML 1.1, 1e-9 is text
+        return number.replace("e", ".0e") if isinstance(value, float) and "." not in number else number
     if _is_plain(value):
         return value
     if value.isprintable() and "\ufeff" not in value:

@@ -73,7 +73,7 @@ def test_a_runtime_does_not_give_its_own_name_to_the_runs_of_its_trainjobs() -> 
     (explained,) = json.loads(result.stdout)
     names = [variable["name"] for variable in explained["containers"][0]["variables"]]
     assert names == ["MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE", "MLFLOW_TRACKING_TOKEN"]
-    assert "added to its pods by the webhook" in explained["warnings"][0]
+    assert "added to its pods by the webhook" in explained["notes"][0]
 
 
 def test_what_holds_no_pod_is_passed_through_beside_what_does() -> None:
@@ -84,6 +84,8 @@ def test_what_holds_no_pod_is_passed_through_beside_what_does() -> None:
     assert next(yaml.safe_load_all(result.stdout)) == service
     assert "MLFLOW_TRACKING_URI" in result.stdout
     assert "Service s: no pod template; left as it is" in result.stderr
+    listed = call("inject", "-f", "-", text=yaml.safe_dump({"kind": "List", "items": [service, deployment]}))
+    assert "Service s: no pod template; left as it is" in listed.stderr
     for text in (apart, yaml.safe_dump({"kind": "List", "items": [service, deployment]})):
         assert call("explain", "-f", "-", text=text).exit_code == 0
 
@@ -210,20 +212,16 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
         ('{"kind": "Pod",\n "spec": {"containers" []}}', "not JSON at line 2, column 24: Expecting ':'"),
         ("[" * 9000, "nested too deeply"),
         ('{"a":' * 90000, "nested too deeply"),
-        ("", "no document"),
-        ("- a", "make it the items of a List"),
+        ("- a", "document 1 is not a Kubernetes object"),
         ("a", "not a Kubernetes object"),
-        ("kind: pod", "is Pod meant?"),
-        ("kind: TrainJob\nmetadata: {name: t}", "TrainJob t has no pod template; its pods come from its runtime"),
         ("kind: JobSet\nspec: {replicatedJobs: 5}", "/spec/replicatedJobs is not a list"),
+        ("kind: Deployment\nspec: {template: 5}", "the pod template at /spec/template is not a mapping"),
         ("metadata: &m {x: *m}", "holds what JSON cannot: the anchor m contains itself"),
         ('{"kind": "\\ud800"}', "holds what JSON cannot: "),
         ("kind: Pod\nspec: {{ .Values.spec }}", "is it a template? Render it first"),
         ("{{- if .x }}", "is it a template? Render it first"),
         ("kind: \x00", "unacceptable character #x0000"),
         ("kind: Pod\nspec: {containers: [{name: a, env: [{name: A, value: 1}]}]}", "write it in quotation marks"),
-        ("kind: Service", "has no pod template"),
-        ("kind: Deployment", "pod template is missing"),
         ("kind: Pod\nspec: {containers: [{name: 3}]}", "spec.containers[0].name"),
         ("kind: AdmissionReview", "without an object"),
         (
@@ -239,20 +237,26 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
             "the review of CREATE deployments; the webhook decides about CREATE pods only",
         ),
         (
-            "metadata: {labels: {mlflow-enabled: true}}\nspec: {}",
+            "metadata: {labels: {mlflow-enabled: true}}\nspec: {containers: []}",
             "a Pod without a name: label mlflow-enabled is true, not",
         ),
-        ("{}", "standard input: a document without a kind"),
-        ("kind: List\nitems: []", "standard input: there is no pod in the list"),
+        ("kind: Namespace\nmetadata: {name: a, labels: {x: 1}}", 'Namespace a: label x is 1, not a string: write "1"'),
         (
             "kind: Job\nmetadata: {name: j}\nspec: {template: {spec: {containers: 1}}}",
             "Job j: the pod has a wrong type",
         ),
     ],
 )
-def test_what_holds_no_pod_is_refused_with_a_sentence(text: str, sentence: str) -> None:
+def test_what_cannot_be_read_is_refused_with_a_sentence(text: str, sentence: str) -> None:
     for command in ("inject", "explain"):
         result = call(command, "-f", "-", text=text)
         assert result.exit_code == 1
         assert sentence in result.stderr
         assert "Traceback" not in result.output
+
+
+def test_a_mistake_is_reported_with_the_name_of_its_file(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text(yaml.safe_dump({"kind": "Pod", **TEMPLATE}))
+    bad.write_text("kind: Pod\nspec: {containers: 1}")
+    assert f"{bad}: " in call("explain", "-f", str(good), "-f", str(bad)).stderr

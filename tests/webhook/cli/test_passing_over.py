@@ -1,0 +1,179 @@
+"""What `inject` and `explain` say of documents without pods, and that `inject` passes them on as they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.webhook.cli.calling import LABELLED, call
+
+POD = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: a, labels: {mlflow-enabled: 'true'}}
+spec: {containers: [{name: c}]}
+"""
+GIVE = "give a pod that it made: kubectl get pod NAME -o yaml | mlflow-webhook explain -f -"
+WITHOUT_PODS = {
+    "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n": "Service s: no pod template",
+    "kind: pod\nmetadata: {name: p}\n": "pod p: pod is not a known kind; is Pod meant?",
+    "apiVersion: batch.volcano.sh/v1alpha1\nkind: Job\nmetadata: {name: v}\nspec: {tasks: [{template: {}}]}\n": (
+        f"Job v: this command does not look into the kind Job of batch.volcano.sh; {GIVE}"
+    ),
+    "apiVersion: argoproj.io/v1alpha1\nkind: WorkflowTemplate\nmetadata: {name: w}\n": (
+        f"WorkflowTemplate w: this command does not look into the kind WorkflowTemplate of argoproj.io; {GIVE}"
+    ),
+    "apiVersion: argoproj.io/v1alpha1\nkind: CronWorkflow\nmetadata: {name: w}\n": (
+        "CronWorkflow w: this command does not look into the kind CronWorkflow"
+    ),
+    "apiVersion: example.com/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {template: 3}\n": (
+        "Deployment d: this command does not look into the kind Deployment of example.com; if it makes pods, give a pod"
+    ),
+    "apiVersion: v1\nkind: Service\nmetadata: {name: t}\nspec: {template: {spec: {containers: []}}}\n": (
+        "Service t: no pod template"
+    ),
+    "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 3}\n": (
+        "Deployment web: the pod template is missing at /spec/template, as in a patch"
+    ),
+    "apiVersion: apps/v1\nkind: Deployment\nspec:\n  template:\n    spec: {nodeName: n}\n": (
+        "a Deployment without a name: the pod template is missing"
+    ),
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n": "Pod p: it has no containers, as in a patch",
+    "resources: [a.yaml]\n": "a document without a kind: not a Kubernetes object",
+    "spec: {replicas: 3}\n": "a document without a kind: not a Kubernetes object",
+    "{}\n": "a document without a kind: not a Kubernetes object",
+    "apiVersion: v1\nkind: List\nitems: [{metadata: {name: x}}, 3]\n": (
+        "a document without a kind: not a Kubernetes object"
+    ),
+    "apiVersion: v1\nkind: List\nitems: []\n": "",
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n": "",
+    "# nothing but a comment\n": "",
+    "": "",
+    "apiVersion: trainer.kubeflow.org/v1alpha1\nkind: TrainJob\nmetadata: {name: t}\nspec: {runtimeRef: {name: r}}\n": (
+        "TrainJob t: its pods come from its runtime: give that too (kubectl get clustertrainingruntime r -o yaml)"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", WITHOUT_PODS)
+def test_a_text_without_a_pod_is_passed_on_as_it_is_and_said_to_be(text: str) -> None:
+    injected = call("inject", "-f", "-", text=text)
+    assert injected.exit_code == 0
+    assert injected.stdout == text
+    assert WITHOUT_PODS[text] in injected.stderr
+    explained = call("explain", "-f", "-", text=text)
+    assert explained.exit_code == 1
+    assert WITHOUT_PODS[text] in explained.stderr
+    assert explained.stderr.endswith("Error: standard input: there is no pod in it\n")
+
+
+@pytest.mark.parametrize("text", [text for text in WITHOUT_PODS if text.startswith(("api", "kind"))])
+def test_beside_a_pod_it_is_passed_over_and_keeps_its_text(text: str) -> None:
+    for stream in (f"{text}---\n{POD}", f"# first\n---\n{POD}--- # second\n{text}"):
+        injected = call("inject", "-f", "-", text=stream)
+        assert injected.exit_code == 0
+        assert text in injected.stdout
+        assert "MLFLOW_TRACKING_URI" in injected.stdout
+        assert WITHOUT_PODS[text] in injected.stderr
+        explained = call("explain", "-f", "-", text=stream)
+        assert explained.exit_code == 0
+        assert WITHOUT_PODS[text] in explained.stderr
+
+
+@pytest.mark.parametrize("text", ['{"kind": "Service"}\n', '{"kind": "List", "items": []}', '[{"kind": "Service"}]'])
+def test_json_without_a_pod_is_passed_on_as_it_is(text: str) -> None:
+    assert call("inject", "-f", "-", text=text).stdout == text
+
+
+PARTS = st.sampled_from(
+    [
+        POD,
+        POD.replace("true", "false"),
+        "# only a comment\n",
+        "kind: ConfigMap\ndata: {a: 1.10, b: 0x1F}   # as it stands\n",
+        "kind:   Service\n",
+        "",
+    ]
+)
+SEPARATORS = st.sampled_from(["---\n", "--- # next\n", "---   \n"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(SEPARATORS, PARTS), min_size=1, max_size=6))
+def test_text_of_documents_without_a_change_stays_byte_for_byte(parts: list[tuple[str, str]]) -> None:
+    text = "".join(separator + part for separator, part in parts)
+    result = call("inject", "-f", "-", text=text)
+    assert result.exit_code == 0
+    written = result.stdout
+    for separator, part in parts:
+        before = written
+        if part == POD:
+            head, separated, written = written.partition("spec:\n  containers:\n")
+            assert head.startswith(separator + "apiVersion: v1\nkind: Pod\n")
+            assert separated
+            written = written[written.find("---") :] if "---" in written else ""
+        else:
+            assert before.startswith(separator + part)
+            written = before[len(separator + part) :]
+    assert written == ""
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(SEPARATORS, PARTS), min_size=1, max_size=6))
+def test_injecting_twice_is_injecting_once(parts: list[tuple[str, str]]) -> None:
+    text = "".join(separator + part for separator, part in parts)
+    once = call("inject", "-f", "-", *LABELLED, text=text).stdout
+    assert call("inject", "-f", "-", *LABELLED, text=once).stdout == once
+    assert [one for one in yaml.safe_load_all(once) if one] == json.loads(
+        call("inject", "-f", "-", *LABELLED, "-o", "json", text=text).stdout
+    )
+
+
+def test_several_files_are_one_stream(tmp_path: Path) -> None:
+    texts = {"a.yaml": "kind: Service", "b.json": '{"kind": "ConfigMap"}', "c.yaml": f"---\n{POD}", "d.yaml": "# end"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    written = call("inject", *(word for name in texts for word in ("-f", str(tmp_path / name)))).stdout
+    assert written.startswith("kind: Service\n---\nkind: ConfigMap\n---\napiVersion: v1\nkind: Pod\n")
+    assert written.endswith("---\n# end")
+    assert [document["kind"] for document in yaml.safe_load_all(written) if document] == ["Service", "ConfigMap", "Pod"]
+
+
+def test_what_inject_prints_as_json_is_taken_again() -> None:
+    printed = call("inject", "-f", "-", "-o", "json", text=f"{POD}---\nkind: Service\n").stdout
+    assert call("inject", "-f", "-", "-o", "json", text=printed).stdout == printed
+    assert call("explain", "-f", "-", text=printed).exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_json_does_not_have_are_refused_with_their_place(name: str) -> None:
+    text = json.dumps({**yaml.safe_load(POD), "status": {"x": [1, 0]}}).replace("[1, 0]", f"[1, {name}]")
+    for output in ("json", "yaml", "patch"):
+        result = call("inject", "-f", "-", "-o", output, text=text)
+        assert result.exit_code == 1
+        assert f"status.x[1] is {name}" in result.stderr
+    yaml_text = f"{POD}---\nkind: Deployment\nspec:\n  replicas: .inf\n"
+    assert "spec.replicas is .inf (line 8)" in call("inject", "-f", "-", text=yaml_text).stderr
+
+
+def test_a_namespace_in_the_files_is_that_of_its_pods() -> None:
+    namespace = (
+        "kind: Namespace\nmetadata:\n  name: team\n  labels: {mlflow-enabled: 'true'}\n"
+        "  annotations: {mlflow.kubeflow.org/experiment: ours, mlflow.kubeflow.org/tokensecret: x}\n---\n"
+    )
+    pod = POD.replace("name: a,", "name: a, namespace: team,")
+    (found,) = json.loads(call("explain", "-f", "-", "-o", "json", text=namespace + pod).stdout)
+    values = {variable["name"]: variable.get("value") for variable in found["containers"][0]["variables"]}
+    assert (values["MLFLOW_WORKSPACE"], values["MLFLOW_EXPERIMENT_NAME"]) == ("team", "ours")
+    assert "unknown annotation mlflow.kubeflow.org/tokensecret of the namespace" in found["warnings"][0]
+    flag = ["--namespace-annotation", "mlflow.kubeflow.org/experiment=theirs"]
+    (found,) = json.loads(call("explain", "-f", "-", "-o", "json", *flag, text=namespace + pod).stdout)
+    assert "theirs" in str(found)
+    (found,) = json.loads(call("explain", "-f", "-", "-o", "json", text=namespace + POD).stdout)
+    assert found["namespace"] == "default"
+    assert "ours" not in str(found)

@@ -1,0 +1,187 @@
+"""Pod templates of every kind: where they stand, and what is known of the pods that are made of them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import jsonpatch
+import pytest
+import yaml
+
+from tests.support.pods import FOLDER
+from tests.webhook.cli.calling import LABELLED, call, on
+from webhook.core.lineage import other_lineage
+from webhook.core.review import decode_pod
+from webhook.files.documents import find
+from webhook.files.kinds import KINDS, OTHERS, Kind, Template
+
+LABEL = {"mlflow-enabled": "true"}
+ASKS = {"metadata": {"labels": LABEL}, "spec": {"containers": [{"name": "c"}]}}
+TEMPLATES = [(kind, template) for kind in KINDS if kind.name != "Pod" for template in kind.templates]
+IDS = [f"{kind.group}/{kind.name}{template.path}" for kind, template in TEMPLATES]
+
+
+def nested(path: str, value: Any, part: str = "Worker") -> Any:
+    """Return an object with a value at a path; ``*`` stands for a key of replica specs, else for an item of a list."""
+    step, _, rest = path.removeprefix("/").partition("/")
+    if not step:
+        return value
+    if step.endswith("ReplicaSpecs"):
+        return {step: {part: nested(rest.removeprefix("*"), value)}}
+    if rest.startswith("*"):
+        names = {"name": part, "groupName": part}
+        return {step: [{**names, **nested(rest.removeprefix("*"), value)}]}
+    return {step: nested(rest, value, part)}
+
+
+def document(
+    kind: Kind, template: Template, pod: dict[str, Any] = ASKS, name: str = "job", part: str = "Worker"
+) -> Any:
+    made = nested(template.path, copy.deepcopy(pod), part)
+    version = f"{kind.group}/v1" if kind.group else "v1"
+    metadata = {"name": name, **({"labels": LABEL} if kind.metadata and pod is ASKS else {})}
+    return {"apiVersion": version, "kind": kind.name, "metadata": metadata, **made}
+
+
+@pytest.mark.parametrize(("kind", "template"), TEMPLATES, ids=IDS)
+def test_a_template_is_wired_where_it_stands_and_only_once(kind: Kind, template: Template) -> None:
+    before = document(kind, template)
+    (patch,) = json.loads(on("inject", before, "-o", "patch").stdout)
+    written = on("inject", before).stdout
+    (after,) = json.loads(call("inject", "-f", "-", "-o", "json", text=written).stdout)
+    assert jsonpatch.apply_patch(before, patch["patch"]) == after == yaml.safe_load(written)
+    pod_after = find([after]).pods[0].pod
+    names = [variable.name for variable in pod_after.containers[0].env or ()]
+    assert "MLFLOW_TRACKING_URI" in names
+    assert "mlflow.kubeflow.org/decision" in pod_after.annotations
+    assert call("inject", "-f", "-", text=written).stdout == written
+
+
+@pytest.mark.parametrize(("kind", "template"), TEMPLATES, ids=IDS)
+def test_the_same_kind_of_another_group_is_passed_over(kind: Kind, template: Template) -> None:
+    other = {**document(kind, template), "apiVersion": "example.com/v1"}
+    result = on("inject", other)
+    assert yaml.safe_load(result.stdout) == other
+    assert f"does not look into the kind {kind.name} of example.com" in result.stderr
+
+
+@pytest.mark.parametrize(("kind", "template"), TEMPLATES, ids=IDS)
+def test_a_label_above_the_template_is_said_not_to_reach_the_pods(kind: Kind, template: Template) -> None:
+    unlabelled = {"spec": {"containers": [{"name": "c"}]}}
+    labelled = document(kind, template, unlabelled)
+    labelled["metadata"]["labels"] = LABEL
+    shown = on("explain", labelled).stdout
+    complaint = f"the label mlflow-enabled of the {kind.name} is not on its pods: put it into "
+    assert (complaint in shown) is (kind.metadata is None)
+    assert complaint not in on("explain", document(kind, template)).stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "between"),
+    [
+        ("/spec/jobTemplate/spec/template", "/spec/jobTemplate/metadata/labels of the CronJob"),
+        (
+            "/spec/replicatedJobs/*/template/spec/template",
+            "/spec/replicatedJobs/0/template/metadata/labels of the JobSet",
+        ),
+    ],
+)
+def test_a_label_between_the_object_and_its_template_is_named_with_its_place(path: str, between: str) -> None:
+    kind, template = next((kind, template) for kind, template in TEMPLATES if template.path == path)
+    labelled = document(kind, template, {"spec": {"containers": []}})
+    inner = find([labelled]).pods[0].at
+    assert inner is not None
+    jsonpatch.apply_patch(
+        labelled,
+        [{"op": "add", "path": inner.removesuffix("/spec/template") + "/metadata", "value": {"labels": LABEL}}],
+        in_place=True,
+    )
+    assert f"the label mlflow-enabled at {between} is not on its pods" in on("explain", labelled).stdout
+
+
+def test_a_notebook_gives_its_own_labels_to_its_pod_and_not_those_of_the_template() -> None:
+    notebook: dict[str, Any] = {"kind": "Notebook", "apiVersion": "kubeflow.org/v1", "metadata": {"name": "lab"}}
+    notebook["spec"] = {"template": ASKS}
+    shown = on("explain", notebook).stdout
+    assert "skipped (not_enabled)" in shown
+    assert "at /spec/template/metadata/labels of the Notebook is not on its pods: put it into /metadata/labels" in shown
+    notebook["metadata"]["labels"] = LABEL
+    (patch,) = json.loads(on("inject", notebook, "-o", "patch").stdout)
+    assert {operation["path"].split("/containers")[0] for operation in patch["patch"]} == {
+        "/spec/template/spec",
+        "/metadata/annotations",
+    }
+
+
+MADE = {
+    "cronjob": "CronJob",
+    "deployment": "Deployment",
+    "jobset": "JobSet",
+    "knative-service": "Service",
+    "leaderworkerset": "LeaderWorkerSet",
+    "mpijob-v1-launcher": "MPIJob",
+    "mpijob-v2beta1-launcher": "MPIJob",
+    "notebook": "Notebook",
+    "paddlejob-worker": "PaddleJob",
+    "pytorchjob-master": "PyTorchJob",
+    "raycluster-worker": "RayCluster",
+    "rayjob-head": "RayJob",
+    "tfjob-worker": "TFJob",
+    "xgboostjob-worker": "XGBoostJob",
+}
+
+
+@pytest.mark.parametrize("capture", MADE)
+def test_what_is_told_of_a_template_is_what_is_told_of_its_pods(capture: str) -> None:
+    pod, expected = yaml.safe_load_all((FOLDER / "controllers" / f"{capture}.yaml").read_text())
+    kind = next(kind for kind in KINDS if kind.name == MADE[capture])
+    labels = pod["metadata"]["labels"]
+    part = labels.get("training.kubeflow.org/replica-type") or labels.get("training.kubeflow.org/job-role")
+    part = part or labels.get("ray.io/group") or labels.get("jobset.sigs.k8s.io/replicatedjob-name") or "x"
+    wanted = [template for template in kind.templates if "worker" in template.path.lower()] or list(kind.templates)
+    template = kind.templates[0] if labels.get("ray.io/node-type") == "head" else wanted[0]
+    made = document(kind, template, {"spec": pod["spec"]}, name=expected["experiment"], part=part.capitalize())
+    lineage = other_lineage(find([made]).pods[0].pod)
+    real = other_lineage(decode_pod(json.dumps(pod).encode()))
+    assert lineage.experiment == real.experiment == expected["experiment"]
+    told = {tag: value for tag, value in lineage.tags.items() if tag != "ray.group"}
+    unknown = {"training.operator_name", "training.replica_type", "knative.revision"}
+    assert told.items() - real.tags.items() <= {(tag, told.get(tag)) for tag in unknown}
+
+
+def test_each_replica_is_named() -> None:
+    replicas = {"Master": {"template": ASKS}, "Worker": {"template": {"spec": ASKS["spec"]}}}
+    made: dict[str, Any] = {"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "metadata": {"name": "j"}}
+    made["spec"] = {"pytorchReplicaSpecs": replicas}
+    result = on("explain", made, "-o", "json")
+    assert [(one["pod"], one["decision"]) for one in json.loads(result.stdout)] == [
+        ("PyTorchJob j (Master)", "wired"),
+        ("PyTorchJob j (Worker)", "skipped"),
+    ]
+    assert json.loads(result.stdout)[0]["notes"] == ["not known before a pod is made: the index of each replica"]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda other: f"{other.group}/{other.name}")
+def test_of_other_kinds_it_is_said_how_to_give_a_pod_and_where_a_label_belongs(other: Any) -> None:
+    made = {"apiVersion": f"{other.group}/v1", "kind": other.name, "metadata": {"name": "w", "labels": LABEL}}
+    result = on("inject", made)
+    assert "does not look into" in result.stderr
+    assert "kubectl get pod NAME" in result.stderr
+    assert f"is not on its pods: put it into {other.label_at}" in result.stderr
+
+
+def test_a_runtime_of_the_cluster_is_in_no_namespace_and_gets_no_workspace() -> None:
+    kind = next(kind for kind in KINDS if kind.name == "ClusterTrainingRuntime")
+    runtime = document(
+        kind, kind.templates[0], {"spec": {"containers": [{"name": "node"}]}}, name="torch", part="trains"
+    )
+    shown = on("explain", runtime, *LABELLED).stdout
+    assert shown.startswith("ClusterTrainingRuntime torch (trains) in the namespace of each TrainJob\n")
+    assert "default" not in shown.replace("built-in default", "")
+    (found,) = json.loads(on("explain", runtime, *LABELLED, "-o", "json").stdout)
+    assert found["namespace"] is None
+    assert "MLFLOW_WORKSPACE" not in str(found)
+    assert "torch (trains) in namespace team" in on("explain", runtime, *LABELLED, "-n", "team").stdout
+    assert "MLFLOW_WORKSPACE" not in on("inject", runtime, *LABELLED, "-n", "team").stdout

@@ -1,0 +1,200 @@
+"""The kinds of objects that make pods: where their pod templates stand, and what their controllers put on the pods.
+
+KINDS is the whole list of those that are looked into, OTHERS of those that are known to make pods from something else.
+A new kind is a new entry. The labels are those by which `webhook.core.controllers` names experiments and runs, and it
+names the files of the controllers' sources; what is in none of those has its own comment here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+JOBSET = "jobset.sigs.k8s.io/"
+RUNTIME_JOBS = "/spec/template/spec/replicatedJobs"
+TRAINER_GROUP = "trainer.kubeflow.org"
+
+_REPLICAS = "training.kubeflow.org/"
+_RAY = "ray.io/"
+_JOB_NAMES = {"batch.kubernetes.io/job-name": "{name}", "job-name": "{name}"}
+_JOB_OF_SET = {f"{JOBSET}jobset-name": "{name}", f"{JOBSET}replicatedjob-name": "{part}"}
+
+
+class Template(NamedTuple):
+    """A JSON Pointer to a pod template, in which ``*`` stands for each key or item, and labels of its pods.
+
+    In the labels' values ``{name}`` is the object's name and ``{part}`` the key, or the item's name, in lower case.
+    """
+
+    path: str
+    labels: Mapping[str, str] = {}
+
+
+class Kind(NamedTuple):
+    """A kind of object that holds pod templates.
+
+    `owner`: the kind of the pods' controlling owner, where it is called as the object. `metadata`: where the labels and
+    annotations of the pods stand, if not in the template. `unknown`: what lineage is told from that is not known before
+    a pod is made. `for_any_job`: the pods belong to TrainJobs whose names are not known. `in_namespace`: whether the
+    object is in the namespace of its pods.
+    """
+
+    group: str
+    name: str
+    templates: tuple[Template, ...]
+    owner: str = ""
+    metadata: str | None = None
+    unknown: str = ""
+    for_any_job: bool = False
+    in_namespace: bool = True
+
+
+class Other(NamedTuple):
+    """A kind of object whose pods do not come from a pod template in it; `label_at` is where a label has to stand."""
+
+    group: str
+    name: str
+    label_at: str
+
+
+def _training(name: str, replicas: str, operator: str | None) -> Kind:
+    labels = {f"{_REPLICAS}job-name": "{name}", f"{_REPLICAS}replica-type": "{part}"}
+    if operator:
+        labels[f"{_REPLICAS}operator-name"] = operator
+    return Kind(
+        "kubeflow.org",
+        name,
+        (Template(f"/spec/{replicas}/*/template", labels),),
+        owner=name,
+        unknown="the index of each replica",
+    )
+
+
+def _ray(name: str, cluster: str, *, further: tuple[Template, ...] = ()) -> Kind:
+    if name == "RayCluster":
+        labels = {f"{_RAY}cluster": "{name}"}
+    else:
+        labels = {f"{_RAY}originated-from-cr-name": "{name}", f"{_RAY}originated-from-crd": name}
+    head = {**labels, f"{_RAY}node-type": "head", f"{_RAY}group": "headgroup"}
+    worker = {**labels, f"{_RAY}node-type": "worker", f"{_RAY}group": "{part}"}
+    return Kind(
+        "ray.io",
+        name,
+        (
+            Template(f"{cluster}/headGroupSpec/template", head),
+            Template(f"{cluster}/workerGroupSpecs/*/template", worker),
+            *further,
+        ),
+        unknown="" if name == "RayCluster" else "the name that KubeRay gives to the cluster",
+    )
+
+
+def _knative(name: str) -> Kind:
+    label = "serving.knative.dev/"
+    labels = {f"{label}configuration": "{name}"} | ({f"{label}service": "{name}"} if name == "Service" else {})
+    return Kind("serving.knative.dev", name, (Template("/spec/template", labels),), unknown="the name of each revision")
+
+
+_SPEC_TEMPLATE = (Template("/spec/template"),)
+
+KINDS = (
+    Kind("", "Pod", (Template(""),)),
+    Kind("", "PodTemplate", (Template("/template"),)),
+    Kind("", "ReplicationController", _SPEC_TEMPLATE),
+    Kind("apps", "Deployment", _SPEC_TEMPLATE),
+    Kind("apps", "ReplicaSet", _SPEC_TEMPLATE),
+    Kind("apps", "StatefulSet", _SPEC_TEMPLATE, owner="StatefulSet"),
+    Kind("apps", "DaemonSet", _SPEC_TEMPLATE, owner="DaemonSet"),
+    Kind("batch", "Job", (Template("/spec/template", _JOB_NAMES),), owner="Job"),
+    Kind("batch", "CronJob", (Template("/spec/jobTemplate/spec/template", _JOB_NAMES),), owner="Job"),
+    Kind("jobset.x-k8s.io", "JobSet", (Template("/spec/replicatedJobs/*/template/spec/template", _JOB_OF_SET),)),
+    *(
+        Kind(
+            TRAINER_GROUP,
+            name,
+            (Template(f"{RUNTIME_JOBS}/*/template/spec/template", _JOB_OF_SET),),
+            for_any_job=True,
+            in_namespace=name == "TrainingRuntime",
+        )
+        for name in ("TrainingRuntime", "ClusterTrainingRuntime")
+    ),
+    # kubeflow/training-operator: pkg/apis/kubeflow.org/v1/*_types.go; pkg/controller.v1/*/*_controller.go
+    _training("PyTorchJob", "pytorchReplicaSpecs", "pytorchjob-controller"),
+    _training("TFJob", "tfReplicaSpecs", "tfjob-controller"),
+    _training("XGBoostJob", "xgbReplicaSpecs", "xgboostjob-controller"),
+    _training("PaddleJob", "paddleReplicaSpecs", "paddlejob-controller"),
+    _training("JAXJob", "jaxReplicaSpecs", "jaxjob-controller"),
+    _training("MXJob", "mxReplicaSpecs", "mxjob-controller"),
+    _training("MPIJob", "mpiReplicaSpecs", None),  # one operator for v1, another for v2beta1
+    # kubeflow/kubeflow: components/notebook-controller copies the Notebook's own labels and annotations to its pod and
+    # does not read those of the template
+    Kind(
+        "kubeflow.org",
+        "Notebook",
+        (Template("/spec/template", {"notebook-name": "{name}"}),),
+        owner="StatefulSet",
+        metadata="/metadata",
+    ),
+    _ray("RayCluster", "/spec"),
+    _ray("RayJob", "/spec/rayClusterSpec", further=(Template("/spec/submitterPodTemplate", _JOB_NAMES),)),
+    _ray("RayService", "/spec/rayClusterConfig"),
+    Kind(
+        "leaderworkerset.x-k8s.io",
+        "LeaderWorkerSet",
+        tuple(
+            Template(f"/spec/leaderWorkerTemplate/{part}Template", {"leaderworkerset.sigs.k8s.io/name": "{name}"})
+            for part in ("leader", "worker")
+        ),
+        unknown="the indexes of the group and the worker",
+    ),
+    _knative("Service"),
+    _knative("Configuration"),
+    # argoproj/argo-rollouts: pkg/apis/rollouts/v1alpha1/types.go; openkruise/kruise: apis/apps; openshift/api: apps/v1
+    Kind("argoproj.io", "Rollout", _SPEC_TEMPLATE),
+    Kind("apps.kruise.io", "CloneSet", _SPEC_TEMPLATE, owner="CloneSet"),
+    Kind("apps.kruise.io", "StatefulSet", _SPEC_TEMPLATE, owner="StatefulSet"),
+    Kind("apps.kruise.io", "DaemonSet", _SPEC_TEMPLATE, owner="DaemonSet"),
+    Kind("apps.openshift.io", "DeploymentConfig", _SPEC_TEMPLATE),
+)
+
+_WORKFLOW_LABELS = "spec.podMetadata.labels"
+OTHERS = (
+    # argoproj/argo-workflows: pkg/apis/workflow/v1alpha1/workflow_types.go
+    Other("argoproj.io", "Workflow", _WORKFLOW_LABELS),
+    Other("argoproj.io", "WorkflowTemplate", _WORKFLOW_LABELS),
+    Other("argoproj.io", "ClusterWorkflowTemplate", _WORKFLOW_LABELS),
+    Other("argoproj.io", "CronWorkflow", "spec.workflowSpec.podMetadata.labels"),
+    # kubeflow/spark-operator: api/v1beta2/sparkapplication_types.go
+    Other("sparkoperator.k8s.io", "SparkApplication", "spec.driver.labels and spec.executor.labels"),
+    Other(
+        "sparkoperator.k8s.io",
+        "ScheduledSparkApplication",
+        "spec.template.driver.labels and spec.template.executor.labels",
+    ),
+    # kubeflow/katib: pkg/apis/controller/experiments/v1beta1/experiment_types.go
+    Other("kubeflow.org", "Experiment", "the pod template in spec.trialTemplate.trialSpec"),
+    # volcano-sh/apis: pkg/apis/batch/v1alpha1/job.go
+    Other("batch.volcano.sh", "Job", "spec.tasks[].template.metadata.labels"),
+)
+_BY_NAME = {(kind.group, kind.name): kind for kind in KINDS}
+_OTHERS = {(other.group, other.name): other for other in OTHERS}
+_WITHOUT_GROUP = {kind.name: kind for kind in reversed(KINDS) if kind.name != "Service"}
+
+
+def find_kind(group: str | None, name: str) -> Kind | None:
+    """Return the kind of that name in an API group. `group` None: the document names none; a Service is then core's."""
+    return _WITHOUT_GROUP.get(name) if group is None else _BY_NAME.get((group, name))
+
+
+def find_other(group: str | None, name: str) -> Other | None:
+    """Return the kind that makes pods from something else than a pod template in it."""
+    if group is None:
+        return next((other for other in OTHERS if other.name == name and other.group == "argoproj.io"), None)
+    return _OTHERS.get((group, name))
+
+
+def is_built_in(group: str | None) -> bool:
+    """Return whether an API group is Kubernetes' own, whose kinds that make pods are all in KINDS."""
+    return group in {None, "", "apps", "batch", "autoscaling", "policy"} or (
+        group is not None and group.endswith(".k8s.io") and not group.endswith(".x-k8s.io")
+    )

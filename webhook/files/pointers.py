@@ -1,0 +1,66 @@
+"""Finds values in a document by JSON Pointers (RFC 6901), in which ``*`` may stand for each key or item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+
+class Place(NamedTuple):
+    """A value in a document. `part` is the key, or the item's name, that the last ``*`` stands for."""
+
+    pointer: str
+    value: Any
+    part: str = ""
+
+
+def resolve(value: Any, pointer: str) -> Any:
+    """Return the value at a pointer, or None."""
+    for step in pointer.split("/")[1:]:
+        if isinstance(value, list) and step.isdigit() and int(step) < len(value):
+            value = value[int(step)]
+        elif isinstance(value, dict):
+            value = value.get(step.replace("~1", "/").replace("~0", "~"))
+        else:
+            return None
+    return value
+
+
+def expand(value: Any, pattern: str) -> Iterator[Place]:
+    """List the places that a pattern stands for, where there is a value.
+
+    Raises TypeError with the pointer of what is neither a mapping nor a list.
+    """
+    before, star, rest = pattern.partition("/*")
+    several = resolve(value, before)
+    if several is None:
+        return
+    if not star:
+        yield Place(before, several)
+        return
+    if not isinstance(several, (dict, list)):
+        raise TypeError(before)
+    for step, item in several.items() if isinstance(several, dict) else enumerate(several):
+        escaped = str(step).replace("~", "~0").replace("/", "~1")
+        for place in expand(item, rest):
+            part = step if isinstance(step, str) else _name(item)
+            yield Place(f"{before}/{escaped}{place.pointer}", place.value, place.part or part)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Return a mapping, empty where the value is something else."""
+    return value if isinstance(value, dict) else {}
+
+
+def items(value: Any) -> list[Any]:
+    """Return a list, empty where the value is something else."""
+    return value if isinstance(value, list) else []
+
+
+def text(value: Any) -> str:
+    """Return a text, empty where the value is something else."""
+    return value if isinstance(value, str) else ""
+
+
+def _name(item: Any) -> str:
+    return text(mapping(item).get("name")) or text(mapping(item).get("groupName"))

@@ -1,0 +1,113 @@
+"""Joins a TrainJob with its runtime, as Trainer does: the pods of its JobSet, as far as they decide about wiring.
+
+The rules are those of Trainer 2.3.0 (kubeflow/trainer: pkg/runtime/core/trainingruntime.go, `mergeRuntimePatches`, and
+pkg/runtime/framework/plugins/jobset/builder.go). Variables that Trainer itself adds for the distributed framework are
+left out, since none of them decides.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from webhook.files.kinds import JOBSET, RUNTIME_JOBS, TRAINER_GROUP
+from webhook.files.labels import labelled, warning
+from webhook.files.pointers import items, mapping, resolve, text
+
+_POD_METADATA = "trainingRuntimeSpec/template/spec/replicatedJobs/{}/template/spec/template/metadata"
+_REACHES_PODS = re.compile("/spec/runtimePatches/[0-9]+/" + _POD_METADATA.format("[0-9]+"))
+_LABEL_AT = f"/spec/runtimePatches/*/{_POD_METADATA.format('*')}/labels, or into the pod template of its runtime"
+_STEP = "trainer.kubeflow.org/trainjob-ancestor-step"
+_NODE = "node"
+_BY_NAME = frozenset({"replicatedJobs", "containers", "initContainers", "env", "volumes", "imagePullSecrets"})
+"""Lists whose items a patch finds by their names; it replaces others (the tags patchMergeKey in Kubernetes' API)."""
+
+
+class Runtime(NamedTuple):
+    """The runtime that a TrainJob refers to."""
+
+    kind: str
+    name: str
+
+    @property
+    def command(self) -> str:
+        """Return the command that prints it."""
+        return f"kubectl get {self.kind.lower()} {self.name or 'NAME'} -o yaml"
+
+
+class Replicated(NamedTuple):
+    """A replicated job of a TrainJob's JobSet."""
+
+    name: str
+    template: dict[str, Any]
+
+    def labels(self, trainjob: str) -> dict[str, str]:
+        """Return what JobSet writes on its pods."""
+        return {f"{JOBSET}jobset-name": trainjob, f"{JOBSET}replicatedjob-name": self.name}
+
+
+def runtime_of(trainjob: dict[str, Any]) -> Runtime:
+    """Return the runtime to which a TrainJob refers; without a kind it is a ClusterTrainingRuntime."""
+    reference = mapping(resolve(trainjob, "/spec/runtimeRef"))
+    return Runtime(text(reference.get("kind")) or "ClusterTrainingRuntime", text(reference.get("name")))
+
+
+def is_trainjob(group: str | None, kind: str) -> bool:
+    """Return whether an object is a TrainJob."""
+    return kind == "TrainJob" and group in {None, TRAINER_GROUP}
+
+
+def join(trainjob: dict[str, Any], runtime: dict[str, Any]) -> Iterator[Replicated]:
+    """List the pod templates of a TrainJob's replicated jobs, with what the TrainJob changes in them."""
+    jobs = {"replicatedJobs": copy.deepcopy(items(resolve(runtime, RUNTIME_JOBS)))}
+    for patch in items(resolve(trainjob, "/spec/runtimePatches")):
+        wanted = items(resolve(patch, "/trainingRuntimeSpec/template/spec/replicatedJobs"))
+        jobs = _merge(jobs, {"replicatedJobs": wanted})
+    trainer = mapping(resolve(trainjob, "/spec/trainer"))
+    launcher_trains = resolve(runtime, "/spec/mlPolicy/mpi/runLauncherAsNode") is True
+    for job in filter(mapping, jobs["replicatedJobs"]):
+        name = text(job.get("name"))
+        template = mapping(resolve(job, "/template/spec/template"))
+        trains = mapping(resolve(job, "/template/metadata/labels")).get(_STEP) == "trainer"
+        for container in items(resolve(template, "/spec/containers")):
+            if mapping(container).get("name") != _NODE:
+                continue
+            if trains:
+                container.update({key: trainer[key] for key in ("image", "command", "args") if key in trainer})
+            if (trains or (launcher_trains and name == _NODE)) and trainer.get("env"):
+                container["env"] = _merge_list(items(container.get("env")), items(trainer["env"]), replace=True)
+        if items(resolve(template, "/spec/containers")):
+            yield Replicated(name, template)
+
+
+def misplaced_labels(trainjob: dict[str, Any]) -> tuple[str, ...]:
+    """Return a warning for each place in a TrainJob from which the label does not reach the pods."""
+    places = [place for place in labelled(trainjob) if not _REACHES_PODS.fullmatch(place)]
+    return tuple(warning("TrainJob", place, _LABEL_AT) for place in places)
+
+
+def _merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in patch.items():
+        old = base.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            merged[key] = _merge(old, value)
+        elif key in _BY_NAME and isinstance(value, list) and isinstance(old, list):
+            merged[key] = _merge_list(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _merge_list(base: list[Any], patch: list[Any], *, replace: bool = False) -> list[Any]:
+    merged = list(base)
+    for item in patch:
+        name = mapping(item).get("name")
+        index = next((index for index, old in enumerate(merged) if mapping(old).get("name") == name), None)
+        if index is None:
+            merged.append(item)
+        else:
+            merged[index] = item if replace or not isinstance(item, dict) else _merge(merged[index], item)
+    return merged
