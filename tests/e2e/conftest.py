@@ -57,6 +57,7 @@ def training_image() -> str:
         "requirements/training.txt",
         "examples",
         "tests/support/dex.py",
+        "tests/e2e/images/training/guard.py",
         dockerfile="tests/e2e/images/training/Dockerfile",
     )
     return TRAINING_IMAGE

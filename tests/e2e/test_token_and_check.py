@@ -19,6 +19,8 @@ from tests.e2e.cluster import ROOT, apply, get, kubectl
 from tests.support.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME
 from tests.support.waiting import wait_until
 
+ISSUER = "http://dex.auth.svc.cluster.local:5556/dex"
+
 
 @pytest.fixture(scope="module")
 def dex(training_image: str) -> str:
@@ -28,6 +30,7 @@ def dex(training_image: str) -> str:
         "name": "dex",
         "image": training_image,
         "command": ["python", "/dex.py"],
+        "env": [{"name": "DEX_ISSUER", "value": ISSUER}],
         "readinessProbe": {"tcpSocket": {"port": 5556}, "periodSeconds": 1},
     }
     apply(
@@ -49,7 +52,7 @@ def dex(training_image: str) -> str:
         },
     )
     kubectl("rollout", "status", "deployment/dex", "--namespace=auth", "--timeout=120s")
-    return "http://dex.auth.svc.cluster.local:5556/dex"
+    return ISSUER
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from base64 import b64decode, urlsafe_b64encode
@@ -63,8 +64,12 @@ class Answer:
 class Dex:
     """The server, on a free port of the loopback address unless told otherwise."""
 
-    def __init__(self, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
+    def __init__(
+        self, address: tuple[str, int] = ("127.0.0.1", 0), *, issuer: str | None = None, lifetime: int = 86400
+    ) -> None:
         self.claims: dict[str, Any] = {}
+        self.lifetime = lifetime
+        """Seconds from now until a token expires."""
         self.token: str | None = None
         """A token to give in place of a good one."""
         self.answers: list[Answer] = []
@@ -73,7 +78,7 @@ class Dex:
         self.public = False
         self.requests: list[dict[str, str]] = []
         self._server = ThreadingHTTPServer(address, _handler(self))
-        self.issuer = f"http://127.0.0.1:{self._server.server_port}/dex"
+        self.issuer = issuer or f"http://127.0.0.1:{self._server.server_port}/dex"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
@@ -101,9 +106,12 @@ class Dex:
             return _error(400, "invalid_request", 'Unrecognized scope(s) ["nonsense"]')
         if (form.get("username", "").lower(), form.get("password")) != (USERNAME, PASSWORD):
             return _error(401, "access_denied", "Invalid username or password")
-        token = self.token if self.token is not None else jwt(iss=self.issuer, **self.claims)
+        token = self.token if self.token is not None else self._mint()
         body = {"access_token": token, "token_type": "bearer", "expires_in": 86399, "id_token": token}
         return Answer(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+    def _mint(self) -> str:
+        return jwt(**{"iss": self.issuer, "exp": int(time.time()) + self.lifetime, **self.claims})
 
 
 def _error(status: int, error: str, description: str = "") -> Answer:
@@ -155,4 +163,5 @@ def _handler(dex: Dex) -> type[BaseHTTPRequestHandler]:
 
 
 if __name__ == "__main__":  # in a pod of tests/e2e
-    Dex(("0.0.0.0", 5556))
+    lifetime = int(os.environ.get("DEX_LIFETIME", "86400"))
+    Dex(("0.0.0.0", 5556), issuer=os.environ["DEX_ISSUER"], lifetime=lifetime)
