@@ -7,7 +7,7 @@ TRAINING := .venv-training
 CACHE := .cache
 OLD_CLIENTS := $(CACHE)/mlflow-2-9/.installed $(CACHE)/mlflow-2-22/.installed
 
-.PHONY: help install check test coverage lint e2e bench format lock demo clean
+.PHONY: help install check test coverage golden lint e2e bench format lock demo clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,11 +41,14 @@ lint: $(BIN)/.installed ## Lint, types and import rules
 	$(BIN)/lint-imports
 
 test: install $(OLD_CLIENTS) lint ## All tests but e2e, with a coverage report of their own process (the control plane needs Go, or KUBEBUILDER_ASSETS)
-	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --cov --cov-report=term
+	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --hypothesis-profile thorough --cov --cov-report=term
 
 coverage: install $(OLD_CLIENTS) ## All tests but e2e, and a coverage report that sees the processes they start as well (half as long again)
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage \
-	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --cov --cov-report=term
+	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --hypothesis-profile thorough --cov --cov-report=term
+
+golden: $(BIN)/.installed ## Write the golden answers again (tests/data/golden); read the diff before you commit it
+	$(BIN)/python -m tests.support.golden
 
 e2e: install ## The whole in the cluster of KUBECONFIG, with real pods; E2E_BUILD='… {image} {folder}' loads an image
 	$(BIN)/pytest -m e2e -s tests/e2e

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-# The machines are shared: how long an example takes says nothing about the code.
-settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
-settings.load_profile("shared")
+from tests.support.examples import register_profiles
+
+register_profiles()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -28,9 +28,10 @@ def origin(url: str) -> tuple[str, str, int] | None:
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        host = parts.hostname or ""
     except (KeyError, ValueError):
         return None
-    return (parts.scheme, parts.hostname.rstrip("."), port) if parts.hostname else None
+    return (parts.scheme, host[:-1] if host.endswith(".") else host, port) if host else None
 
 
 def read_text(name: str) -> str:

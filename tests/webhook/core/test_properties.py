@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import jsonpatch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import security_examples
 from tests.support.kubelet import container_environment, projected_files
 from tests.support.pods import KFP, TRAINJOB, pod
 from webhook.core import names
@@ -217,27 +218,31 @@ def test_what_a_pod_has_stays_as_it_is_and_no_variable_comes_twice(case: Case) -
     assert after == before
 
 
+@settings(max_examples=security_examples())
 @given(cases())
 def test_the_plugin_is_given_whole_to_containers_with_the_token_of_its_server_or_not_at_all(case: Case) -> None:
     after = wired(case)
-    mounted = []
+    with_plugin = {container.name for container in decided(case).containers if container.plugin}
     for old, new in zip(case.document["spec"]["containers"], after["spec"]["containers"], strict=True):
         variables = {entry["name"]: entry.get("value") for entry in added(old, new)}
         extra = new.get("volumeMounts", [])[len(old.get("volumeMounts", [])) :]
-        if not extra:
+        if new["name"] not in with_plugin:
+            assert not extra
             assert variables.get(names.PYTHON_PATH) in {None, "/platform"}
             assert variables.get(names.TRACKING_AUTH) is None
             continue
-        assert extra == [{"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}]
+        # a mount that the container has already, at the same place, stays as it is
+        (mount,) = [mount for mount in new["volumeMounts"] if mount["name"] == VOLUME]
+        assert mount["mountPath"] == MOUNT_PATH
+        assert extra in ([], [{"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}])
         environment = container_environment(after, new["name"], secrets=FULL_SECRETS)
         assert {name: environment[name] for name in PLUGIN_VARIABLES} == dict(VARIABLES)
         server = origin(environment[names.TRACKING_URI])
         assert origin(json.loads(after["metadata"]["annotations"][f"{PLUGIN_ANNOTATIONS}wiring"])["tracking_uri"]) == (
             server
         )
-        mounted.append(new["name"])
     volumes = [volume for volume in after["spec"].get("volumes", []) if volume["name"] == VOLUME]
-    if mounted:
+    if with_plugin:
         (volume,) = volumes
         assert {"wiring.json", "python/mod.py"} <= projected_files(after, VOLUME, secrets=FULL_SECRETS).keys()
         if any("secret" in source for source in volume["projected"]["sources"]):
@@ -284,6 +289,7 @@ def test_the_record_names_every_variable_that_was_added_and_none_that_is_not_the
     assert not record.get("containers")
 
 
+@settings(max_examples=security_examples())
 @given(cases())
 def test_a_token_goes_to_the_server_it_is_for_and_to_no_other(case: Case) -> None:
     after = wired(case)

@@ -17,8 +17,11 @@ import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from urllib3.util import parse_url
 
 import webhook.plugin
+from tests.support.servers import OTHERS
+from tests.support.servers import SERVER as CONFIGURED
 from webhook.plugin import MODULE, load_plugin
 
 SOURCE = Path(webhook.plugin.__file__).with_name(f"{MODULE}.py")
@@ -122,6 +125,20 @@ def test_the_token_goes_to_the_wired_server(load: Load, url: str) -> None:
 def test_the_token_goes_to_no_other_server(load: Load, url: str, token: str) -> None:
     module = load(wiring=json.dumps({"tracking_uri": SERVER}), token="new", MLFLOW_TRACKING_TOKEN="old")
     assert token not in sent(module, prepared(url, token=token)).get("Authorization", "")
+
+
+@pytest.mark.parametrize("uri", OTHERS)
+def test_the_token_goes_to_nothing_that_looks_like_the_wired_server(load: Load, uri: str) -> None:
+    module = load(wiring=json.dumps({"tracking_uri": CONFIGURED}), token="new", MLFLOW_TRACKING_TOKEN="old")
+    try:
+        request = prepared(uri, token="old")
+    except requests.RequestException:
+        return  # MLflow's client cannot send it at all
+    target = parse_url(str(request.url))  # what the request will be sent to, as urllib3 reads it
+    if (target.scheme, target.host, target.port) != ("http", "mlflow.kubeflow", 5000):
+        authorization = sent(module, request).get("Authorization", "")
+        assert "old" not in authorization
+        assert "new" not in authorization
 
 
 def test_a_token_that_was_in_the_file_before_is_still_the_webhooks(load: Load, tmp_path: Path) -> None:
