@@ -1,6 +1,6 @@
-"""A certificate from files that something else renews, such as a Secret that cert-manager keeps and a pod mounts.
+"""Reads a certificate from files that something else renews, such as a mounted Secret of cert-manager.
 
-CertificateFileError   the files are missing, unreadable, or do not belong together
+CertificateFileError   the files are missing or unreadable, or do not belong together
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from certs.issue import KeyPair
 
 
 class CertificateFileError(Exception):
-    """The files cannot be used; the message says which and why, and holds nothing of the key."""
+    """The files cannot be used. The message says which and why, and has nothing of the key in it."""
 
 
 def read_certificate(folder: Path) -> KeyPair:
@@ -24,11 +24,11 @@ def read_certificate(folder: Path) -> KeyPair:
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
     except ValueError as error:
-        raise CertificateFileError(f"{certificate_file} holds no certificate in PEM") from error
+        raise CertificateFileError(f"{certificate_file} is not a certificate in PEM") from error
     try:
         key = serialization.load_pem_private_key(private_key_pem, password=None)
     except (ValueError, TypeError) as error:
-        raise CertificateFileError(f"{key_file} holds no private key in PEM without a password") from error
+        raise CertificateFileError(f"{key_file} is not a private key in PEM without a password") from error
     if key.public_key() != certificate.public_key():
         raise CertificateFileError(f"{key_file} does not belong to {certificate_file}")
     return KeyPair(certificate_pem=certificate_pem, private_key_pem=private_key_pem)

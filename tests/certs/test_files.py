@@ -30,8 +30,8 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("certificate", "key", "problem"),
     [
-        (b"rubbish", PAIR.private_key_pem, r"tls\.crt holds no certificate"),
-        (PAIR.certificate_pem, b"rubbish", r"tls\.key holds no private key"),
+        (b"rubbish", PAIR.private_key_pem, r"tls\.crt is not a certificate"),
+        (PAIR.certificate_pem, b"rubbish", r"tls\.key is not a private key"),
         (PAIR.certificate_pem, OTHER.private_key_pem, r"tls\.key does not belong"),
     ],
 )

@@ -15,29 +15,33 @@ _LOOK_EVERY = timedelta(seconds=5)
 
 
 class FromFiles:
-    """A certificate in files that something else renews; they are read again when their content has changed."""
+    """A certificate in files that something else renews. They are read regularly, and served when they have changed."""
 
     def __init__(self, folder: Path, events: Events) -> None:
         self._folder, self._events = folder, events
         self._current: KeyPair | None = None
-        self._loop = Loop(self._step)
+        self._loop = Loop(self.look)
 
     def start(self) -> None:
-        """Begin to look at the files."""
+        """Start to look at the files."""
         self._loop.start()
 
     def stop(self) -> None:
-        """End."""
+        """Stop looking at them."""
         self._loop.stop()
 
     def problem(self) -> str | None:
-        """Say why clients cannot verify this replica yet."""
+        """Return why clients cannot verify this replica yet."""
         if self._current is None:
-            return f"{self._folder} holds no usable certificate yet"
+            return f"{self._folder} has no usable certificate yet"
         ended = validity(self._current.certificate_pem).not_after
-        return f"the certificate in {self._folder} ended at {ended.isoformat()}" if ended <= datetime.now(UTC) else None
+        return f"the certificate in {self._folder} expired at {ended.isoformat()}" if ended <= _now() else None
 
-    def _step(self) -> timedelta:
+    def look(self) -> timedelta:
+        """Serve the certificate in the files if it is another one, and return when to look again.
+
+        A failure is reported to `events`, and retried the next time.
+        """
         try:
             found = read_certificate(self._folder)
             if found != self._current:
@@ -46,3 +50,7 @@ class FromFiles:
         except (CertificateFileError, InstallError) as error:
             self._events.failed(str(error))
         return _LOOK_EVERY
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -73,7 +73,7 @@ class Watch:
         self._closed = False
 
     def __iter__(self) -> Iterator[WatchEvent]:
-        """Give events until the server ends the watch. Raises KubeGoneError, KubeUnavailableError."""
+        """Yield events until the server ends the watch. Raises KubeGoneError, KubeUnavailableError."""
         try:
             with network_errors(self._server):
                 for line in _lines(self._response):
@@ -86,7 +86,7 @@ class Watch:
                 raise
 
     def close(self) -> None:
-        """End it; a thread that waits for the next event sees its end."""
+        """Close it; the iteration ends in a thread that waits for the next event."""
         self._closed = True
         try:
             self._response.shutdown()
@@ -100,7 +100,7 @@ class KubeClient:
     def __init__(self, api: ApiClient, *, namespace: str) -> None:
         self._api = api
         self.namespace = namespace
-        """The context's, or the service account's, namespace."""
+        """The namespace of the context or of the service account."""
         self.server: str = api.configuration.host.rstrip("/")
 
     @classmethod
@@ -227,7 +227,7 @@ class KubeClient:
         try:
             decoded = msgspec.json.decode(answer)
         except msgspec.DecodeError as error:
-            raise KubeInvalidError(f"{self.server} does not answer as a Kubernetes API server does") from error
+            raise KubeInvalidError(f"{self.server} does not answer like a Kubernetes API server") from error
         return decoded if isinstance(decoded, dict) else {}
 
     def _send(
@@ -257,12 +257,12 @@ class KubeClient:
 
 
 def core_path(namespace: str, resource: str, name: str = "") -> str:
-    """Give the path of a core/v1 object (or collection) in a namespace."""
+    """Return the path of a core/v1 object (or collection) in a namespace."""
     return f"/api/v1/namespaces/{namespace}/{resource}" + (f"/{name}" if name else "")
 
 
 def group_path(group_version: str, resource: str, name: str = "", *, namespace: str = "") -> str:
-    """Give the path of an object (or collection) of a named group, such as ``coordination.k8s.io/v1``."""
+    """Return the path of an object (or collection) of a named group, such as ``coordination.k8s.io/v1``."""
     scope = f"/namespaces/{namespace}" if namespace else ""
     return f"/apis/{group_version}{scope}/{resource}" + (f"/{name}" if name else "")
 
@@ -276,7 +276,7 @@ def _plain(value: str | int | bool) -> str:
 
 
 def _warning_text(header: str) -> str:
-    """Take the text out of ``299 - "text"`` (RFC 7234, 5.5)."""
+    """Return the text in ``299 - "text"`` (RFC 7234, 5.5)."""
     return header.partition('"')[2].rpartition('"')[0].replace('\\"', '"') or header
 
 

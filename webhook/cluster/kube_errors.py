@@ -1,8 +1,8 @@
 """The errors of the Kubernetes API client, and how an answer or a broken connection becomes one.
 
 KubeError
-├── KubeConfigError        no cluster to talk to: no kubeconfig, no service account
-├── KubeUnavailableError   may pass: network, TLS, timeout, 429, 5xx
+├── KubeConfigError        no cluster was found: no kubeconfig, no service account
+├── KubeUnavailableError   may pass by itself: network, TLS, timeout, 429, 5xx
 ├── KubeForbiddenError     401 and 403
 ├── KubeNotFoundError      404
 ├── KubeConflictError      409
@@ -28,31 +28,31 @@ class KubeError(Exception):
 
 
 class KubeConfigError(KubeError):
-    """There is no cluster to talk to."""
+    """No cluster was found, or its kubeconfig cannot be used."""
 
 
 class KubeUnavailableError(KubeError):
-    """The API server is not there, or not able to answer now."""
+    """The API server cannot be reached, or cannot answer now."""
 
 
 class KubeForbiddenError(KubeError):
-    """The identity is not known, or may not do this."""
+    """The caller is not authenticated, or not allowed to do this."""
 
 
 class KubeNotFoundError(KubeError):
-    """There is no such object."""
+    """The object was not found."""
 
 
 class KubeConflictError(KubeError):
-    """It exists already, or has changed since it was read."""
+    """The object exists already, or has changed since it was read."""
 
 
 class KubeGoneError(KubeError):
-    """The resource version is too old to go on from."""
+    """The resource version is too old to watch from."""
 
 
 class KubeInvalidError(KubeError):
-    """The API server does not take this."""
+    """The API server does not accept the request."""
 
 
 _BY_STATUS: Mapping[int, type[KubeError]] = {
@@ -88,9 +88,9 @@ def _why(error: BaseException) -> str:
         case urllib3.exceptions.MaxRetryError(reason=BaseException() as reason):
             return _why(reason)
         case urllib3.exceptions.NameResolutionError():
-            return "its name does not resolve"
+            return "the host name does not resolve"
         case urllib3.exceptions.NewConnectionError():
-            return "nothing listens there" if "refused" in str(error) else str(error).rpartition(": ")[2]
+            return "connection refused" if "refused" in str(error) else str(error).rpartition(": ")[2]
         case urllib3.exceptions.TimeoutError():
             return "no answer in time"
         case urllib3.exceptions.SSLError():

@@ -38,15 +38,15 @@ def find_cluster(*, kubeconfig: str | None = None, context: str | None = None) -
     except (ConfigException, OSError, yaml.YAMLError) as error:
         if not wanted and not Path(file).exists():
             raise KubeConfigError(
-                "no cluster: there is no kubeconfig (--kubeconfig, KUBECONFIG, ~/.kube/config), "
+                "no cluster: no kubeconfig was found (--kubeconfig, KUBECONFIG, ~/.kube/config), "
                 "and this is not a pod with a service account"
             ) from error
         if not any(Path(part).exists() for part in file.split(os.pathsep)):
-            raise KubeConfigError(f"there is no kubeconfig {file}") from error
+            raise KubeConfigError(f"kubeconfig {file} not found") from error
         raise KubeConfigError(f"cannot use the kubeconfig {file}: {str(error).splitlines()[0]}") from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        # the client takes it for granted that the file is text, and that every part of it has the right type
-        raise KubeConfigError(f"cannot use the kubeconfig {file}: it is not a kubeconfig, or a broken one") from error
+        # the client does not check that the file is text, and that every part of it has the right type
+        raise KubeConfigError(f"cannot use the kubeconfig {file}: it is not a valid kubeconfig") from error
     return configuration, namespace
 
 

@@ -1,4 +1,4 @@
-"""The HTTP application: FastAPI, with the one hot path in front of its router."""
+"""The HTTP application: FastAPI, with the one path that must be fast in front of its router."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from webhook.serving import mutate
 from webhook.serving.metrics import Metrics
 
 Problem = Callable[[], str | None]
-"""Says what stands in the way of being ready, or None."""
+"""Returns why the replica is not ready, or None."""
 
 
 class WebhookApp(FastAPI):
-    """FastAPI, except that reviews go straight to their endpoint: the router's way to it costs more than the review."""
+    """FastAPI, except that reviews go straight to their endpoint: routing costs more than the review itself."""
 
     def __init__(self, *, mutate: ASGIApp) -> None:
         super().__init__(title="mlflow-webhook", docs_url=None, redoc_url=None, openapi_url=None)
         self._mutate = mutate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request (ASGI)."""
         if scope["type"] == "http" and scope["path"] == mutate.PATH:
             await self._mutate(scope, receive, send)
         else:
@@ -31,7 +31,7 @@ class WebhookApp(FastAPI):
 
 
 def create_app(*, mutate: ASGIApp, metrics: Metrics, problems: Mapping[str, Problem]) -> FastAPI:
-    """Assemble the application. It is ready when none of `problems` has anything to say, now."""
+    """Create the application. It is ready when none of `problems` returns a reason."""
     app = WebhookApp(mutate=mutate)
     metrics.ready.set_function(lambda: not any(problem() for problem in problems.values()))
 

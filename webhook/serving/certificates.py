@@ -1,4 +1,4 @@
-"""What the server needs of a source of certificates, and what it does with each new one: serve it, log it, count it."""
+"""What the server needs from a source of certificates, and how it serves, logs and counts each new one."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from webhook.serving.metrics import Metrics
 _log = logging.getLogger(__name__)
 
 Install = Callable[[KeyPair], None]
-"""Puts a certificate into service, from a thread that is not the server's. Raises InstallError."""
+"""Puts a certificate into service, from another thread than the server's. Raises InstallError."""
 
 
 class Certificates(Protocol):
-    """What `serve` needs of a source of certificates."""
+    """What `serve` needs from a source of certificates."""
 
     def start(self) -> None:
-        """Begin to keep the certificate fresh."""
+        """Start to keep the certificate valid."""
         ...
 
     def stop(self) -> None:
-        """End, and hand over to other replicas."""
+        """Stop, and hand over to other replicas."""
         ...
 
     def problem(self) -> str | None:
-        """Say why clients cannot verify this replica yet."""
+        """Return why clients cannot verify this replica yet; None when they can."""
         ...
 
 
 class CertificateEvents:
-    """Turns what a keeper does into logs, metrics and a served certificate (certs.ports.Events)."""
+    """Logs and counts what a keeper does, and serves its certificates (certs.ports.Events)."""
 
     def __init__(self, install: Install, metrics: Metrics) -> None:
         self._install, self._metrics = install, metrics
 
     def issued(self, leaf: KeyPair, ca: KeyPair | None = None) -> None:
-        """Serve under a new leaf. Raises InstallError."""
+        """Serve a new certificate. Raises InstallError."""
         self._install(leaf)
         self._metrics.certificate_renewals.inc()
         expiry = validity(leaf.certificate_pem).not_after
@@ -49,11 +49,11 @@ class CertificateEvents:
         _log.info("certificate in service", extra={"expires": expiry.isoformat()})
 
     def published(self) -> None:
-        """Note that the caBundle was written."""
+        """Log and count that the caBundle was written."""
         self._metrics.ca_bundle_repairs.inc()
         _log.info("caBundle written")
 
     def failed(self, problem: str) -> None:
-        """Note what did not work."""
+        """Log and count a failure."""
         self._metrics.certificate_failures.inc()
         _log.warning("certificate upkeep failed", extra={"problem": problem})

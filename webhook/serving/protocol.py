@@ -1,4 +1,4 @@
-"""Limits what a connection may cost: the time for a request to arrive, and the size of its head."""
+"""Limits what a connection may cost: the time for a request to arrive, and the size of its header."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from collections.abc import Callable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 REQUEST_TIMEOUT = 10.0
-"""Seconds for a whole request to arrive, from the TLS handshake's end or the request's first byte. The API server waits
-30 at most for the answer."""
+"""Seconds for a whole request to arrive, from the end of the TLS handshake or the first byte of the request. The API
+server waits 30 at most for the answer."""
 HEAD_LIMIT = 1 << 16
-"""Bytes that a request may send without a byte of its body among them: its head, and its trailers."""
+"""Bytes that a request may send without a byte of its body among them: its header, and its trailers."""
 FIELD_LIMIT = 100
-"""Header fields of a request, trailers included. Each costs some sixteen times its bytes; the API server sends ten."""
+"""Header fields of a request, trailers included. Each needs 16 times its size in memory; the API server sends 10."""
 
 _log = logging.getLogger(__name__)
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Ends a connection on which no whole request arrives in time, or one with a head beyond measure.
+    """Closes a connection on which no complete request arrives in time, or one whose header is too large.
 
-    uvicorn itself would wait for ever, and take any head. One timer for head and body: a time-out of its own for each
-    body would cost a twentieth of a review.
+    uvicorn itself waits for ever, and takes a header of any size. There is one timer for header and body: a separate
+    time-out for each body would cost a twentieth of a review.
     """
 
     refused: Callable[[int], None] = staticmethod(lambda _: None)
-    """Is told the HTTP status of each request that is refused here, before the application has seen it."""
+    """Called with the HTTP status of each request that is refused here, before it reaches the application."""
     _timer: asyncio.TimerHandle | None = None
     _bodiless = 0
-    """Bytes received since the request's beginning, or the last byte of its body."""
+    """Bytes received since the request started, or since the last byte of its body."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class
-        """Begin to wait for the first request."""
+        """Start to wait for the first request."""
         super().connection_made(transport)
         self._expect_request()
 
@@ -43,22 +43,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, and refuse a head that is too large."""
+        """Take bytes, and refuse a header that is too large."""
         self._bodiless += len(data)
         super().data_received(data)
         if self._bodiless > HEAD_LIMIT and not self.transport.is_closing():
-            self._refuse(b"431 Request Header Fields Too Large", f"the head is larger than {HEAD_LIMIT} bytes")
+            self._refuse(b"431 Request Header Fields Too Large", f"the header is larger than {HEAD_LIMIT} bytes")
         elif self._timer is None and self._is_idle():
-            # bytes that begin no request, such as an empty line, have ended uvicorn's own wait for the next one
+            # bytes that do not start a request, such as an empty line, have ended uvicorn's own wait for the next one
             self._expect_request()
 
     def on_message_begin(self) -> None:
-        """Begin to wait for the request's end."""
+        """Start to wait for the end of the request."""
         super().on_message_begin()
         self._expect_request()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header field. Raises ValueError for one too many, which uvicorn answers with 400."""
+        """Take a header field. Raises ValueError when there are too many, which uvicorn answers with 400."""
         if len(self.headers) >= FIELD_LIMIT:
             raise ValueError("too many header fields")
         super().on_header(name, value)
@@ -92,14 +92,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return self.timeout_keep_alive_task is None and (self.cycle is None or self.cycle.response_complete)
 
     def _give_up(self) -> None:
-        """Say 408 to whom is heard: a request whose head has arrived, and which is not being answered yet."""
+        """Answer 408 if that is possible: the header has arrived, and the request is not being answered yet."""
         if self.cycle is None or self.cycle.response_complete:
             self.transport.abort()
         else:
             self._refuse(b"408 Request Timeout", f"the body did not arrive within {REQUEST_TIMEOUT:g} seconds")
 
     def _refuse(self, status: bytes, problem: str) -> None:
-        """End the connection, and say why unless that would be taken for the answer to an earlier request."""
+        """Close the connection, and say why unless that would be taken for the answer to an earlier request."""
         cycle = self.cycle
         answering = (
             cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body)

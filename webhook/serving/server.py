@@ -1,4 +1,4 @@
-"""Runs the application on uvicorn: TLS whose certificate can be replaced, time limits, an orderly end."""
+"""Runs the application on uvicorn: TLS with a certificate that can be replaced, time limits, an orderly shutdown."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from certs.ports import InstallError
 from webhook.serving.protocol import BoundedHttpProtocol
 
 KEEP_ALIVE = 120
-"""Seconds; the API server drops idle connections after 90, and must never find one dropped by us first."""
+"""Seconds; the API server closes idle connections after 90, and must never find one that was closed here first."""
 INSTALL_TIMEOUT = 5.0
-"""Seconds for the server's thread to take a new certificate."""
+"""Seconds for the server's thread to load a new certificate."""
 
 _log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which on the first signal goes on serving for a while: the cluster must notice first."""
+    """uvicorn's server, which keeps serving for a while after the first signal: the cluster must notice first."""
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class Server(uvicorn.Server):
         self._on_start = on_start
         self._loop: asyncio.AbstractEventLoop | None = None
         self.draining = False
-        """Whether the server has been told to end, and serves on only until the cluster has noticed."""
+        """Whether the server has been told to stop, and serves on only until the cluster has noticed."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen."""
+        """Start to listen."""
         self._loop = asyncio.get_running_loop()
         self._on_start()
         await super().startup(sockets)
@@ -59,9 +59,9 @@ class Server(uvicorn.Server):
                 _log.info("listening", extra={"address": address, "port": port})
 
     def install(self, certificate: KeyPair) -> None:
-        """Put a certificate into service: new handshakes get it at once, open connections go on.
+        """Put a certificate into service: new handshakes get it at once, open connections stay open.
 
-        For threads other than the server's. Raises InstallError.
+        Call it from another thread than the server's. Raises InstallError.
         """
         if self._loop is None:
             load_certificate(self._context, certificate)
@@ -70,24 +70,24 @@ class Server(uvicorn.Server):
         try:
             asyncio.run_coroutine_threadsafe(loading, self._loop).result(INSTALL_TIMEOUT)
         except TimeoutError as error:
-            raise InstallError(f"the server did not take the certificate within {INSTALL_TIMEOUT:g} seconds") from error
+            raise InstallError(f"the server did not load the certificate within {INSTALL_TIMEOUT:g} seconds") from error
         except RuntimeError as error:
             loading.close()
-            raise InstallError("the server has ended") from error
+            raise InstallError("the server has stopped") from error
 
     async def _load(self, certificate: KeyPair) -> None:
-        # in the loop's thread, so that no handshake begins between the certificate and its key
+        # in the loop's thread, so that no handshake starts between the certificate and its key
         load_certificate(self._context, certificate)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take signals as uvicorn does, but do not send them to ourselves again at the end: a drained end is a 0."""
+        """Take signals as uvicorn does, but do not raise them again at the end: an orderly shutdown exits with 0."""
         with super().capture_signals():
             yield
             self._captured_signals.clear()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take SIGTERM or SIGINT; a second one, or Ctrl-C, ends without the delay."""
+        """Take SIGTERM or SIGINT; a second one, or Ctrl-C, stops without the delay."""
         if self.draining or sig == signal.SIGINT:
             super().handle_exit(sig, frame)
             return
@@ -98,7 +98,7 @@ class Server(uvicorn.Server):
 def load_certificate(context: ssl.SSLContext, certificate: KeyPair) -> None:
     """Load a certificate and its key into a context. Raises InstallError.
 
-    Python takes them from files only, so the key is on disk for a moment, in a folder of its own.
+    Python loads them only from files, so the key is on disk for a moment, in a folder that only this user can read.
     """
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +107,7 @@ def load_certificate(context: ssl.SSLContext, certificate: KeyPair) -> None:
             path.write_bytes(certificate.certificate_pem + certificate.private_key_pem)
             context.load_cert_chain(path)
     except ssl.SSLError as error:
-        raise InstallError(f"OpenSSL refuses the certificate: {error.reason or error}") from error
+        raise InstallError(f"OpenSSL does not accept the certificate: {error.reason or error}") from error
     except OSError as error:
         raise InstallError(f"cannot write a temporary file for the certificate (TMPDIR): {error.strerror}") from error
 
@@ -122,10 +122,10 @@ def create_server(
     on_start: Callable[[], None] = lambda: None,
     on_refused: Callable[[int], None] = lambda _: None,
 ) -> Server:
-    """Configure the server; its `run` blocks until it has been told to end. `on_start` runs when its loop does.
+    """Configure the server; its `run` blocks until it has been told to stop. Raises InstallError.
 
-    Raises InstallError.
-    `on_refused` is told the status of each request that never reaches the application.
+    `on_start` is called once its loop runs, `on_refused` with the status of each request that is refused before it
+    reaches the application.
     """
 
     class Protocol(BoundedHttpProtocol):
