@@ -6,7 +6,6 @@ import shutil
 import ssl
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from certs.issue import KeyPair, issue_ca, issue_leaf
 from tests.support.waiting import wait_until
-from webhook.cluster import certificate_files
 from webhook.cluster.certificate_files import FromFiles
-from webhook.cluster.loop import Loop
 from webhook.serving.app import create_app
 from webhook.serving.certificates import CertificateEvents
 from webhook.serving.metrics import Metrics
@@ -36,7 +33,7 @@ def leaf(name: str, *, ended: bool = False) -> KeyPair:
 
 
 def weak(name: str) -> KeyPair:
-    """Give a certificate whose RSA key of 1024 bits OpenSSL does not serve."""
+    """Return a certificate whose RSA key of 1024 bits OpenSSL does not serve."""
     key = rsa.generate_private_key(65537, 1024)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -59,7 +56,7 @@ def weak(name: str) -> KeyPair:
 
 
 class Replica:
-    """A server whose certificate comes from a folder."""
+    """A server whose certificate comes from a folder. A test says when the folder is looked at."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.metrics = folder, Metrics()
@@ -70,18 +67,14 @@ class Replica:
             host="127.0.0.1",
             port=0,
             shutdown_delay=timedelta(0),
-            on_start=self.files.start,
         )
         self._thread = threading.Thread(target=self.server.run)
-
-    def start(self) -> None:
         self._thread.start()
-        wait_until(lambda: self.server.started, "the server")
+        wait_until(lambda: self.server.started, "the server", every=0.01)
 
     def stop(self) -> None:
         self.server.should_exit = True
         self._thread.join(20)
-        self.files.stop()
 
     def write(self, pair: KeyPair) -> None:
         (self.folder / "tls.crt").write_bytes(pair.certificate_pem)
@@ -101,68 +94,76 @@ async def _no_reviews(*_: object) -> None:
 
 
 @pytest.fixture
-def replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Replica]:
-    monkeypatch.setattr(certificate_files, "_LOOK_EVERY", timedelta(seconds=0.6))
+def replica(tmp_path: Path) -> Iterator[Replica]:
     replica = Replica(tmp_path)
     yield replica
     replica.stop()
 
 
 def test_a_certificate_that_is_renewed_is_served(replica: Replica) -> None:
+    assert replica.files.problem() == f"{replica.folder} has no usable certificate yet"
     replica.write(leaf("first"))
-    replica.start()
-    wait_until(lambda: replica.serves() == "first", "the certificate")
+    replica.files.look()
+    assert replica.serves() == "first"
     assert replica.files.problem() is None
+    replica.files.look()
+    assert replica.count("renewals") == 1
     replica.write(leaf("second"))
-    wait_until(lambda: replica.serves() == "second", "its successor")
+    replica.files.look()
+    assert replica.serves() == "second"
     assert replica.count("renewals") == 2
 
 
 def test_a_certificate_that_cannot_be_served_is_a_failure_and_another_is_served_later(replica: Replica) -> None:
     replica.write(weak("weak"))
-    replica.start()
-    wait_until(lambda: replica.count("failures") >= 2, "the failures")
+    replica.files.look()
+    replica.files.look()
+    assert (replica.count("failures"), replica.count("renewals")) == (2, 0)
     assert replica.serves() == "throw-away"
-    assert replica.files.problem() == f"{replica.folder} holds no usable certificate yet"
-    assert replica.count("renewals") == 0
+    assert replica.files.problem() == f"{replica.folder} has no usable certificate yet"
     replica.write(leaf("good"))
-    wait_until(lambda: replica.serves() == "good", "the good one")
+    replica.files.look()
+    assert replica.serves() == "good"
     assert replica.files.problem() is None
 
 
 def test_without_a_folder_for_temporary_files_the_old_certificate_stays_and_it_is_tried_again(
     replica: Replica, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replica.start()
     folder = tmp_path_factory.mktemp("temporary")
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     shutil.rmtree(folder)
     replica.write(leaf("new"))
-    failures = replica.count("failures")
-    wait_until(lambda: replica.count("failures") > failures, "the failure")
+    replica.files.look()
+    assert replica.count("failures") == 1
     assert replica.serves() == "throw-away"
     folder.mkdir()
-    wait_until(lambda: replica.serves() == "new", "the new one")
+    replica.files.look()
+    assert replica.serves() == "new"
 
 
-def test_a_certificate_that_has_ended_is_served_but_not_ready(replica: Replica) -> None:
-    replica.write(leaf("ended", ended=True))
-    replica.start()
-    wait_until(lambda: replica.serves() == "ended", "the certificate")
+def test_files_that_are_replaced_one_after_the_other_are_served_once_they_belong_together(replica: Replica) -> None:
+    first, second = leaf("first"), leaf("second")
+    replica.write(first)
+    replica.files.look()
+    (replica.folder / "tls.crt").write_bytes(second.certificate_pem)
+    replica.files.look()
+    assert replica.serves() == "first"
+    replica.write(second)
+    replica.files.look()
+    assert replica.serves() == "second"
+
+
+def test_a_certificate_that_has_expired_is_served_but_not_ready(replica: Replica) -> None:
+    replica.write(leaf("expired", ended=True))
+    replica.files.look()
+    assert replica.serves() == "expired"
     problem = replica.files.problem() or ""
-    assert problem.startswith(f"the certificate in {replica.folder} ended at ")
+    assert problem.startswith(f"the certificate in {replica.folder} expired at ")
 
 
-def test_a_step_that_wakes_itself_does_not_spin() -> None:
-    steps: list[float] = []
-
-    def step() -> timedelta:
-        steps.append(time.monotonic())
-        loop.wake()
-        return timedelta(seconds=5)
-
-    loop = Loop(step)
-    loop.start()
-    wait_until(lambda: len(steps) >= 2, "the second step")
-    loop.stop()
-    assert steps[1] - steps[0] >= 0.5
+def test_the_folder_is_looked_at_as_soon_as_it_starts(replica: Replica) -> None:
+    replica.write(leaf("first"))
+    replica.files.start()
+    wait_until(lambda: replica.count("renewals") == 1, "the certificate", every=0.01)
+    replica.files.stop()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-import time
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -65,16 +65,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @contextmanager
-def started(folder: Path, *, stderr: TextIO) -> Iterator[Serving]:
-    """Start `serve --standalone`, with its log in `stderr`, and stop it at the end."""
+def started(folder: Path, *, stderr: TextIO, before: str = "pass") -> Iterator[Serving]:
+    """Start `serve --standalone`, with its log in `stderr`, after some Python code; stop it at the end."""
     ca, log = folder / "ca.pem", folder / "log"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = ["-m", "webhook.cli", "serve", "--standalone", "--port", str(port), "--ca-file", str(ca)]
+    code = f"{before}; from webhook.cli import main; main()"
+    command = ["-c", code, "serve", "--standalone", "--port", str(port), "--ca-file", str(ca)]
     namespaces = folder / "namespaces.yaml"
     namespaces.write_text(NAMESPACES)
-    environment = {**os.environ, "MLFLOW_WEBHOOK_CERTIFICATE_NAMES": "webhook.example"}
+    environment = {
+        **os.environ,
+        "MLFLOW_WEBHOOK_CERTIFICATE_NAMES": "webhook.example",
+        "MLFLOW_WEBHOOK_SHUTDOWN_DELAY": "1s",
+    }
     process = subprocess.Popen(
         [sys.executable, *command, "--namespaces", str(namespaces)], stderr=stderr, text=True, env=environment
     )
@@ -130,7 +135,7 @@ def test_health_readiness_and_metrics_answer(server: Serving) -> None:
 
 
 def changed(path: list[str | int], value: object) -> bytes:
-    """Give the captured review with one place of its pod set to something else."""
+    """Return the captured review with one place of its pod set to something else."""
     document = json.loads(BODY)
     place = document["request"]["object"]
     for step in path[:-1]:
@@ -212,15 +217,18 @@ TOO_SLOW: dict[str, tuple[bytes, list[bytes]]] = {
 
 
 def everything(connection: ssl.SSLSocket) -> bytes:
-    """Read until the server ends the connection."""
+    """Read until the server closes the connection."""
     said = b""
     while more := connection.recv(65536):
         said += more
     return said
 
 
-def test_a_request_is_waited_for_no_longer_than_the_limit(server: Serving) -> None:
+def test_a_request_is_waited_for_no_longer_than_the_limit(tmp_path: Path) -> None:
+    shorter = "from webhook.serving import protocol; protocol.REQUEST_TIMEOUT = 0.8"
     with ExitStack() as stack:
+        stderr = stack.enter_context((tmp_path / "log").open("w"))
+        server = stack.enter_context(started(tmp_path, stderr=stderr, before=shorter))
         waiting = {name: stack.enter_context(server.connect()) for name in TOO_SLOW}
         for name, connection in waiting.items():
             connection.sendall(TOO_SLOW[name][0])
@@ -231,9 +239,9 @@ def test_a_request_is_waited_for_no_longer_than_the_limit(server: Serving) -> No
         reused.sendall(b"\r\n")  # no request begins with an empty line
         assert everything(reused) == b""
         said = {name: re.findall(rb"HTTP/1.1 (\d+)", everything(connection)) for name, connection in waiting.items()}
-    assert said == {name: statuses for name, (_, statuses) in TOO_SLOW.items()}
-    assert refused(server, b"408") == 4
-    assert server.review().status_code == 200
+        assert said == {name: statuses for name, (_, statuses) in TOO_SLOW.items()}
+        assert refused(server, b"408") == 4
+        assert server.review().status_code == 200
 
 
 LINE = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
@@ -281,13 +289,14 @@ def test_bodies_that_do_not_end_have_a_limit_together(server: Serving) -> None:
                 connection.sendall(HEAD % (7 << 20) + b" " * (6 << 20))
         assert memory(server) - before < 150 << 10
         assert server.review().status_code == 200
+        select.select(waiting, [], [], 1)
         said = b"".join(filter(None, (answer(connection) for connection in waiting)))
     assert b"HTTP/1.1 503" in said
     assert b"HTTP/1.1 200" not in said
 
 
 def answer(connection: ssl.SSLSocket) -> bytes:
-    connection.settimeout(0.2)
+    connection.settimeout(0)
     try:
         return connection.recv(4096)
     except OSError:
@@ -295,7 +304,7 @@ def answer(connection: ssl.SSLSocket) -> bytes:
 
 
 def memory(server: Serving) -> int:
-    """Give the server's resident memory in KiB, where the system says it."""
+    """Return the server's resident memory in KiB, where the system tells it."""
     try:
         status = Path(f"/proc/{server.process.pid}/status").read_text()
     except OSError:
@@ -404,8 +413,7 @@ def lost_lines(server: Serving) -> float:
 def test_sigterm_drains_and_ends_well(server: Serving, tmp_path: Path) -> None:
     """The last of this module's tests: the server is gone afterwards."""
     server.process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
-    assert server.request("GET", "/readyz").status_code == 503
+    wait_until(lambda: server.request("GET", "/readyz").status_code == 503, "the replica not to be ready", every=0.05)
     answer = server.review()
     assert (answer.status_code, answer.headers["connection"]) == (200, "close")
     assert server.process.wait(20) == 0
