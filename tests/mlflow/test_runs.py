@@ -2,75 +2,31 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import re
 import signal
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from click.testing import CliRunner
 
-from demo.__main__ import demo
 from demo.processes import mlflow_server, run_container
-from tests.support.kubelet import container_environment
-from tests.support.pods import KFP, pod
-from webhook.core.configuration import Namespace, Platform, Sourced
-from webhook.core.decision import decide
-from webhook.core.patch import patch
-from webhook.core.review import decode_pod
+from tests.support.pods import pod
+from tests.support.training import NEEDS_MLFLOW, PYTHON, ROOT, create_workspace, environment, run
 
-jsonpatch = pytest.importorskip("jsonpatch")
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-training" / "bin" / "python"
 NAMED_SERVER = "http://mlflow-tracking-server.kubeflow:5000"
 AS_WRITTEN = "real/kfp-2.17.0-as-written.container-impl.admissionreview.json"
-pytestmark = [
-    pytest.mark.mlflow,
-    pytest.mark.skipif(not PYTHON.exists(), reason="the training environment is missing: run `make install`"),
-]
+pytestmark = NEEDS_MLFLOW
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with mlflow_server(PYTHON, tmp_path_factory.mktemp("mlflow")) as url:
-        body = {"name": "team-a"}
-        httpx.post(f"{url}/api/3.0/mlflow/workspaces", json=body, trust_env=False, timeout=30).raise_for_status()
+        create_workspace(url, "team-a")
         yield url
-
-
-def environment(
-    server: str, *, sample: str = KFP, wired: bool = True, annotations: dict[str, str] | None = None
-) -> dict[str, str]:
-    document = copy.deepcopy(pod(sample))
-    document["metadata"]["annotations"].update(annotations or {})
-    seen = decode_pod(json.dumps(document).encode())
-    namespace = Namespace("team-a", {"mlflow-enabled": "true"}, {})
-    decision = decide(seen, namespace=namespace, platform=Platform(tracking_uri=Sourced(server)))
-    if wired:
-        document = jsonpatch.apply_patch(document, patch(seen, decision))
-    given = container_environment(document, "main", secrets={"mlflow-token": {"token": "x"}})
-    return {name: value for name, value in given.items() if name.startswith("MLFLOW_")}
-
-
-def run(code: str, env: dict[str, str], folder: Path) -> str:
-    minimal = {"PATH": f"{PYTHON.parent}:/usr/bin:/bin", "HOME": str(folder)}
-    result = subprocess.run(
-        [PYTHON, "-W", "ignore", "-c", textwrap.dedent(code)],
-        env={**minimal, **env},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return str(re.findall(r"^RUN (\w+)$", result.stdout, re.MULTILINE)[-1])
 
 
 def found(server: str, run_id: str) -> dict[str, Any]:
@@ -190,13 +146,6 @@ def test_a_child_of_code_with_its_own_experiment_needs_the_annotation(server: st
     assert run(code, environment(server), tmp_path) == "failed"
     env = environment(server, annotations={"mlflow.kubeflow.org/experiment": ""})
     assert found(server, run(code, env, tmp_path))["experiment"] == "own"
-
-
-def test_the_demo_ends_well() -> None:
-    result = CliRunner().invoke(demo)
-    assert result.exit_code == 0, result.output[-3000:]
-    assert "KFP component: its run is in MLflow" in result.output
-    assert "TrainJob node: its run is in MLflow" in result.output
 
 
 def test_the_demos_server_stays_until_ctrl_c_when_asked_to() -> None:
