@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import threading
 from contextlib import suppress
@@ -15,6 +16,7 @@ from demo import story as tell
 from demo.processes import DemoError, mlflow_server, unwound_by_sigterm, webhook_server
 from demo.recorder import Recorder
 from webhook.cli.inject import echo_diff
+from webhook.cli.runs import runs
 
 _ROOT = Path(__file__).parents[1]
 
@@ -76,6 +78,7 @@ def _tell(examples: Path, python: Path, folder: Path, *, keep: bool) -> None:
             f"  calls       {calls.first} with the first token, {calls.second} with the second, none failed\n"
             f"  elsewhere   {calls.elsewhere} to another server, without a token"
         )
+        _show_runs(stories[0].tags["kfp.pipeline_run_id"], mlflow)
         click.echo("\nSimulated: the API server, the kubelet, and the token (a placeholder; there is no proxy).")
         if keep:
             click.echo(f"MLflow's UI: {mlflow} (Ctrl-C ends it)")
@@ -95,6 +98,16 @@ def _wire(story: tell.Story, *, url: str, ca: Path) -> dict[str, Any]:
     pod = tell.post_review(story, url=url, ca=ca)
     echo_diff(story.review["request"]["object"], pod)
     return pod
+
+
+def _show_runs(pipeline_run: str, mlflow: str) -> None:
+    """Call the command that shows the MLflow runs of a pipeline run."""
+    arguments = ["run", pipeline_run, "--no-cluster", "--url", mlflow, "--workspace", tell.NAMESPACE]
+    arguments += ["--mlflow-url", mlflow, "--plot", "loss"]
+    click.echo()
+    _say("showing the runs of the pipeline run")
+    click.echo(f"mlflow-webhook runs {shlex.join(arguments)}")
+    runs.main(arguments, prog_name="mlflow-webhook runs", standalone_mode=False)
 
 
 def _say(text: str) -> None:

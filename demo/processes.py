@@ -37,13 +37,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def mlflow_server(python: Path, folder: Path) -> Iterator[str]:
-    """Run a tracking server with workspaces on an empty store, and give its address."""
+def mlflow_server(python: Path, folder: Path, *, workspaces: bool = True) -> Iterator[str]:
+    """Run a tracking server, with workspaces or without, on an empty store, and give its address."""
     port = free_port()
     command = [
         str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
         "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts",
-        "--default-artifact-root", "mlflow-artifacts:/", "--enable-workspaces",
+        "--default-artifact-root", "mlflow-artifacts:/", *(["--enable-workspaces"] if workspaces else []),
     ]  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     with _process(command, environment=_outer_environment(), log=folder / "mlflow.log") as process:

@@ -16,6 +16,7 @@ _COMMANDS = {
     "inject": "Show pods as the webhook would wire them.",
     "explain": "Show whether pods are wired, why, and with what.",
     "check": "Find out what is wrong: installation, namespace, tracking server, a pod's wiring.",
+    "runs": "Show the MLflow runs of a pipeline run, a TrainJob, a pod or a namespace.",
     "token": "Mint the token for MLflow, keep it fresh, show what it says.",
 }
 

@@ -67,6 +67,9 @@ def check(
         print_json(sections)
     else:
         print_text(sections)
+        if subject:
+            program = click.get_current_context().find_root().info_name
+            click.echo(f"To see its MLflow runs: {program} runs {subject.kind} {subject.name} --namespace {where}")
     statuses = {finding.status for section in sections for finding in section.findings}
     if Status.FAILED in statuses:
         sys.exit(FOUND)

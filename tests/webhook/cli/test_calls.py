@@ -22,7 +22,8 @@ def test_a_file_that_is_not_there_and_a_wrong_flag_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["explain", "-f", "-"], ["inject", "-f", "-"], ["serve", "--standalone"], ["check"], ["token", "show"]]
+    "command",
+    [["explain", "-f", "-"], ["inject", "-f", "-"], ["serve", "--standalone"], ["check"], ["runs"], ["token", "show"]],
 )
 @pytest.mark.parametrize("name", ["Team_A", "", "-a", "a" * 64, "a.b"])
 def test_a_name_that_no_namespace_has_is_refused(command: list[str], name: str) -> None:
@@ -31,7 +32,7 @@ def test_a_name_that_no_namespace_has_is_refused(command: list[str], name: str) 
     assert f"no namespace is called {name!r}" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "inject", "explain", "check", "token"])
+@pytest.mark.parametrize("command", ["serve", "inject", "explain", "check", "runs", "token"])
 def test_every_command_has_help(command: str) -> None:
     result = call(command, "--help")
     assert result.exit_code == 0

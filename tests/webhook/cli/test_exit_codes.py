@@ -40,11 +40,12 @@ CALLS: dict[str, dict[int, list[str]]] = {
     "explain": {0: ["-f", FILE, *LABELLED], 3: ["-f", FILE], 1: ["-f", "nowhere"], 2: []},
     "inject": {0: ["-f", FILE], 1: ["-f", "nowhere"], 2: ["-f", FILE, "-o", "xml"]},
     "check": {0: ["pod", "fine"], 3: ["pod", "missed"], 1: ["pod", "nowhere"], 2: ["pod"]},
+    "runs": {1: ["team-a", "--url", "http://127.0.0.1:1"], 2: ["run"]},
     "token show": {0: [], 3: ["--secret", "expired"], 1: ["--secret", "nowhere"], 2: ["--secret", "a/b/c"]},
     "token refresh": {0: ["--issuer", "http://127.0.0.1:1/dex"], 1: ["--issuer", "dex", "--force"], 2: []},
     "serve": {1: ["--standalone", "--config", "nowhere"], 2: ["--ca-file", "ca.crt"]},
 }
-NEED_A_CLUSTER = {"check", "token show", "token refresh"}
+NEED_A_CLUSTER = {"check", "runs", "token show", "token refresh"}
 
 
 @pytest.mark.parametrize(("command", "code"), [(command, code) for command in CALLS for code in CALLS[command]])

@@ -1,4 +1,4 @@
-"""A server behind a proxy, with an issuer of tokens."""
+"""A server behind a proxy."""
 
 from __future__ import annotations
 
@@ -8,13 +8,6 @@ import pytest
 
 from tests.support.dex import Dex
 from tests.support.proxy import Server
-
-
-@pytest.fixture(scope="module")
-def dex() -> Iterator[Dex]:
-    made = Dex()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -1,0 +1,127 @@
+"""`runs` without a cluster: wrong calls, a server that refuses, what a terminal gets."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.support.dex import Dex, jwt
+from tests.support.proxy import Server, of_json
+from tests.webhook.runs.runs import document
+from webhook.cli import cli
+
+RUNS, EXPERIMENTS = "/api/2.0/mlflow/runs/search", "/api/2.0/mlflow/experiments/search"
+PAGE = (Path(__file__).parents[3] / "docs" / "runs.md").read_text()
+
+
+@pytest.fixture
+def server(dex: Dex) -> Iterator[Server]:
+    made = Server()
+    made.issuer = dex.issuer
+    made.replies = {
+        EXPERIMENTS: of_json(200, {"experiments": [{"experiment_id": "1", "name": "e"}]}),
+        RUNS: of_json(200, {"runs": [document("a", metrics={"loss": 0.5})]}),
+    }
+    yield made
+    made.stop()
+
+
+def show(server: Server, *arguments: str, token: str = "", **variables: str) -> Result:
+    environment = {"MLFLOW_TRACKING_TOKEN": token, "MLFLOW_WORKSPACE": "team-a", **variables}
+    result = CliRunner(env=environment).invoke(cli, ["runs", *arguments, "--no-cluster", "--url", server.url])
+    assert not token or token not in result.output
+    assert isinstance(result.exception, SystemExit | None)
+    return result
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["job", "x"],
+        ["run"],
+        ["run", "x' OR 'a' = 'a"],
+        ["run", "x", "--no-cluster"],
+        ["team-a", "--workspace", "Team A"],
+        ["team-a", "--mlflow-url", "mlflow.example.com"],
+        ["team-a", "--mlflow-url", "https://m/{namespace}"],
+    ],
+)
+def test_a_wrong_call_is_one_before_any_cluster_is_asked(arguments: list[str], tmp_path: Path) -> None:
+    command = ["runs", *arguments, "--kubeconfig", str(tmp_path / "nowhere")]
+    assert CliRunner().invoke(cli, command).exit_code == 2
+
+
+def test_without_a_cluster_it_says_so(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["runs", "run", "x", "--kubeconfig", str(tmp_path / "nowhere")])
+    assert result.exit_code == 1
+    assert f"kubeconfig {tmp_path / 'nowhere'} not found" in result.stderr
+
+
+def test_a_good_token_finds_the_runs(server: Server) -> None:
+    result = show(server, "run", "x", token=jwt(iss=server.issuer))
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^run-a +- +FINISHED +2025-11-24 16:00 +1 min +- +0.5$", result.stdout, re.MULTILINE)
+
+
+def test_a_token_that_is_refused_is_told_in_the_doctors_words(server: Server) -> None:
+    result = show(server, "run", "x", token=jwt(iss=server.issuer, exp=int(time.time()) - 60))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "token_expired; see docs/checks.md#proxy-accepts-token" in result.stderr
+    assert "do: mlflow-webhook token refresh" in result.stderr
+
+
+def test_a_missing_token_is_told_in_the_doctors_words(server: Server) -> None:
+    result = show(server, "run", "x")
+    assert result.exit_code == 1
+    assert "see docs/checks.md#proxy-accepts-token" in result.stderr
+
+
+def test_a_token_that_expires_while_it_is_looked_for_runs_is_told(server: Server) -> None:
+    server.replies[RUNS] = of_json(401, {})
+    result = show(server, "run", "x", token=jwt(iss=server.issuer))
+    assert result.exit_code == 1
+    assert "Error: " in result.stderr
+    assert "401" in result.stderr
+
+
+def test_a_server_that_is_not_there_is_named(server: Server) -> None:
+    server.stop()
+    result = show(server, "run", "x")
+    assert result.exit_code == 1
+    assert "server-reachable: Nothing listens at 127.0.0.1" in result.stderr
+
+
+def test_a_terminal_sees_how_many_runs_have_been_read(server: Server) -> None:
+    server.proxied = False
+    runs = [document(str(number)) for number in range(1234)]
+    server.replies[RUNS] = of_json(200, {"runs": runs})
+    terminal = {"FORCE_COLOR": "1", "TERM": "xterm"}
+    assert "1,234 runs read" in show(server, "run", "x", **terminal).stderr
+    assert show(server, "run", "x", FORCE_COLOR="", TERM="dumb").stderr == ""
+
+
+def test_scripts_get_json_only_on_standard_output(server: Server) -> None:
+    server.proxied = False
+    (run,) = json.loads(show(server, "run", "x", "-o", "json", "--mlflow-url", "https://m").stdout)
+    assert run["link"] == "https://m/#/experiments/1/runs/a?workspace=team-a"
+
+
+def test_the_page_has_every_key(server: Server) -> None:
+    server.proxied = False
+    (run,) = json.loads(show(server, "run", "x", "-o", "json").stdout)
+    keys = "".join(re.findall(r"^\| (`.*?) \|", PAGE.partition("## JSON")[2], re.MULTILINE))
+    assert sorted(re.findall(r"`(\w+)`", keys)) == sorted(run)
+
+
+def test_the_page_has_every_reason() -> None:
+    folder = Path(__file__).parents[3] / "webhook" / "runs"
+    sources = "".join(file.read_text() for file in folder.glob("*.py"))
+    codes = set(re.findall(r'Cause\(\s*"([a-z_]+)"', sources)) | {"cached_or_starting"}
+    rows = re.findall(r"^\| `([a-z_]+)` \|", PAGE.partition("## No runs")[2].partition("## JSON")[0], re.MULTILINE)
+    assert sorted(rows) == sorted(codes)

@@ -1,0 +1,118 @@
+"""Finds the runs of a subject, and where there are none, why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError, group_path
+from webhook.core.controllers import KFP_RUN_ID
+from webhook.doctor.pod import Subject, find_pods
+from webhook.runs.arrange import Row, arrange
+from webhook.runs.causes import Cause, absent, cached_tasks, deleted, elsewhere, pod_causes, run_causes, user_pods
+from webhook.runs.query import NESTED_WITHOUT_LINEAGE, filter_of
+from webhook.runs.run import Point, Run
+from webhook.runs.tracking import Progress, RefusedError, Tracking
+
+_WORKSPACES = 50
+"""How many other workspaces are searched at most."""
+
+
+class Found(NamedTuple):
+    """The runs of a subject, in the order of the table; by run the values of the metric that is plotted."""
+
+    rows: Sequence[Row]
+    histories: Mapping[str, Sequence[Point]]
+    workspace: str | None
+
+
+def find_runs(tracking: Tracking, subject: Subject | None, *, plot: str | None, on_page: Progress) -> Found:
+    """Return the runs of a subject, or without one all runs of the workspace.
+
+    Nested runs belong to their parents' subject even if they have no tags of the wiring. `plot`: a metric to be read in
+    full. Raises RefusedError and httpx.RequestError.
+    """
+    runs = {run.id: run for run in tracking.search(filter_of(subject), on_page=on_page)}
+    if subject and runs:
+        runs |= _nested(tracking, runs)
+    histories = {run.id: tracking.history(run.id, plot) for run in runs.values() if plot in run.metrics} if plot else {}
+    return Found(arrange(runs.values()), histories, tracking.workspace)
+
+
+def _nested(tracking: Tracking, found: dict[str, Run]) -> dict[str, Run]:
+    """Return the runs without the wiring's tags that are nested in those found, at any depth."""
+    children: dict[str, list[Run]] = {}
+    with suppress(RefusedError):  # a server whose search has no IS NULL
+        for run in tracking.search(NESTED_WITHOUT_LINEAGE, within={run.experiment_id for run in found.values()}):
+            children.setdefault(run.parent or "", []).append(run)
+    nested: dict[str, Run] = {}
+    parents = list(found)
+    while parents:
+        for run in children.pop(parents.pop(), ()):
+            nested[run.id] = run
+            parents.append(run.id)
+    return nested
+
+
+class Surroundings:
+    """What a cluster tells about a subject: its pods, and the workflow of a pipeline run."""
+
+    def __init__(self, client: KubeClient, namespace: str, subject: Subject) -> None:
+        self._client, self._namespace, self._subject = client, namespace, subject
+
+    def pods(self) -> list[dict[str, Any]] | None:
+        """Return the subject's pods; None when they may not be read. Raises KubeError."""
+        try:
+            return find_pods(self._client, self._namespace, self._subject)
+        except KubeNotFoundError:
+            return []
+        except KubeForbiddenError:
+            return None
+
+    def has_active_pods(self) -> bool:
+        """Return whether user code has yet to run or is running, as far as pods may be read. Raises KubeError."""
+        return any(state.is_active for state in user_pods(self.pods() or []))
+
+    def causes(self, *, uri: str) -> Iterator[Cause]:
+        """Yield why there may be no runs. `uri` is the server that was searched. Raises KubeError."""
+        pods = self.pods()
+        if pods is None:
+            yield Cause("pods_not_readable", f"you may not read the pods in the namespace {self._namespace}.")
+            return
+        cached = self._cached() if self._subject.kind == "run" else None
+        states = user_pods(pods)
+        yield from pod_causes(states, namespace=self._namespace, uri=uri)
+        if self._subject.kind == "run":
+            yield from run_causes(pods, states, cached=cached)
+        if not pods and not cached:
+            yield absent(self._subject, namespace=self._namespace)
+
+    def _cached(self) -> list[str] | None:
+        """Return the cached tasks of the pipeline run; None when its workflow may not be read, or is gone."""
+        path = group_path("argoproj.io/v1alpha1", "workflows", namespace=self._namespace)
+        try:
+            found = self._client.list(path, params={"labelSelector": f"{KFP_RUN_ID}={self._subject.name}"})["items"]
+        except KubeError:  # Argo's resources may be missing altogether
+            return None
+        return [task for workflow in found for task in cached_tasks(workflow)] if found else None
+
+
+def server_causes(tracking: Tracking, subject: Subject, *, command: str) -> list[Cause]:
+    """Return why the server has no runs of a subject in the workspace: they are in another one, or were deleted.
+
+    `command` is what was called. Raises RefusedError and httpx.RequestError.
+    """
+    query = filter_of(subject)
+    number = sum(1 for _ in tracking.search(query, deleted=True))
+    causes = [deleted(number)] if number else []
+    counts: dict[str, int] = {}
+    others: list[str] = []
+    with suppress(RefusedError):  # a server without workspaces
+        others = [name for name in tracking.workspaces() if name != (tracking.workspace or "default")]
+    for workspace in sorted(others, key=lambda name: name != "default")[:_WORKSPACES]:
+        with suppress(RefusedError):  # it is not for this token
+            number = sum(1 for _ in tracking.moved(workspace).search(query))
+            if number:
+                counts[workspace] = number
+    return [*causes, *elsewhere(counts, command=command)]

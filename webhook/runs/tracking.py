@@ -1,0 +1,155 @@
+"""Searches a tracking server over MLflow's REST API, page by page, with the token and the workspace of a wired pod.
+
+What the API answers was observed with mlflow 3.17.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from webhook.doctor.probe import INFO, LIST, SEARCH, Answer, Prober, Target
+from webhook.runs.run import Point, Run, read_run
+
+RUNS, HISTORY = "/api/2.0/mlflow/runs/search", "/api/2.0/mlflow/metrics/get-history"
+_EXPERIMENTS = 1000
+"""Experiments per page, and per search for runs: the server takes a list of them, not all."""
+_PAGE = 200
+"""Runs per page: each has all its parameters, tags and last metrics."""
+_POINTS = 10_000
+_LARGEST = 64 << 20
+"""Bytes of one page."""
+
+Progress = Callable[[int], None]
+T = TypeVar("T")
+
+
+class RefusedError(Exception):
+    """The server's answer is not what was asked for."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.summary())
+        self.answer = answer
+
+
+class _Experiment(msgspec.Struct):
+    experiment_id: str
+    name: str = ""
+
+
+class _Experiments(msgspec.Struct):
+    experiments: list[_Experiment] = []
+    next_page_token: str = ""
+
+
+class _Runs(msgspec.Struct):
+    runs: list[Any] = []
+    next_page_token: str = ""
+
+
+class _Points(msgspec.Struct):
+    metrics: list[Point] = []
+    next_page_token: str = ""
+
+
+class _Workspace(msgspec.Struct):
+    name: str
+
+
+class _Workspaces(msgspec.Struct):
+    workspaces: list[_Workspace] = []
+
+
+class Tracking:
+    """A tracking server. `client` has the time-outs. Every method raises RefusedError and httpx.RequestError."""
+
+    def __init__(self, client: httpx.Client, target: Target) -> None:
+        self._client, self._target = client, target
+        self.workspace = target.workspace
+        self._prober = Prober(client, target, most=_LARGEST)
+
+    def moved(self, workspace: str | None) -> Tracking:
+        """Return the same server with another workspace, or with none."""
+        return Tracking(self._client, replace(self._target, workspace=workspace))
+
+    def has_workspaces(self) -> bool:
+        """Return whether the server separates runs by workspace."""
+        answer = self._prober.send("GET", INFO)
+        if answer.status != 200 or not isinstance(answer.json, dict):
+            raise RefusedError(answer)
+        return answer.json.get("workspaces_enabled") is True
+
+    def workspaces(self) -> list[str]:
+        """Return the workspaces that the token may see."""
+        found, _ = self._read("GET", LIST, _Workspaces)
+        return sorted(workspace.name for workspace in found.workspaces)
+
+    def search(
+        self,
+        query: str,
+        *,
+        within: Collection[str] | None = None,
+        deleted: bool = False,
+        on_page: Progress = lambda _: None,
+    ) -> Iterator[Run]:
+        """Yield the runs that a filter finds; `on_page` takes the number of each page's runs.
+
+        `within`: the ids of the experiments to look in, if not in all. `deleted`: the runs in the trash instead.
+        """
+        for found in self._experiments():
+            experiments = {id_: name for id_, name in found.items() if within is None or id_ in within}
+            if not experiments:
+                continue
+            body = {
+                "experiment_ids": list(experiments),
+                "filter": query,
+                "run_view_type": "DELETED_ONLY" if deleted else "ACTIVE_ONLY",
+                "max_results": _PAGE,
+                "order_by": ["attributes.start_time ASC"],
+            }
+            while True:
+                page, answer = self._read("POST", RUNS, _Runs, json=body)
+                try:
+                    runs = [read_run(document, experiments=experiments) for document in page.runs]
+                except msgspec.ValidationError as error:
+                    raise RefusedError(answer) from error
+                on_page(len(runs))
+                yield from runs
+                if not page.next_page_token or not runs:
+                    break
+                body["page_token"] = page.next_page_token
+
+    def history(self, run: str, metric: str) -> list[Point]:
+        """Return the values of a metric of a run, in the server's order."""
+        points: list[Point] = []
+        params: dict[str, str | int] = {"run_id": run, "metric_key": metric, "max_results": _POINTS}
+        while True:
+            page, _ = self._read("GET", HISTORY, _Points, params=params)
+            points += page.metrics
+            if not page.next_page_token or not page.metrics:
+                return points
+            params["page_token"] = page.next_page_token
+
+    def _experiments(self) -> Iterator[dict[str, str]]:
+        """Yield the experiments page by page: their names by id."""
+        body: dict[str, str | int] = {"max_results": _EXPERIMENTS}
+        while True:
+            page, _ = self._read("POST", SEARCH, _Experiments, json=body)
+            if page.experiments:
+                yield {experiment.experiment_id: experiment.name for experiment in page.experiments}
+            if not page.next_page_token or not page.experiments:
+                return
+            body["page_token"] = page.next_page_token
+
+    def _read(self, method: str, path: str, kind: type[T], **content: Any) -> tuple[T, Answer]:
+        answer = self._prober.send(method, path, workspace=path != LIST, **content)
+        if answer.status != 200 or not isinstance(answer.json, dict):
+            raise RefusedError(answer)
+        try:
+            return msgspec.convert(answer.json, kind, strict=False), answer
+        except msgspec.ValidationError as error:
+            raise RefusedError(answer) from error
