@@ -172,6 +172,34 @@ def test_annotations_decide_and_what_is_wrong_with_them_is_said(admin: KubeClien
     assert "mlflow.kubeflow.org/token-secret" in said[-1]
 
 
+@pytest.mark.parametrize(
+    ("label", "annotation", "optional"),
+    [("true", None, False), (None, None, True), ("true", "true", True), (None, "false", False)],
+    ids=["asks", "does not ask", "asks, and may start without", "does not ask, and must have it"],
+)
+def test_the_created_pod_says_whether_it_waits_for_a_secret_that_is_missing(
+    label: str | None, annotation: str | None, optional: bool, admin: KubeClient, labelled: str
+) -> None:
+    """The kubelet holds a pod whose Secret is missing until it exists, unless the reference is optional."""
+    wait_until(lambda: _accounts(admin, labelled), "the service account")
+    assert not any(
+        secret["metadata"]["name"] == "mlflow-token" for secret in admin.list(core_path(labelled, "secrets"))["items"]
+    )
+    document = plain(TRAINJOB)
+    document["metadata"]["annotations"]["mlflow.kubeflow.org/client-plugin"] = "true"
+    if label:
+        document["metadata"]["labels"]["mlflow-enabled"] = label
+    if annotation:
+        document["metadata"]["annotations"]["mlflow.kubeflow.org/token-optional"] = annotation
+    admin.create(core_path(labelled, "pods"), document)
+    spec = admin.get(core_path(labelled, "pods", document["metadata"]["name"]))["spec"]
+    (token,) = [entry for entry in spec["containers"][0]["env"] if entry["name"] == "MLFLOW_TRACKING_TOKEN"]
+    assert token["valueFrom"] == {"secretKeyRef": {"name": "mlflow-token", "key": "token", "optional": optional}}
+    (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "mlflow-webhook-client-plugin"]
+    (secret,) = [source["secret"] for source in volume["projected"]["sources"] if "secret" in source]
+    assert secret == {"name": "mlflow-token", "items": [{"key": "token", "path": "token"}], "optional": optional}
+
+
 @pytest.mark.parametrize("name", ["a-first", "z-last"])
 def test_another_webhook_that_adds_variables_is_no_trouble(
     name: str, admin: KubeClient, labelled: str, other_webhook: OtherWebhook
