@@ -59,8 +59,8 @@ class DoctorCase:
     def label(self, value: str | None) -> None:
         self.admin.patch(f"/api/v1/namespaces/{self.namespace}", {"metadata": {"labels": {"mlflow-enabled": value}}})
 
-    def annotate(self, value: str | None) -> None:
-        annotation = {"mlflow.kubeflow.org/tracking-uri": value}
+    def annotate(self, value: str | None, key: str = "tracking-uri") -> None:
+        annotation = {f"mlflow.kubeflow.org/{key}": value}
         self.admin.patch(f"/api/v1/namespaces/{self.namespace}", {"metadata": {"annotations": annotation}})
 
     def ready(self, number: int) -> None:

@@ -143,7 +143,15 @@ def test_a_certificate_that_ends_soon_and_a_webhook_that_is_away_are_named(case:
 EVERY = [
     *("webhook-configuration", "webhook-entries", "ca-bundle", "served-certificate", "webhook-replicas"),
     *("pod-comes-back-wired", "namespace-labelled", "namespace-annotations", "workspace-name", "token-secret"),
-    *("token-good", "pods-wired", "server-reachable", "proxy-accepts-token", "mlflow-answers", "server-workspaces"),
+    *(
+        "token-good",
+        "long-runs",
+        "pods-wired",
+        "server-reachable",
+        "proxy-accepts-token",
+        "mlflow-answers",
+        "server-workspaces",
+    ),
     *("workspace-access", "run-written"),
 ]
 
@@ -263,17 +271,16 @@ def test_a_pods_wiring_is_explained_and_compared_with_now(case: DoctorCase) -> N
     body = pod("explained")
     case.admin.create(core_path(case.namespace, "pods"), body)
     code, found = case.check("pod", "explained", "-n", case.namespace)
-    (finding,) = found
-    assert (code, finding["status"]) == (0, "passed")
-    assert "wired (wired_by_pod_label)" in finding["message"]
+    assert (code, [finding["status"] for finding in found]) == (0, ["passed", "passed"])
+    assert "wired (wired_by_pod_label)" in found[0]["message"]
+    assert "the client plugin is off" in found[1]["message"]
     annotation = {"mlflow.kubeflow.org/experiment": "another"}
     case.admin.patch(f"/api/v1/namespaces/{case.namespace}", {"metadata": {"annotations": annotation}})
     _, found = case.check("pod", "explained", "-n", case.namespace)
     removed = dict.fromkeys(annotation)
     case.admin.patch(f"/api/v1/namespaces/{case.namespace}", {"metadata": {"annotations": removed}})
-    (finding,) = found
-    assert finding["code"] == "values_changed"
-    assert "c: MLFLOW_EXPERIMENT_NAME=another" in finding["message"]
+    assert found[0]["code"] == "values_changed"
+    assert "c: MLFLOW_EXPERIMENT_NAME=another" in found[0]["message"]
 
 
 def test_all_pods_of_a_trainjob_are_explained_even_those_that_were_missed(case: DoctorCase) -> None:
@@ -341,14 +348,31 @@ def test_the_json_is_an_array_of_sections_with_stable_names(case: DoctorCase) ->
     assert [(section["section"], section["subject"]) for section in sections] == [("pod", "in-json")]
 
 
+def test_the_client_plugin_is_seen_in_the_namespace_and_in_a_pod(case: DoctorCase) -> None:
+    case.annotate("true", "client-plugin")
+    try:
+        case.admin.create(core_path(case.namespace, "pods"), pod("with-plugin"))
+        _, found = case.check(case.namespace)
+        (long_runs,) = [finding for finding in found if finding["check"] == "long-runs"]
+        assert long_runs["code"] == "token_not_refreshed"
+        code, found = case.check("pod", "with-plugin", "-n", case.namespace)
+        assert (code, [finding["status"] for finding in found]) == (0, ["passed"] * 3), found
+        assert found[1]["message"] == "the client plugin is in c"
+        case.token(case.jwt(), key="jwt")
+        code, found = case.check("pod", "with-plugin", "-n", case.namespace)
+        assert (code, found[2]["code"]) == (3, "token_file_missing")
+    finally:
+        case.annotate(None, "client-plugin")
+        case.cure()
+
+
 def test_the_pods_of_a_run_of_kfp_are_explained(case: DoctorCase) -> None:
     body = plain(KFP, "impl")
     run = body["metadata"]["labels"]["pipeline/runid"]
     case.admin.create(core_path(case.namespace, "pods"), body)
     code, found = case.check("run", run, "-n", case.namespace)
     assert code == 0
-    (finding,) = found
-    assert "impl was wired (wired_by_namespace_label)" in finding["message"]
+    assert "impl was wired (wired_by_namespace_label)" in found[0]["message"]
 
 
 PAGE = ROOT / "docs" / "checks.md"

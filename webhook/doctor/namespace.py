@@ -1,4 +1,4 @@
-"""Is a namespace set up: labelled, its annotations valid, its token there and good?"""
+"""Checks whether a namespace is set up: labelled, with valid annotations and a good token."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from binascii import Error as Base64Error
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from webhook.cluster.kube import KubeClient, KubeForbiddenError, KubeNotFoundError, core_path
+from webhook.core.client_plugin import VOLUME
 from webhook.core.configuration import Namespace, Platform, SecretKey, configure, parse_workspace
 from webhook.core.names import LABEL
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
@@ -17,6 +18,7 @@ from webhook.doctor.installation import SAMPLE
 from webhook.doctor.remedies import MLFLOW_TOKEN, issuer_in, refresh_command
 from webhook.token.claims import problem_of, read_claims
 from webhook.token.durations import format_duration
+from webhook.token.origin import MINTED
 from webhook.token.problems import TokenProblem
 
 LABELLED, ANNOTATIONS, WORKSPACE = "namespace-labelled", "namespace-annotations", "workspace-name"
@@ -31,6 +33,16 @@ class Wiring:
     tracking_uri: str
     workspace: str | None
     secret: SecretKey
+    plugin: bool = False
+    """Whether it gets the client plugin."""
+
+
+class StoredToken(NamedTuple):
+    """What the Secret is like, the token in it, and when `token refresh` stored it; None where that is not known."""
+
+    finding: Finding
+    token: str | None = None
+    minted: datetime | None = None
 
 
 def wiring_of(pod: Mapping[str, Any]) -> Wiring | None:
@@ -45,6 +57,7 @@ def wiring_of(pod: Mapping[str, Any]) -> Wiring | None:
         tracking_uri=env["MLFLOW_TRACKING_URI"]["value"],
         workspace=env.get("MLFLOW_WORKSPACE", {}).get("value"),
         secret=SecretKey(reference.get("name", "mlflow-token"), reference.get("key", "token")),
+        plugin=any(volume["name"] == VOLUME for volume in pod["spec"].get("volumes") or []),
     )
 
 
@@ -52,7 +65,12 @@ def expected_wiring(namespace: Namespace, platform: Platform) -> Wiring:
     """Return what the platform's settings and the namespace's annotations give, where no webhook could be called."""
     configuration = configure(platform, namespace, {})
     secret = configuration.token_secret.value if configuration.token_secret else MLFLOW_TOKEN
-    return Wiring(tracking_uri=configuration.tracking_uri.value, workspace=configuration.workspace.value, secret=secret)
+    return Wiring(
+        tracking_uri=configuration.tracking_uri.value,
+        workspace=configuration.workspace.value,
+        secret=secret,
+        plugin=configuration.client_plugin.value and platform.plugin is not None,
+    )
 
 
 def check_namespace(namespace: Namespace) -> Iterator[Finding]:
@@ -102,24 +120,34 @@ def _workspace(namespace: Namespace) -> Finding:
     return passed(WORKSPACE, f"{namespace.name} is a valid name for a workspace")
 
 
-def read_token(client: KubeClient, namespace: str, secret: SecretKey) -> tuple[Finding, str | None]:
-    """Read the token from its Secret; None when it is not there. Raises KubeError, but not for a missing right."""
+def read_token(client: KubeClient, namespace: str, secret: SecretKey) -> StoredToken:
+    """Read the token from its Secret. Raises KubeError, but not for a missing right."""
     refresh = refresh_command(namespace, secret)
     place = f"Secret {namespace}/{secret.name}"
     try:
-        data = client.get(core_path(namespace, "secrets", secret.name)).get("data") or {}
+        found = client.get(core_path(namespace, "secrets", secret.name))
     except KubeNotFoundError:
-        return failed(SECRET, "secret_missing", f"{place} not found.", refresh), None
+        return StoredToken(failed(SECRET, "secret_missing", f"{place} not found.", refresh))
     except KubeForbiddenError:
-        return skipped(SECRET, f"you may not read {place}"), None
+        return StoredToken(skipped(SECRET, f"you may not read {place}"))
+    data = found.get("data") or {}
     if secret.key not in data:
         keys = f"its keys are {', '.join(sorted(data))}" if data else "it has no data"
-        return failed(SECRET, "key_missing", f"{place} has no key {secret.key}; {keys}.", refresh), None
+        return StoredToken(failed(SECRET, "key_missing", f"{place} has no key {secret.key}; {keys}.", refresh))
     try:
         text = b64decode(data[secret.key]).decode()
     except (Base64Error, UnicodeDecodeError):
-        return failed(SECRET, "not_text", f"The value of {place}, key {secret.key}, is not text.", refresh), None
-    return passed(SECRET, f"{place} has the key {secret.key}"), text
+        return StoredToken(failed(SECRET, "not_text", f"The value of {place}, key {secret.key}, is not text.", refresh))
+    minted = _moment((found["metadata"].get("annotations") or {}).get(MINTED))
+    return StoredToken(passed(SECRET, f"{place} has the key {secret.key}"), text, minted)
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 def check_token(token: str, *, namespace: str, secret: SecretKey = MLFLOW_TOKEN, now: datetime) -> Finding:
@@ -149,7 +177,7 @@ def check_token(token: str, *, namespace: str, secret: SecretKey = MLFLOW_TOKEN,
         return warned(
             GOOD,
             "token_ends_soon",
-            f"{sentence} expires in {format_duration(left)}. A run that lasts longer is refused from then on.{also}",
+            f"{sentence} expires in {format_duration(left)}.{also}",
             force,
         )
     if claims.warning:

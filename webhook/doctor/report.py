@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -17,7 +17,9 @@ from webhook.doctor.env_from import check_env_from
 from webhook.doctor.findings import Finding, Section, Status, failed, skipped
 from webhook.doctor.forward import Reaching, UnreachableError
 from webhook.doctor.installation import check_installation, sample_pod
-from webhook.doctor.pod import WIRING, Subject, check_pod, find_pods, platform_of
+from webhook.doctor.long_runs import LONG_RUNS, check_long_runs
+from webhook.doctor.plugin import check_plugin
+from webhook.doctor.pod import WIRING, Subject, check_pod, decide_now, find_pods, platform_of
 from webhook.doctor.probe import Target
 from webhook.doctor.remedies import issuer_in
 from webhook.doctor.server import REACHABLE, check_server
@@ -35,6 +37,10 @@ class Access(NamedTuple):
     tracking_uri: str
     target: Target
     secret: Finding
+    minted: datetime | None
+    """When `token refresh` stored the token; None if it did not."""
+    plugin: bool
+    """Whether a pod gets the client plugin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,24 +57,17 @@ class Doctor:
         platform = platform_of(self.client) or Platform()
         findings = list(of_namespace.check_namespace(namespace)) if namespace else _unreadable(name)
         access = self.access(name, namespace, platform)
-        target = access.target
-        findings.append(access.secret)
-        findings.append(
-            of_namespace.check_token(target.token, namespace=name, secret=target.secret, now=now)
-            if target.token is not None
-            else skipped(of_namespace.GOOD, f"there is no token to check: see {of_namespace.SECRET}")
-        )
+        findings += _token_findings(access, now=now)
         findings.append(
             check_pods(self.client, namespace, platform)
             if namespace
             else skipped(PODS, f"you may not read the namespace {name}")
         )
+        server = list(self._server(access.target, write=write, now=now))
         return [
             Section(name="installation", subject="mlflow-webhook", findings=installation),
             Section(name="namespace", subject=name, findings=findings),
-            Section(
-                name="server", subject=access.tracking_uri, findings=list(self._server(target, write=write, now=now))
-            ),
+            Section(name="server", subject=access.tracking_uri, findings=server),
         ]
 
     def check_pods(self, namespace: str, subject: Subject) -> list[Section]:
@@ -82,27 +81,32 @@ class Doctor:
         sections = []
         for pod in pods:
             findings = (
-                [check_pod(pod, found, platform or Platform()), *check_env_from(self.client, pod, namespace)]
+                list(self._check_pod(pod, found, platform or Platform()))
                 if found
                 else [skipped(WIRING, f"you may not read the namespace {namespace}")]
             )
             sections.append(Section(name="pod", subject=pod["metadata"]["name"], findings=findings, note=note))
         return sections
 
+    def _check_pod(self, pod: dict[str, Any], namespace: Namespace, platform: Platform) -> Iterator[Finding]:
+        yield check_pod(pod, namespace, platform)
+        yield from check_env_from(self.client, pod, namespace.name)
+        yield from check_plugin(self.client, pod, namespace.name, decide_now(pod, namespace, platform))
+
     def access(self, name: str, namespace: Namespace | None, platform: Platform) -> Access:
         """Return how a pod of a namespace reaches its tracking server. Raises KubeError."""
         asked = self._asked(name)
         wiring = asked or of_namespace.expected_wiring(namespace or Namespace(name, {}, {}), platform)
-        secret, token = of_namespace.read_token(self.client, name, wiring.secret)
+        stored = of_namespace.read_token(self.client, name, wiring.secret)
         target = Target(
             uri=self.reaching.url or wiring.tracking_uri,
             workspace=wiring.workspace,
-            token=token,
+            token=stored.token,
             namespace=name,
             secret=wiring.secret,
-            unread="wiring" if not (asked or namespace) else "token" if secret.status is Status.SKIPPED else "",
+            unread="wiring" if not (asked or namespace) else "token" if stored.finding.status is Status.SKIPPED else "",
         )
-        return Access(wiring.tracking_uri, target, secret)
+        return Access(wiring.tracking_uri, target, stored.finding, stored.minted, wiring.plugin)
 
     @contextmanager
     def connect(self, target: Target) -> Iterator[httpx.Client]:
@@ -141,6 +145,19 @@ class Doctor:
                 else:
                     why = f"it cannot be reached from here: {error}. Give --url, or run the check in the cluster"
                     yield skipped(REACHABLE, why)
+
+
+def _token_findings(access: Access, *, now: datetime) -> Iterator[Finding]:
+    target = access.target
+    yield access.secret
+    if target.token is None:
+        yield skipped(of_namespace.GOOD, f"there is no token to check: see {of_namespace.SECRET}")
+    else:
+        yield of_namespace.check_token(target.token, namespace=target.namespace, secret=target.secret, now=now)
+    if target.unread == "wiring":
+        yield skipped(LONG_RUNS, "you may not read what a pod gets there")
+    else:
+        yield check_long_runs(target, plugin=access.plugin, minted=access.minted, now=now)
 
 
 def _unreadable(name: str) -> list[Finding]:
