@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from certs.issue import issue_ca, issue_leaf
 from tests.cluster.binaries import find
+from tests.support.client_certificate import issue_client
 from tests.support.waiting import wait_until
 from webhook.cluster.kube import KubeClient
 
@@ -68,6 +69,8 @@ class ControlPlane:
         self._token = secrets.token_urlsafe(24)
         self._programs: dict[str, Program] = {}
         self.ca = folder / "ca.crt"
+        self.webhook_client_ca = folder / "webhook-client-ca.crt"
+        """The CA of the certificate that the API server shows to webhooks that ask for one."""
         self._write_keys()
         self.kubeconfig = self.write_kubeconfig("admin", self._token)
 
@@ -143,6 +146,7 @@ class ControlPlane:
                 "--service-cluster-ip-range=10.0.0.0/24",
                 "--allow-privileged=true",
                 "--shutdown-delay-duration=0s",
+                f"--admission-control-config-file={self.folder / 'admission.yaml'}",
                 f"--audit-policy-file={self.folder / 'audit-policy.json'}",
                 f"--audit-log-path={self.folder / 'audit.log'}",
             ],
@@ -240,7 +244,30 @@ class ControlPlane:
             "rules": [{"level": "None", "userGroups": ["system:masters"]}, {"level": "Metadata"}],
         }
         (self.folder / "audit-policy.json").write_text(json.dumps(policy))
+        self._write_webhook_client(now, lifetime)
         (self.folder / "tokens.csv").write_text(f'{self._token},admin,admin,"system:masters"\n')
+
+    def _write_webhook_client(self, now: datetime, lifetime: timedelta) -> None:
+        ca = issue_ca(common_name="webhook clients of the tests", lifetime=lifetime, now=now)
+        self.webhook_client_ca.write_bytes(ca.certificate_pem)
+        certificate = issue_client(ca, "kube-apiserver", now=now)
+        files = {"client-certificate": certificate.certificate_pem, "client-key": certificate.private_key_pem}
+        for name, content in files.items():
+            (self.folder / f"webhook-{name}.pem").write_bytes(content)
+        # Webhooks are called by URL here, at a port that is not known yet: the user "*" is for all of them.
+        user = {"name": "*", "user": {name: str(self.folder / f"webhook-{name}.pem") for name in files}}
+        kubeconfig = {"apiVersion": "v1", "kind": "Config", "users": [user]}
+        (self.folder / "webhooks.kubeconfig").write_text(json.dumps(kubeconfig))
+        plugin = {
+            "name": "MutatingAdmissionWebhook",
+            "configuration": {
+                "apiVersion": "apiserver.config.k8s.io/v1",
+                "kind": "WebhookAdmissionConfiguration",
+                "kubeConfigFile": str(self.folder / "webhooks.kubeconfig"),
+            },
+        }
+        admission = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration", "plugins": [plugin]}
+        (self.folder / "admission.yaml").write_text(json.dumps(admission))
 
 
 def encoded(content: bytes) -> str:

@@ -107,7 +107,7 @@ def said(output: str) -> dict[str, str]:
     return {line.split()[0]: line.split(maxsplit=1)[1] for line in output.splitlines()}
 
 
-@pytest.mark.parametrize("components", [[], ["host-network"]], ids=["plain", "host-network"])
+@pytest.mark.parametrize("components", [[], ["host-network", "client-certificate"]], ids=["plain", "components"])
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_client_side_and_server_side_apply_change_nothing_and_never_conflict(
     control_plane: ControlPlane, cert_manager: CertManager, tmp_path: Path, overlay: str, components: list[str]

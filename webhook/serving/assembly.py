@@ -20,6 +20,7 @@ from webhook.cluster.storage import CONFIGURATIONS, ConfigurationTrust, LeaseLea
 from webhook.core.lookup import Namespaces
 from webhook.serving.app import Problem, create_app
 from webhook.serving.certificates import CertificateEvents, Certificates
+from webhook.serving.clients import ClientVerification
 from webhook.serving.logs import count_lost_lines, decision_writer
 from webhook.serving.metrics import Metrics
 from webhook.serving.mutate import Mutate
@@ -139,6 +140,9 @@ def _server(
     on_start: Callable[[], None],
 ) -> Server:
     count_lost_lines(metrics.log_lines_lost.inc)
+    clients = None
+    if settings.client_ca_file:
+        clients = ClientVerification(ca_file=Path(settings.client_ca_file), names=frozenset(settings.client_names))
     mutate = Mutate(
         platform=settings.platform,
         namespaces=namespaces,
@@ -146,6 +150,7 @@ def _server(
         write=decision_writer(form=settings.log_format),
         body_limit=settings.body_limit,
         draining=lambda: server.draining,
+        accepts=clients.accepts if clients else lambda _: True,
     )
     shutdown: dict[str, Problem] = {"shutdown": lambda: "shutting down" if server.draining else None}
     try:
@@ -157,6 +162,7 @@ def _server(
             shutdown_delay=settings.shutdown_delay,
             on_start=on_start,
             on_refused=lambda status: metrics.bad_requests.labels(str(status)).inc(),
+            clients=clients,
         )
     except InstallError as error:
         raise StartError(str(error)) from error

@@ -55,6 +55,7 @@ class Mutate:
         body_limit: int = 7 << 20,
         draining: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = monotonic,
+        accepts: Callable[[Scope], bool] = lambda _: True,
     ) -> None:
         self._platform = platform
         self._namespaces = namespaces
@@ -63,6 +64,7 @@ class Mutate:
         self._body_limit = body_limit
         self._draining = draining
         self._clock = clock
+        self._accepts = accepts
         self._held = 0
         self._confirmed: dict[str, tuple[Namespace, float]] = {}
         """By name, a namespace that is not labelled, and until when the live read that confirmed it counts."""
@@ -191,6 +193,8 @@ class Mutate:
             raise BadRequestError(503, "too many bodies are waiting at once; retry")
 
     def _check_head(self, scope: Scope) -> None:
+        if not self._accepts(scope):
+            raise BadRequestError(403, "a client certificate is required, or this one is not accepted (clientNames)")
         if scope["method"] != "POST":
             raise BadRequestError(405, f"{PATH} accepts only POST requests with an AdmissionReview")
         headers = dict(scope["headers"])

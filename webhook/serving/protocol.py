@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from webhook.serving.clients import STATE, common_name
+
 REQUEST_TIMEOUT = 10.0
 """Seconds for a whole request to arrive, from the end of the TLS handshake or the first byte of the request. The API
 server waits 30 at most for the answer."""
@@ -28,6 +30,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     refused: Callable[[int], None] = staticmethod(lambda _: None)
     """Called with the HTTP status of each request that is refused here, before it reaches the application."""
+    _client_name: str | None = None
+    """The common name in the client's certificate; None without one."""
     _timer: asyncio.TimerHandle | None = None
     _bodiless = 0
     """Bytes received since the request started, or since the last byte of its body."""
@@ -35,6 +39,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class
         """Start to wait for the first request."""
         super().connection_made(transport)
+        self._client_name = common_name(transport.get_extra_info("peercert"))
         self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -55,6 +60,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start to wait for the end of the request."""
         super().on_message_begin()
+        self.scope["state"][STATE] = self._client_name
         self._expect_request()
 
     def on_header(self, name: bytes, value: bytes) -> None:

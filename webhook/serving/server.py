@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from certs.issue import KeyPair
 from certs.ports import InstallError
+from webhook.serving.clients import ClientVerification
 from webhook.serving.protocol import BoundedHttpProtocol
 
 KEEP_ALIVE = 120
@@ -121,11 +122,12 @@ def create_server(
     shutdown_delay: timedelta,
     on_start: Callable[[], None] = lambda: None,
     on_refused: Callable[[int], None] = lambda _: None,
+    clients: ClientVerification | None = None,
 ) -> Server:
     """Configure the server; its `run` blocks until it has been told to stop. Raises InstallError.
 
     `on_start` is called once its loop runs, `on_refused` with the status of each request that is refused before it
-    reaches the application.
+    reaches the application. Clients are asked for a certificate if `clients` is given.
     """
 
     class Protocol(BoundedHttpProtocol):
@@ -133,6 +135,8 @@ def create_server(
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if clients:
+        clients.request_certificates(context)
     load_certificate(context, certificate)
     config = uvicorn.Config(
         app,

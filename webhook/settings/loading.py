@@ -54,6 +54,8 @@ def load_settings(
         errors.append(
             f'leafLifetime: "{leaf}" ({place}) is not allowed: expected at most caLifetime, "{ca}" ({ca_place})'
         )
+    if values.get("client_names") and not values.get("client_ca_file"):
+        errors.append(f"clientNames ({texts['client_names'][2]}) has no effect without clientCaFile")
     env, env_errors = _extras(from_file.get("env"), file)
     if errors := [*errors, *env_errors]:
         raise SettingsError("\n".join(errors))

@@ -84,6 +84,11 @@ def parse_folder(text: str) -> str:
     return text
 
 
+def parse_texts(text: str) -> tuple[str, ...]:
+    """Read comma-separated texts of any kind."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def parse_names(text: str) -> tuple[str, ...]:
     """Read comma-separated DNS names and IP addresses."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())

@@ -34,6 +34,7 @@ from webhook.settings.parsing import (
     parse_pipeline_run_url,
     parse_port,
     parse_size,
+    parse_texts,
 )
 
 ENVIRONMENT_PREFIX = "MLFLOW_WEBHOOK_"
@@ -119,6 +120,17 @@ class Settings:
         duration("0s", "1h"),
         "5s",
         "How long to keep serving after SIGTERM, until the cluster has noticed that the pod is going.",
+    )
+    client_ca_file: str = setting(
+        str,
+        "",
+        "A file of CA certificates (PEM). If set, only clients with a certificate from one of them may send reviews. "
+        "Configure the API server first (docs/security.md).",
+    )
+    client_names: tuple[str, ...] = setting(
+        parse_texts,
+        "",
+        "For clientCaFile: the common names that a client's certificate may have, comma-separated. Empty: any.",
     )
     log_format: str = setting(one_of("json", "text"), "json", "How log lines are written: json or text.")
     log_level: str = setting(

@@ -63,6 +63,7 @@ def test_the_command_line_overrides_the_environment_and_that_overrides_the_file(
         ("bodyLimit: 1", ["bodyLimit", "from 64Ki"]),
         ("serviceName: a..b", ["serviceName", "as a Service"]),
         ('certificateNames: "*,..,-"', ["certificateNames", "DNS names"]),
+        ("clientNames: kube-apiserver", ["clientNames", "no effect without clientCaFile"]),
         ("env: {1-A: x}", ["1-A", "not the name"]),
         ("- a", ["mapping"]),
         ("a: [", ["not YAML", "line"]),
