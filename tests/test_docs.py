@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from webhook.core import sidecars
+from webhook.cluster import live_reads
+from webhook.core import names, sidecars
 from webhook.core.client_plugin import PluginObstacle
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.controllers import CONTROLLERS
@@ -19,6 +20,7 @@ from webhook.core.review import Pod
 from webhook.files import kinds
 from webhook.files.explanation import explanation
 from webhook.network import NetworkFault
+from webhook.serving import mutate, protocol
 from webhook.serving.metrics import Metrics
 from webhook.settings import ENV_HELP, SETTINGS
 from webhook.token.problems import TokenProblem
@@ -130,3 +132,12 @@ def test_every_key_of_an_explanation_is_on_the_page_about_files() -> None:
     keys = [key for cell in re.findall(r"^\| (.*?) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", cell)]
     decision = decide(Pod(), namespace=Namespace("a", {}, {}), platform=Platform())
     assert sorted(keys) == sorted(explanation(Pod(), decision, name="a", namespace=None))
+
+
+def test_the_security_page_names_the_limits_and_the_variables_of_the_code() -> None:
+    page = " ".join((ROOT / "docs" / "security.md").read_text().split())
+    assert f"is not read again for {live_reads.MISSING_FOR:g} seconds" in page
+    assert f"At most {live_reads.BURST} reads start at once, and {live_reads.PER_SECOND} more each second" in page
+    assert f"{mutate.HELD_LIMIT >> 20} MiB of incomplete bodies together" in page
+    assert f"{protocol.REQUEST_TIMEOUT:g} seconds for a request to arrive" in page
+    assert all(f"`{name}`" in page for name in names.TOKEN_SERVERS)

@@ -35,6 +35,7 @@ class FakeKube:
         self.forbidden: set[str] = set()
         """Verbs that are refused: get, list, watch, create, update, patch."""
         self._version = 100
+        self._applied: dict[str, set[str]] = {}
         self._events: list[tuple[int, str, str, Object]] = []
         self._changed = threading.Condition()
 
@@ -68,10 +69,17 @@ class FakeKube:
             raise KubeConflictError("it has changed", status=409)
         return self.put(path, body)
 
-    def apply(self, path: str, body: Mapping[str, Any], **_: object) -> Object:
-        """Take the caBundle of each entry, as server-side apply does with a list whose key is the name."""
+    def apply(self, path: str, body: Mapping[str, Any], *, field_manager: str, force: bool = False) -> Object:
+        """Take the caBundle of each entry, as server-side apply does with a list whose key is the name.
+
+        A bundle that somebody else has put there is a conflict unless it is forced.
+        """
         self._request("patch", "PATCH", path)
         found = copy.deepcopy(self._found(path))
+        present = {entry["clientConfig"].get("caBundle") for entry in found["webhooks"]} - {None}
+        if not force and not present <= self._applied.get(field_manager, set()):
+            raise KubeConflictError("conflict with another field manager", status=409)
+        self._applied[field_manager] = {entry["clientConfig"]["caBundle"] for entry in body["webhooks"]}
         given = {entry["name"]: entry["clientConfig"] for entry in body["webhooks"]}
         for entry in found["webhooks"]:
             entry["clientConfig"] |= given.get(entry["name"], {})

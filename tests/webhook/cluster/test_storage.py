@@ -28,12 +28,17 @@ def server() -> FakeKube:
     return FakeKube()
 
 
+def named(server: FakeKube, collection: str, name: str) -> NamedObject:
+    """Return an object that is not watched, and whose clock stands still: it is not polled again."""
+    return NamedObject(server.client, collection, name, clock=lambda: 0.0)
+
+
 def secret_store(server: FakeKube) -> SecretStore:
-    return SecretStore(server.client, NamedObject(server.client, SECRETS, "ca"), namespace=NAMESPACE, name="ca")
+    return SecretStore(server.client, named(server, SECRETS, "ca"), namespace=NAMESPACE, name="ca")
 
 
 def trust_bundle(server: FakeKube) -> ConfigurationTrust:
-    return ConfigurationTrust(server.client, NamedObject(server.client, CONFIGURATIONS, "w"), name="w")
+    return ConfigurationTrust(server.client, named(server, CONFIGURATIONS, "w"), name="w")
 
 
 def configure(server: FakeKube, *bundles: bytes | None) -> None:
@@ -48,7 +53,7 @@ def _bundle(bundle: bytes | None) -> dict[str, str]:
     return {} if bundle is None else {"caBundle": b64encode(bundle).decode()}
 
 
-def test_an_authority_that_was_written_is_read_back(server: FakeKube) -> None:
+def test_an_authority_that_was_written_is_known_at_once(server: FakeKube) -> None:
     store = secret_store(server)
     assert store.read(live=True) is None
     store.write(DATA, version=None)
