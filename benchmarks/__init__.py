@@ -1,1 +1,1 @@
-"""`make bench`: what a review costs, in ratios from one interleaved run. Not a test: the machine's noise is shown."""
+"""`make bench`: measures the cost of a review, as ratios from one interleaved run. It shows the machine's noise too."""

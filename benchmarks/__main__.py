@@ -20,10 +20,12 @@ PARTS = {
 
 
 def main() -> None:
-    """Run the parts that are asked for."""
+    """Run the selected parts."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", choices=PARTS, action="append", help="these parts only")
-    parser.add_argument("--soak", type=int, default=1_000_000, help="reviews to send while memory is watched; 0: none")
+    parser.add_argument("--only", choices=PARTS, action="append", help="run only these parts")
+    parser.add_argument(
+        "--soak", type=int, default=1_000_000, help="reviews to send while memory is measured (default: 0)"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results.json"))
     arguments = parser.parse_args()
     found: dict[str, Any] = json.loads(arguments.out.read_text()) if arguments.only and arguments.out.exists() else {}

@@ -1,6 +1,6 @@
-"""What a Service is to clients, as a process of its own: ``python -m benchmarks.balancer PORT REPLICA_PORT…``.
+"""Replaces a Service with a separate process: ``python -m benchmarks.balancer PORT REPLICA_PORT…``.
 
-A Service costs nothing that a client waits for; within the process that measures, this would wait for its threads.
+A Service adds no waiting time. In the measuring process, this balancer would wait for that process's threads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import uvloop
 
 
 class _Pipe(asyncio.Protocol):
-    """One end of a connection; what it receives goes to the other end."""
+    """One end of a connection. It sends the bytes that it receives to the other end."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -23,7 +23,7 @@ class _Pipe(asyncio.Protocol):
         self._waiting: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's transport is not a subclass
         self.transport.writelines(self._waiting)
 
     def data_received(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Through a real API server: pods one by one, a burst of pods, and ten thousand namespaces in the watch."""
+"""Measures with a real API server: single pods, a burst of pods, and ten thousand namespaces in the watch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAMESPACES = {
 
 @contextmanager
 def installed() -> Iterator[Installation]:
-    """Run a control plane with our manifests on it."""
+    """Run a control plane with the project's manifests."""
     with tempfile.TemporaryDirectory() as folder:
         plane = ControlPlane(Path(folder))
         try:
@@ -51,7 +51,7 @@ def installed() -> Iterator[Installation]:
 
 
 def measure() -> dict[str, Any]:
-    """Measure everything in turn, in one cluster."""
+    """Run all measurements in one cluster."""
     with installed() as installation:
         installation.start(2)
         admin = installation.admin
@@ -60,7 +60,7 @@ def measure() -> dict[str, Any]:
             accounts = core_path(name, "serviceaccounts")
             wait_until(lambda path=accounts: bool(admin.list(path)["items"]), "a service account")  # type: ignore[misc]
         with _recalling(installation):
-            _call(installation, installation.replicas[0].port)  # a Service costs nothing, a balancer does
+            _call(installation, installation.replicas[0].port)  # a balancer takes time, a Service does not
             found: dict[str, Any] = {
                 name: _creation(installation, sample)
                 for name, sample in (("creation_of_a_trainjob_node", TRAINJOB), ("creation_of_a_kfp_component", KFP))
@@ -74,7 +74,7 @@ def measure() -> dict[str, Any]:
 
 @contextmanager
 def _recalling(installation: Installation) -> Iterator[None]:
-    """Run a webhook that answers from memory: one annotation for all pods, our patch for all, or on our conditions."""
+    """Run a webhook that answers from memory: an annotation or our patch for all pods, or our patch for our pods."""
     plane = installation.plane
     port, ca = free_port(), plane.folder / "recall.pem"
     server = Program([sys.executable, "-m", "benchmarks.servers", "recall", str(port), ca], plane.folder / "recall.log")
@@ -108,7 +108,7 @@ def _recalling(installation: Installation) -> Iterator[None]:
 
 @contextmanager
 def _balanced(installation: Installation) -> Iterator[None]:
-    """Have the API server call the replicas through a balancer that is not in this process."""
+    """Make the API server call the replicas through a balancer in a separate process."""
     port, ports = free_port(), [str(replica.port) for replica in installation.replicas]
     log = installation.plane.folder / "balancer.log"
     balancer = Program([sys.executable, "-m", "benchmarks.balancer", str(port), *ports], log)
@@ -120,13 +120,13 @@ def _balanced(installation: Installation) -> Iterator[None]:
 
 
 def _call(installation: Installation, port: int) -> None:
-    """Have the API server call here, and wait until it does."""
+    """Make the API server call this webhook, and wait until it does."""
     installation.call_with("url", f"https://127.0.0.1:{port}/mutate")
     time.sleep(2)
 
 
 def _creation(installation: Installation, sample: str) -> dict[str, Any]:
-    """Create the same pod in each namespace by turns (ms), round by round."""
+    """Create the same pod in each namespace in turn, in rounds; return the times in ms."""
     before = _own(installation)
     rounds = [_creation_round(installation, sample, number) for number in range(CREATION_ROUNDS)]
     own = (_own(installation) - before) / PODS / CREATION_ROUNDS * 1e3
@@ -163,7 +163,7 @@ def _creation_round(installation: Installation, sample: str, number: int) -> dic
             given[namespace] = _variables(created)
     wired, untouched = given["wired"], given["untouched"]
     if not (given["recalled"] == given["unconditional"] == wired) or given["touched"] != untouched:
-        raise RuntimeError("the webhooks that are compared do not do the same")
+        raise RuntimeError("the compared webhooks do not make the same change")
     return times
 
 
@@ -172,7 +172,7 @@ def _variables(pod: dict[str, Any]) -> list[str]:
 
 
 def _own(installation: Installation) -> float:
-    """Seconds that the replicas have spent between a review's last byte and its answer."""
+    """Return the seconds that the replicas have spent between a review's last byte and its answer."""
     return sum(replica.metric("mlflow_webhook_review_duration_seconds_sum") for replica in installation.replicas)
 
 
@@ -232,7 +232,7 @@ def _growth(installation: Installation) -> dict[str, Any]:
 
 
 def _start(installation: Installation, body: bytes) -> dict[str, float]:
-    """Start a replica, have it answer, and stop it."""
+    """Start a replica, wait for its first answer, and stop it."""
     started = time.perf_counter()
     replica = installation.launch({}, kubeconfig=installation.kubeconfig)
     wait_until(replica.ready, "a replica to be ready", every=0.01)

@@ -1,4 +1,4 @@
-"""The decision alone, from a review's bytes to the answer's: per captured review, and how it grows."""
+"""Measures the decision alone, from a review's bytes to the answer's: for each captured review, and by size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROUNDS = 7
 
 
 def answer(body: bytes, platform: Platform = _PLATFORM) -> bytes:
-    """Answer a review: all that is pure of the way."""
+    """Answer a review, with all steps that are pure."""
     seen = decode_review(body)
     if seen.pod is None:
         raise ValueError("not the review of a pod")
@@ -38,7 +38,7 @@ def answer(body: bytes, platform: Platform = _PLATFORM) -> bytes:
 
 
 def measure() -> dict[str, Any]:
-    """Measure every captured review, growing environments and growing numbers of containers; microseconds."""
+    """Measure every captured review, and pods with more and more variables or containers; in microseconds."""
     bodies = {name: sent(name) for name in SAMPLES if name.endswith("admissionreview.json")}
     captured = {
         name: {"bytes": len(bodies[name]), "microseconds": spread} for name, spread in _interleaved(bodies).items()
@@ -50,7 +50,7 @@ def measure() -> dict[str, Any]:
 
 
 def _with_plugin() -> dict[str, Any]:
-    """Return what a review costs with the client plugin, and in ratio to the same without it."""
+    """Return the cost of a review with the client plugin, and its ratio to the cost without it."""
     found = {}
     for what, name in {"KFP pod": KFP, "TrainJob node": TRAINJOB}.items():
         body = sent(name)
@@ -68,7 +68,7 @@ def _with_plugin() -> dict[str, Any]:
 
 
 def _timed(call: Callable[[], object], times: int) -> float:
-    """Return the microseconds of a call, as a mean over so many."""
+    """Return the mean duration of a call, in microseconds."""
     started = perf_counter()
     for _ in range(times):
         call()
@@ -85,7 +85,7 @@ def _interleaved(bodies: dict[str, bytes]) -> dict[str, Spread]:
 
 
 def unmanaged() -> dict[str, Any]:
-    """Give the captured review of an unmodified component, without managedFields."""
+    """Return the captured review of an unmodified component, without managedFields."""
     document = copy.deepcopy(review(KFP))
     pod = document["request"]["object"]
     pod["metadata"].pop("managedFields", None)

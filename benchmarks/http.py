@@ -1,4 +1,4 @@
-"""The server over TLS with keep-alive: CPU time per review, latencies, memory, time to the first answer."""
+"""Measures the server over TLS with keep-alive: CPU time per review, latencies, memory, time to the first answer."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from benchmarks.servers import OTHERS
 ROUNDS = 9
 CONNECTIONS = (1, 16)
 REQUESTS = {"floor": 3_200, "webhook": 3_200, "plain": 320}
-"""Requests of a round, over all connections."""
+"""Requests in a round, over all connections."""
 
 
 class Server:
-    """One of the servers, and raw connections to it. `program` runs in place of ours, with the same arguments."""
+    """One of the servers, and raw connections to it. `program` replaces the webhook, with the same arguments."""
 
     def __init__(
         self,
@@ -83,19 +83,19 @@ class Server:
         return context.wrap_socket(raw, server_hostname="127.0.0.1")
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the server."""
         self.process.kill()
         self.process.wait()
 
 
 def request(body: bytes) -> bytes:
-    """Give a whole HTTP request."""
+    """Return a complete HTTP request."""
     head = "POST /mutate?timeout=5s HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 def ask(connection: ssl.SSLSocket, content: bytes) -> bytes:
-    """Send a request and give the answer's body."""
+    """Send a request and return the answer's body."""
     connection.sendall(content)
     data = b""
     while b"\r\n\r\n" not in data:
@@ -111,7 +111,7 @@ def ask(connection: ssl.SSLSocket, content: bytes) -> bytes:
 
 @contextmanager
 def servers() -> Iterator[dict[str, Server]]:
-    """Run all of them."""
+    """Run all measurements of this module."""
     with tempfile.TemporaryDirectory() as folder:
         running: dict[str, Server] = {}
         try:
@@ -124,7 +124,7 @@ def servers() -> Iterator[dict[str, Server]]:
 
 
 def measure() -> dict[str, Any]:
-    """Measure all servers in turn, round by round."""
+    """Measure all servers in turn, in rounds."""
     bodies = {"small": sent(SMALL), "captured": sent(CAPTURED)}
     found: dict[str, Any] = {"bytes": {name: len(body) for name, body in bodies.items()}}
     with servers() as running:
@@ -147,7 +147,7 @@ def measure() -> dict[str, Any]:
 
 
 def _check_same_work(running: dict[str, Server], body: bytes) -> None:
-    """Raise RuntimeError unless the plain way and ours make the same pod, another than they were sent."""
+    """Raise RuntimeError unless the plain way and the webhook change the pod, and in the same way."""
     pod = json.loads(body)["request"]["object"]
     made = []
     for kind in ("plain", "webhook"):
@@ -155,11 +155,11 @@ def _check_same_work(running: dict[str, Server], body: bytes) -> None:
             response = json.loads(ask(connection, request(body)))["response"]
         made.append(jsonpatch.apply_patch(pod, b64decode(response.get("patch", b64encode(b"[]")))))
     if made[0] != made[1] or pod in made:
-        raise RuntimeError("the servers that are compared do not do the same")
+        raise RuntimeError("the compared servers do not make the same change")
 
 
 def _by_namespaces(body: bytes) -> dict[str, Any]:
-    """CPU time of a review (microseconds) for a server that knows two namespaces, and one that knows many more."""
+    """Return the CPU time of a review, in microseconds, for a server with two namespaces and one with many more."""
     with tempfile.TemporaryDirectory() as few, tempfile.TemporaryDirectory() as many:
         names = Path(many, "namespaces.json")
         names.write_text(json.dumps({"kind": "List", "items": [labelled_namespace(number) for number in range(MANY)]}))
@@ -220,7 +220,7 @@ def _round(server: Server, body: bytes, connections: int, requests: int) -> dict
 
 
 def soak(reviews: int) -> dict[str, Any]:
-    """Send many reviews, and look at the memory now and then."""
+    """Send many reviews, and measure the memory from time to time."""
     content = request(sent(SMALL))
     memory: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:

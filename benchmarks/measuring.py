@@ -1,4 +1,4 @@
-"""Numbers from repeated measurements, and processes whose CPU time and memory can be read (Linux)."""
+"""Summarises repeated measurements, and reads the CPU time and memory of processes (Linux)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 from tests.support.pods import KFP, review
 
 SMALL = "real/trainer-2.3.0-torch-custom-runtime.worker-0.admissionreview.json"
-"""The captured review of a TrainJob's node, of 9 kB as the API server sends it."""
+"""The captured review of a TrainJob's node: 9 kB, as the API server sends it."""
 CAPTURED = KFP
-"""The captured review of a KFP component, of 35 kB."""
+"""The captured review of a KFP component: 35 kB."""
 
 
 MANY = 10_000
-"""Namespaces of a large cluster."""
+"""The number of namespaces in a large cluster."""
 
 
 def labelled_namespace(number: int) -> dict[str, Any]:
-    """Give a labelled namespace with some 300 bytes of labels and annotations."""
+    """Return a labelled namespace with about 300 bytes of labels and annotations."""
     labels = {"mlflow-enabled": "true", "team": f"team-{number}"}
     annotations = {"mlflow.kubeflow.org/experiment": f"experiment-{number}", "owner": "x" * 200}
     metadata = {"name": f"many-{number}", "labels": labels, "annotations": annotations}
@@ -30,12 +30,12 @@ def labelled_namespace(number: int) -> dict[str, Any]:
 
 
 def sent(name: str) -> bytes:
-    """Give a captured review as the API server sends it: the captures are indented for people."""
+    """Return a captured review as the API server sends it, without the indentation of the file."""
     return json.dumps(review(name), separators=(",", ":")).encode()
 
 
 class Spread(NamedTuple):
-    """The least, middle and greatest of several measurements."""
+    """The minimum, median and maximum of several measurements."""
 
     minimum: float
     median: float
@@ -51,19 +51,19 @@ class Spread(NamedTuple):
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Give the value below which this share of all values lies."""
+    """Return the value that this share of all values is below."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used, user and system, to the nanosecond; /proc has it to a hundredth of a second."""
-    return time.clock_gettime(~pid << 3 | 2)  # what clock_getcpuclockid(3) gives for another process
+    """Return the CPU time of a process in seconds, exact to the nanosecond; /proc has only hundredths of a second."""
+    return time.clock_gettime(~pid << 3 | 2)  # the clock that clock_getcpuclockid(3) returns for another process
 
 
 def rss_mib(pid: int) -> float:
-    """Resident memory of a process, in MiB."""
+    """Return the resident memory of a process, in MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
-    raise ValueError(f"no memory is shown for process {pid}")
+    raise ValueError(f"the memory of process {pid} cannot be read")

@@ -1,6 +1,7 @@
-"""The webhook as one would write it at first: a body model, a copy of the pod, a diff of the two, the usual logging.
+"""A straightforward first version of the webhook: a body model, a copy of the pod, a diff of the two, plain logging.
 
-It wires the two reviews of the benchmark as ours does, and knows nothing else: no annotations, no other kinds of pod.
+It wires the two reviews of the benchmark in the same way as the webhook. It supports nothing else: no annotations, no
+other kinds of pods.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _log = logging.getLogger("plain")
 
 
 class Request(BaseModel):
-    """``request``, as far as it is read."""
+    """The part of ``request`` that is read."""
 
     uid: str
     namespace: str
@@ -72,7 +73,7 @@ def create_app() -> FastAPI:
 
 
 def wire(pod: Json, namespace: str) -> str:
-    """Wire a pod in place; gives the kind of workload that it is."""
+    """Wire a pod in place. Returns its kind of workload."""
     kfp = pod["metadata"]["labels"].get("pipelines.kubeflow.org/v2_component") == "true"
     workload, name = ("kfp_component", "main") if kfp else ("trainjob_node", "node")
     container = next(container for container in pod["spec"]["containers"] if container["name"] == name)

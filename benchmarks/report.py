@@ -18,13 +18,13 @@ OURS, OTHERS = "#2b6cb0", "#a0aec0"
 
 
 def _spread(spread: list[float], form: str, unit: str = "") -> str:
-    """Write a median with its unit, and the range of the rounds."""
+    """Format a median with its unit, and the range of the rounds."""
     least, median, most = (format(value, form) for value in spread)
     return f"{median}{unit} ({least} to {most})"
 
 
 class Target(NamedTuple):
-    """A line of the first table; `met` compares the medians."""
+    """A line of the first table. `met` compares the medians."""
 
     what: str
     target: str
@@ -33,7 +33,7 @@ class Target(NamedTuple):
 
 
 def main() -> None:
-    """Write both."""
+    """Write the tables and the plot."""
     file = Path(sys.argv[1] if len(sys.argv) > 1 else "benchmarks/results.json")
     results = json.loads(file.read_text())
     if missing := {"decision", "server", "stages", "cluster", "soak"} - results.keys():
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def replace_part(page: str, name: str, text: str) -> str:
-    """Put a text between the page's two markers of that name."""
+    """Replace the text between the page's two markers with that name."""
     begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     before, found, rest = page.partition(begin)
     _, ended, after = rest.partition(end)
@@ -65,7 +65,7 @@ def replace_part(page: str, name: str, text: str) -> str:
 
 
 def targets(results: dict[str, Any]) -> Iterator[Target]:
-    """Give what was aimed at, and what came out."""
+    """Return the targets and the results."""
     server, cluster = results["server"], results["cluster"]
     for size, connections, found in _loads(server):
         ratio = found["webhook/floor"]
@@ -112,7 +112,7 @@ def targets(results: dict[str, Any]) -> Iterator[Target]:
 
 
 def _loads(server: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Give size and number of connections in words, and what was found for them."""
+    """Return the size and the number of connections in words, with the results for them."""
     for name, loads in server["load"].items():
         for connections, found in loads.items():
             number = "one connection" if connections == "1" else f"{connections} connections"

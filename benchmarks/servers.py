@@ -1,4 +1,4 @@
-"""The servers that ours is compared with, each a process: the floor, answers from memory, the plain way."""
+"""The servers that the webhook is compared with, each a process: the floor, answers from memory, the plain way."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OTHERS = ("floor", "recall", "plain")
 
 
 async def floor(_scope: Scope, receive: Receive, send: Send) -> None:
-    """Read the body and answer a constant."""
+    """Read the body and send a constant answer."""
     more = True
     while more:
         more = (await receive()).get("more_body", False)
@@ -42,15 +42,15 @@ _TOUCH = b'[{"op":"add","path":"/metadata/annotations/touched","value":"yes"}]'
 
 
 async def recall(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer from memory, so that what is left is what the API server spends on a webhook.
+    """Answer from memory. The remaining time is what the API server itself spends on a webhook.
 
-    At /touch it is one annotation, at /same the very patch that ours gives for the benchmark's pod.
+    /touch adds one annotation. /same answers with the patch that the webhook makes for the benchmark's pod.
     """
     body, more = b"", True
     while more:
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
-    uid = _UID.search(body)  # the review's own uid comes first
+    uid = _UID.search(body)  # the review's own uid is the first one
     if uid is None:
         raise ValueError("no review")
     patch = _TOUCH if scope["path"] == "/touch" else _remembered(KFP if b"/v2_component" in body else TRAINJOB)
@@ -70,7 +70,7 @@ def _remembered(sample: str) -> bytes:
 
 
 def main() -> None:
-    """Serve one of them on a port, and write the CA to a file: KIND PORT FILE."""
+    """Serve one of these servers on a port, and write the CA to a file: KIND PORT FILE."""
     kind, port, ca_file = sys.argv[1:]
     now, lifetime = datetime.now(UTC), timedelta(days=1)
     ca = issue_ca(common_name="benchmark", lifetime=lifetime, now=now)

@@ -1,6 +1,6 @@
-"""Where a served review's time goes: the stages' functions, timed within a server that really serves over TLS.
+"""Measures the stages of a review: their functions are timed in a server that serves over TLS.
 
-In a loop of its own a stage costs half as much: between two reviews the caches belong to TLS and to the client.
+In a loop by itself a stage takes half as long. In the server, TLS and the client fill the CPU's caches between reviews.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _spent: Counter[str] = Counter()
 
 
 def measure() -> dict[str, Any]:
-    """Send reviews one by one; gives each stage's mean in microseconds."""
+    """Send reviews one by one, and return the mean time of each stage in microseconds."""
     return {name: _measure(body) for name, body in (("small", sent(SMALL)), ("captured", sent(CAPTURED)))}
 
 
@@ -71,7 +71,7 @@ def _timed_coroutine(name: str, function: Callable[..., Any]) -> Callable[..., A
 
 
 def serve(out: Path, arguments: list[str]) -> None:
-    """Serve with every stage timed, and write the sums at the end."""
+    """Serve with timed stages, and write the sums at the end."""
     for stage in STAGES:
         setattr(mutate, stage, _timed(stage.strip("_"), getattr(mutate, stage)))
     for method in ("_body", "answer", "_respond"):

@@ -1,4 +1,4 @@
-"""`make demo`: an unmodified pipeline's and a TrainJob's code, run into a real MLflow server, with no cluster."""
+"""`make demo`: runs the code of an unmodified pipeline and of TrainJobs with a real MLflow server, with no cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 from demo import long_run
 from demo import story as tell
-from demo.processes import DemoError, mlflow_server, unwound_by_sigterm, webhook_server
+from demo.processes import DemoError, mlflow_server, stop_on_sigterm, webhook_server
 from demo.recorder import Recorder
 from webhook.cli.inject import echo_diff
 from webhook.cli.runs import runs
@@ -22,27 +22,27 @@ _ROOT = Path(__file__).parents[1]
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Leave MLflow and its UI running at the end, until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Keep MLflow and its UI running at the end, until Ctrl-C.")
 @click.option(
     "--training-python",
     "python",
     type=click.Path(dir_okay=False, path_type=Path),
     default=_ROOT / ".venv-training" / "bin" / "python",
-    help="The Python of an environment with mlflow and kfp.  [default: that of `make install`]",
+    help="The Python in an environment with mlflow and kfp.  [default: that of `make install`]",
 )
 def demo(keep: bool, python: Path) -> None:
-    """Run an unmodified pipeline's code into a real MLflow server, with no cluster.
+    """Run the code of an unmodified pipeline with a real MLflow server, without a cluster.
 
     Real: the MLflow server with workspaces, the webhook over TLS, the reviews (captured from KFP 2.17.0 and Trainer
     2.3.0), KFP's executor, the training code. Simulated: the API server, the kubelet, the token (there is no proxy).
     """
     examples = _ROOT / "examples"
     if not python.exists():
-        raise click.ClickException(f"{python} is missing: run `make install`, or name one with --training-python")
+        raise click.ClickException(f"{python} is missing: run `make install`, or set --training-python")
     if not examples.exists():
         raise click.ClickException("the demo runs from a checkout: the folder examples is missing")
     try:
-        with unwound_by_sigterm(), tempfile.TemporaryDirectory(prefix="mlflow-webhook-demo-") as name:
+        with stop_on_sigterm(), tempfile.TemporaryDirectory(prefix="mlflow-webhook-demo-") as name:
             _tell(examples, python.absolute(), Path(name), keep=keep)
     except DemoError as error:
         raise click.ClickException(str(error)) from error

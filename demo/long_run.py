@@ -1,4 +1,4 @@
-"""The demo's run with the client plugin: its token changes during the run, and another server gets no token."""
+"""The demo's run with the client plugin: the token changes during the run, and another server gets no token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXPERIMENT = "long-run"
 
 
 class Calls(NamedTuple):
-    """How many calls of the run carried which token, and how many reached the other server without one."""
+    """The number of the run's calls with each token, and of calls to the other server without a token."""
 
     first: int
     second: int
@@ -26,7 +26,7 @@ class Calls(NamedTuple):
 
 
 def story(*, example: Path, python: Path, server: str) -> tell.Story:
-    """Return the story of a TrainJob node that asks for the plugin and has its server by annotation."""
+    """Return the story of a TrainJob node whose annotations ask for the plugin and name the server."""
     found = tell.trainjob_story(example=example, python=python)
     group = "mlflow.kubeflow.org"
     annotations = found.review["request"]["object"]["metadata"].setdefault("annotations", {})
@@ -42,7 +42,7 @@ def story(*, example: Path, python: Path, server: str) -> tell.Story:
 def run(story: tell.Story, pod: dict[str, Any], *, proxy: Recorder, python: Path, folder: Path) -> Calls:
     """Run the container's code, and change the token's file after its first metric, as the kubelet would.
 
-    Raises DemoError when a call has failed, when a token was not used, or when the other server was offered one.
+    Raises DemoError if a call failed, if a token was not used, or if the other server got a token.
     """
     pod = tell.named(pod)
     secrets = {"mlflow-token": {"token": FIRST}}

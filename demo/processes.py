@@ -1,4 +1,4 @@
-"""The processes of the demo: an MLflow server, the webhook, and training code; all on 127.0.0.1, all ended."""
+"""Starts and stops the demo's processes: an MLflow server, the webhook, and training code; all on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import httpx
 
 
 class DemoError(Exception):
-    """The demo cannot go on, or found something other than it should; the message says what."""
+    """The demo cannot continue, or a result is wrong. The message says why."""
 
 
 @contextmanager
-def unwound_by_sigterm() -> Iterator[None]:
-    """Have SIGTERM end this process as Ctrl-C does, so that nothing that it started is left behind."""
+def stop_on_sigterm() -> Iterator[None]:
+    """Make SIGTERM end this process as Ctrl-C does, so that no child process stays."""
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
@@ -30,7 +30,7 @@ def unwound_by_sigterm() -> Iterator[None]:
 
 
 def free_port() -> int:
-    """Give a port of 127.0.0.1 that is free now."""
+    """Return a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -38,7 +38,7 @@ def free_port() -> int:
 
 @contextmanager
 def mlflow_server(python: Path, folder: Path, *, workspaces: bool = True) -> Iterator[str]:
-    """Run a tracking server, with workspaces or without, on an empty store, and give its address."""
+    """Run a tracking server, with or without workspaces, with an empty store, and yield its address."""
     port = free_port()
     command = [
         str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
@@ -53,7 +53,7 @@ def mlflow_server(python: Path, folder: Path, *, workspaces: bool = True) -> Ite
 
 @contextmanager
 def webhook_server(tracking_uri: str, namespace: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Run the webhook itself, standalone, over TLS, and give its address and its CA's file."""
+    """Run the webhook itself, standalone, over TLS, and yield its address and its CA's file."""
     port, ca = free_port(), folder / "webhook-ca.pem"
     command = [
         sys.executable, "-m", "webhook.cli", "serve", "--standalone", "--port", str(port), "--ca-file", str(ca),
@@ -66,7 +66,7 @@ def webhook_server(tracking_uri: str, namespace: str, folder: Path) -> Iterator[
 
 
 def run_container(command: list[str], environment: Mapping[str, str], *, python: Path, folder: Path) -> None:
-    """Run a container's code with its environment and nothing else of ours. Raises DemoError when it fails."""
+    """Run a container's code with only its own environment. Raises DemoError if it fails."""
     home = folder / "home"
     home.mkdir(exist_ok=True)
     minimal = {"PATH": f"{python.parent}:/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(folder)}
@@ -76,16 +76,16 @@ def run_container(command: list[str], environment: Mapping[str, str], *, python:
 def run_code(
     what: str, command: list[str], *, environment: Mapping[str, str] | None = None, folder: Path, limit: float = 300
 ) -> None:
-    """Run a command in a folder to its end, for at most so many seconds.
+    """Run a command in a folder and wait for its end, at most `limit` seconds.
 
-    Raises DemoError, with the end of what it wrote, when it fails.
+    Raises DemoError, with the last lines of its output, if it fails.
     """
     try:
         result = subprocess.run(  # noqa: S603 - the demo's own example code
             command, env=environment, cwd=folder, capture_output=True, text=True, timeout=limit, check=False
         )
     except subprocess.TimeoutExpired:
-        raise DemoError(f"{what} has not ended after {limit:g} s") from None
+        raise DemoError(f"{what} did not end within {limit:g} s") from None
     if result.returncode:
         raise DemoError(f"{what} failed:\n{result.stderr[-2000:]}")
 
@@ -97,14 +97,14 @@ def _outer_environment() -> dict[str, str]:
 @contextmanager
 def _process(command: list[str], *, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
-        # a group of its own: the MLflow server has children
+        # a separate process group, because the MLflow server has child processes
         process = subprocess.Popen(  # noqa: S603 - our own commands
             command, env=dict(environment), stdout=output, stderr=output, start_new_session=True
         )
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):  # it has ended by itself; why is in its log
+        with suppress(ProcessLookupError):  # it has ended by itself; its log says why
             os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(15)

@@ -10,7 +10,7 @@ import httpx
 
 
 class Recorded(NamedTuple):
-    """A request: its path, its headers by their names in lower case, and the status that it got."""
+    """A request: its path, its headers by their lowercase names, and the status of its answer."""
 
     path: str
     headers: dict[str, str]
@@ -18,9 +18,9 @@ class Recorded(NamedTuple):
 
 
 class Recorder:
-    """A server on 127.0.0.1, a context manager. `seen` holds what has reached it.
+    """A server on 127.0.0.1, as a context manager. `seen` holds the requests.
 
-    It forwards to `target` or redirects to `redirect`, which are base URLs; without them it answers 404.
+    It forwards to `target` or redirects to `redirect`, which are base URLs. Without them it answers 404.
     """
 
     def __init__(self, target: str | None = None, redirect: str | None = None) -> None:
@@ -69,5 +69,5 @@ class Recorder:
         self._server.server_close()
 
     def authorizations(self) -> list[str]:
-        """Return the header Authorization of each request, empty where it had none."""
+        """Return the header Authorization of each request, or an empty text."""
         return [request.headers.get("authorization", "") for request in self.seen]

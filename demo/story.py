@@ -1,4 +1,4 @@
-"""The story the demo tells: a pod goes through the webhook, its code runs, and its run is found in MLflow."""
+"""The steps of the demo: the webhook wires a pod, the pod's code runs, and its run is found in MLflow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXPECTED_LOSS = 2.0 * 0.95**10
 
 
 class Story(NamedTuple):
-    """One workload: its review, the container with its code, the command to run, and what the run must look like."""
+    """One workload: its review, the container with its code, the command to run, and the expected run."""
 
     title: str
     review: dict[str, Any]
@@ -36,7 +36,7 @@ class Story(NamedTuple):
 
 
 class FoundRun(NamedTuple):
-    """A run as the server has it."""
+    """A run on the server."""
 
     experiment: str
     name: str
@@ -45,7 +45,7 @@ class FoundRun(NamedTuple):
 
 
 def kfp_story(*, example: Path, python: Path, folder: Path) -> Story:
-    """Compile the pipeline and put its component into the pod that KFP makes of it."""
+    """Compile the pipeline, and put its component into the pod that KFP would create."""
     compiled = folder / "pipeline.yaml"
     run_code("compiling the pipeline", [str(python), "-W", "ignore", str(example), str(compiled)], folder=folder)
     specification = yaml.safe_load(compiled.read_text())
@@ -56,8 +56,8 @@ def kfp_story(*, example: Path, python: Path, folder: Path) -> Story:
     main = next(container for container in pod["spec"]["containers"] if container["name"] == "main")
     main["args"] = arguments
     run_id = main["command"][main["command"].index("--run_id") + 1]
-    # `sh -c "pip install … && \"$0\" \"$@\"" sh -ec …`: what follows is what the first shell runs after pip, and the
-    # training environment has the packages already
+    # `sh -c "pip install … && \"$0\" \"$@\"" sh -ec …`: the rest is what the first shell runs after pip. The training
+    # environment already has the packages.
     start = arguments.index("sh", 1)
     command = [_executor_input(folder) if word == "{{$}}" else word for word in arguments[start:]]
     return Story(
@@ -78,7 +78,7 @@ def kfp_story(*, example: Path, python: Path, folder: Path) -> Story:
 
 
 def trainjob_story(*, example: Path, python: Path) -> Story:
-    """Put the training code into the pod that the Job controller makes for a TrainJob's node."""
+    """Put the training code into the pod that the Job controller creates for a TrainJob's node."""
     review = _load("trainjob")
     pod = review["request"]["object"]
     command = [str(python), str(example)]
@@ -95,7 +95,7 @@ def trainjob_story(*, example: Path, python: Path) -> Story:
 
 
 def post_review(story: Story, *, url: str, ca: Path) -> dict[str, Any]:
-    """Send the review as the API server would, and give the pod with the answer's patch applied."""
+    """Send the review as the API server would, and return the pod with the answer's patch."""
     context = ssl.create_default_context(cafile=str(ca))
     with httpx.Client(verify=context, trust_env=False, timeout=10) as client:
         try:
@@ -113,13 +113,13 @@ def post_review(story: Story, *, url: str, ca: Path) -> dict[str, Any]:
 
 
 def run_pod(story: Story, pod: dict[str, Any], *, python: Path, folder: Path) -> None:
-    """Run the container's code with the environment that a kubelet would give it."""
+    """Run the container's code with the environment that a kubelet would set."""
     environment = container_environment(named(pod), story.container, secrets=SECRETS)
     run_container(story.command, environment, python=python, folder=folder)
 
 
 def named(pod: dict[str, Any]) -> dict[str, Any]:
-    """Return the pod with a name: the API server makes the name of generateName after admission."""
+    """Return the pod with a name. The API server makes it from generateName after admission."""
     found = copy.deepcopy(pod)
     if not found["metadata"].get("name"):
         found["metadata"]["name"] = found["metadata"]["generateName"] + "x7k2p"
@@ -127,12 +127,12 @@ def named(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def create_workspace(server: str) -> None:
-    """Make the workspace, as labelling the namespace does where workspaces are namespaces."""
+    """Create the workspace, as MLflow's Kubernetes plugin does for a labelled namespace."""
     _call(server, "POST", "3.0/mlflow/workspaces", json={"name": NAMESPACE})
 
 
 def find_run(server: str, story: Story) -> FoundRun:
-    """Read the run back from the server, and hold it against the story. Raises DemoError where they differ."""
+    """Read the run from the server, and compare it with the story. Raises DemoError if they differ."""
     found = _call(server, "GET", "2.0/mlflow/experiments/get-by-name", params={"experiment_name": story.experiment})
     experiment = found["experiment"]["experiment_id"]
     runs = _call(server, "POST", "2.0/mlflow/runs/search", json={"experiment_ids": [experiment]}).get("runs", [])
@@ -166,7 +166,7 @@ def _call(server: str, method: str, path: str, **arguments: Any) -> Any:
 
 
 def _load(name: str) -> dict[str, Any]:
-    """Load a review captured from the real controllers, and move it to the demo's namespace."""
+    """Load a review captured from the real controllers, with the demo's namespace."""
     text = resources.files("demo").joinpath(f"{name}.review.json").read_text()
     review: dict[str, Any] = json.loads(text)
     review["request"]["namespace"] = NAMESPACE
@@ -175,7 +175,7 @@ def _load(name: str) -> dict[str, Any]:
 
 
 def _executor_input(folder: Path) -> str:
-    """Give what KFP's launcher puts in the place of ``{{$}}``, with the outputs in the demo's folder."""
+    """Return what KFP's launcher writes in place of ``{{$}}``, with the outputs in the demo's folder."""
     return json.dumps(
         {
             "inputs": {"parameterValues": {"model_name": "qwen3-0.6b", "learning_rate": 2e-4, "epochs": 10}},

@@ -1,4 +1,4 @@
-"""Says where an error arose without repeating what it says: its message may quote a pod or a secret."""
+"""Describes where an error was raised, without its message, which may quote a pod or a secret."""
 
 from __future__ import annotations
 

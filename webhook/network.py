@@ -1,4 +1,4 @@
-"""Opens HTTP clients, and says why a server could not be reached: in a closed set of causes and in words."""
+"""Opens HTTP clients, and finds out why a server could not be reached: a code from a closed set, and a sentence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 
 
 class NetworkFault(StrEnum):
-    """Why there was no answer; the codes are stable names."""
+    """Why a server did not answer. The codes are stable names."""
 
     NAME = "name_does_not_resolve"
     REFUSED = "nothing_listens"
@@ -27,22 +27,22 @@ class NetworkFault(StrEnum):
 
     @property
     def may_pass(self) -> bool:
-        """Whether trying again later makes sense without anybody changing anything."""
+        """Return whether a retry can succeed without a change of the configuration."""
         return self in {NetworkFault.NAME, NetworkFault.REFUSED, NetworkFault.TIMEOUT, NetworkFault.OTHER}
 
     def sentence(self, url: str) -> str:
-        """The fault in words."""
+        """Return the fault as a sentence."""
         if self is NetworkFault.ADDRESS:
-            return f"{url!r} is not an address that can be asked."
+            return f"{url!r} is not a valid http:// or https:// URL."
         address = httpx.URL(url)
         place = f"{address.host}:{address.port or (443 if address.scheme == 'https' else 80)}"
         return {
             NetworkFault.NAME: f"The name {address.host} does not resolve.",
-            NetworkFault.REFUSED: f"Nothing listens at {place}.",
+            NetworkFault.REFUSED: f"Connection refused: nothing listens at {place}.",
             NetworkFault.PLAIN: f"{place} does not speak TLS: use http:// for this port, or the TLS port.",
-            NetworkFault.UNTRUSTED: f"The certificate of {place} is from a CA that is not trusted here: name the CA.",
+            NetworkFault.UNTRUSTED: f"The certificate of {place} is from a CA that is not trusted here: use --ca-file.",
             NetworkFault.OTHER_HOST: f"The certificate of {place} is for another host name: use a name that is in it.",
-            NetworkFault.OUT_OF_DATE: f"The certificate of {place} has expired, or is not valid yet by this clock.",
+            NetworkFault.OUT_OF_DATE: f"The certificate of {place} has expired or is not valid yet (by this clock).",
             NetworkFault.TIMEOUT: f"{place} did not answer in time.",
             NetworkFault.NOT_HTTP: f"{place} answered with something that is not valid HTTP.",
             NetworkFault.OTHER: f"The connection to {place} failed.",
@@ -59,7 +59,7 @@ _CERTIFICATE = {
 
 
 def fault_of(error: httpx.RequestError) -> NetworkFault:
-    """Tell the cause from an exception of httpx."""
+    """Return the cause of an httpx exception."""
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
@@ -87,25 +87,25 @@ def fault_of(error: httpx.RequestError) -> NetworkFault:
 
 
 class ProxySettingsError(Exception):
-    """The environment names a proxy, or exceptions from it, that cannot be used."""
+    """The environment variables for proxies have an invalid value."""
 
 
 def open_client(**arguments: Any) -> httpx.Client:
-    """Open a client of httpx with its arguments. Raises ProxySettingsError."""
+    """Open an httpx client with these arguments. Raises ProxySettingsError."""
     try:
         return httpx.Client(**arguments)
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         raise ProxySettingsError(
-            "cannot use what HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY say: the proxies must be http:// or "
-            "https://, and the exceptions names or IPv4 addresses"
+            "invalid HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY: proxies must be http:// or https:// URLs, and "
+            "NO_PROXY must contain names or IPv4 addresses"
         ) from error
 
 
 def split_url(url: str) -> SplitResult:
-    """Take a URL apart; one that is malformed, or that names no valid port, has no parts."""
+    """Split a URL. A malformed URL, or one with an invalid port, has empty parts."""
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - looked at for its ValueError
+        parts.port  # noqa: B018 - raises ValueError if it is invalid
     except ValueError:
         return SplitResult("", "", "", "", "")
     return parts

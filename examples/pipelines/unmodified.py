@@ -1,4 +1,4 @@
-"""A pipeline with nothing of MLflow's wiring in it. `python unmodified.py OUT.yaml` compiles it."""
+"""A pipeline without any MLflow wiring. `python unmodified.py OUT.yaml` compiles it."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Training code of a run that outlives its token. It also looks at another MLflow server."""
+"""Training code for a run that lasts longer than its token. It also reads from another MLflow server."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""A TrainJob's training code with nothing of MLflow's wiring in it."""
+"""A TrainJob's training code without any MLflow wiring."""
 
 import mlflow
 

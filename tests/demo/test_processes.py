@@ -18,5 +18,5 @@ def test_code_that_fails_is_reported_with_the_end_of_what_it_wrote(tmp_path: Pat
 def test_code_that_does_not_end_is_ended(tmp_path: Path) -> None:
     endless = [sys.executable, "-c", "import time; time.sleep(60)"]
 
-    with pytest.raises(DemoError, match=r"the training code has not ended after 0\.2 s"):
+    with pytest.raises(DemoError, match=r"the training code did not end within 0\.2 s"):
         run_code("the training code", endless, folder=tmp_path, limit=0.2)

@@ -1,8 +1,8 @@
 """The MLflow client plugin in a pod: annotations with its files, one projected volume, a mount and two variables.
 
-What it does in the container is in webhook.plugin; here is when a container gets it, and the objects that carry it. A
-projected volume turns annotations into files, so no image, init container or ConfigMap is needed (observed with a
-kubelet 1.36.3).
+This module decides when a container gets the plugin, and makes the objects that carry it. The plugin itself is in
+webhook.plugin. A projected volume turns annotations into files, so no image, init container or ConfigMap is needed
+(observed with kubelet 1.36.3).
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ WIRING_FILE: Final = "wiring.json"
 PACKAGES: Final = "python"
 """The folder below MOUNT_PATH that PYTHONPATH names."""
 VARIABLES: Final[Mapping[str, str]] = {PYTHON_PATH: f"{MOUNT_PATH}/{PACKAGES}", TRACKING_AUTH: PLUGIN_AUTH}
-"""Given together or not at all."""
+"""A container gets both of them or neither."""
 
 _ANNOTATIONS = f"client-plugin.{ANNOTATION_GROUP}"
 _WIRING_ANNOTATION = f"{_ANNOTATIONS}/wiring"
 ANNOTATIONS_LIMIT: Final = 256 << 10
-"""Bytes of all keys and values of an object's annotations (Kubernetes, ``apimachinery/pkg/api/validation``)."""
+"""The most bytes that the keys and values of annotations may have (Kubernetes, ``apimachinery/pkg/api/validation``)."""
 _RECORD_RESERVE = 8 << 10
-"""Bytes left for the record of the decision, which is written after this was decided."""
+"""Bytes reserved for the decision annotation, which is written later."""
 
 
 class PluginObstacle(StrEnum):
-    """Why a container is wired without the plugin although it was asked for. Users see the codes: stable names."""
+    """Why a container is wired without the plugin although somebody asked for it. Users see the codes: stable names."""
 
     PYTHON_PATH_SET = "python_path_set"
     OWN_CREDENTIALS = "own_credentials"
@@ -45,21 +45,23 @@ class PluginObstacle(StrEnum):
 
     @property
     def sentence(self) -> str:
-        """Return the obstacle in words."""
+        """Return the obstacle as a sentence."""
         return _SENTENCES[self]
 
 
 _SENTENCES = {
-    PluginObstacle.PYTHON_PATH_SET: "PYTHONPATH is set already; the plugin would hide what it names.",
+    PluginObstacle.PYTHON_PATH_SET: "PYTHONPATH is already set, and the plugin would override it.",
     PluginObstacle.OWN_CREDENTIALS: "The container has its own credentials or MLFLOW_TRACKING_AUTH.",
     PluginObstacle.MOUNT_PATH_TAKEN: f"Another volume is mounted at, above or below {MOUNT_PATH}.",
     PluginObstacle.VOLUME_NAME_TAKEN: f"The pod has another volume with the name {VOLUME}.",
-    PluginObstacle.ANNOTATIONS_TOO_LARGE: "The pod's annotations leave no room: Kubernetes allows 256 KiB in all.",
+    PluginObstacle.ANNOTATIONS_TOO_LARGE: (
+        "The pod's annotations have no room for the plugin's files: Kubernetes allows 256 KiB in total."
+    ),
 }
 
 
 class ClientPlugin(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
-    """The plugin's version and its files: paths below the folder that PYTHONPATH names, and their text."""
+    """The plugin's version and its files: their text by path, relative to the folder in PYTHONPATH."""
 
     version: str
     files: Mapping[str, str]
@@ -76,9 +78,10 @@ class ClientPlugin(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=Tru
 
 
 class PluginVolume(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pod gets so that its containers have the plugin; `mounted` holds the indices of those that get a mount.
+    """What to add to a pod so that its containers have the plugin.
 
-    `annotations` are those that the pod does not have yet with these values. `volume` None: it is there already.
+    `annotations`: those that are missing or have another value. `volume`: None if the pod already has it. `mounted`:
+    the indices of the containers that need the mount.
     """
 
     annotations: Mapping[str, str]
@@ -96,7 +99,7 @@ def _annotation(path: str) -> str:
 
 
 def find_pod_obstacle(pod: Pod, plugin: ClientPlugin, wiring: str) -> PluginObstacle | None:
-    """Return what keeps the plugin out of every container of a pod, or None."""
+    """Return why no container of a pod can have the plugin, or None."""
     if any(volume.name == VOLUME and not is_plugin_volume(volume) for volume in pod.spec.volumes or ()):
         return PluginObstacle.VOLUME_NAME_TAKEN
     others = {name: text for name, text in pod.annotations.items() if name not in plugin.annotations}
@@ -109,9 +112,9 @@ def _size(annotations: Mapping[str, str]) -> int:
 
 
 def find_obstacle(container: Container, brought: Collection[str], extras: Collection[str]) -> PluginObstacle | None:
-    """Return what keeps the plugin out of one container, or None.
+    """Return why a container cannot have the plugin, or None.
 
-    `brought` names the credentials that the container has; `extras` the platform's further variables.
+    `brought`: names of the container's own credentials. `extras`: names of the platform's additional variables.
     """
     values = {variable.name: variable.value for variable in container.env or ()}
     if PYTHON_PATH in extras or values.get(PYTHON_PATH, VARIABLES[PYTHON_PATH]) != VARIABLES[PYTHON_PATH]:
@@ -127,12 +130,12 @@ def find_obstacle(container: Container, brought: Collection[str], extras: Collec
 
 
 def has_mount(container: Container) -> bool:
-    """Return whether a container has the plugin's mount already."""
+    """Return whether a container already has the plugin's mount."""
     return any(mount.name == VOLUME for mount in container.volume_mounts or ())
 
 
 def is_plugin_volume(volume: Volume) -> bool:
-    """Return whether a volume is the plugin's: it has the name, and brings the annotation with the wiring."""
+    """Return whether a volume is the plugin's: it has the name and contains the annotation with the wiring."""
     sources = (volume.projected and volume.projected.sources) or ()
     items = [item for source in sources if source.downward_api for item in source.downward_api.items or ()]
     return volume.name == VOLUME and any(
@@ -153,9 +156,10 @@ def plugin_volume(
     secret: tuple[str, str, bool] | None,
     containers: Collection[int],
 ) -> PluginVolume:
-    """Return what a pod gets for the containers with these indices.
+    """Return what to add to a pod for the containers with these indices.
 
-    `wiring` is the content of WIRING_FILE. `secret` is the token's Secret, key, and whether it is optional.
+    `wiring`: the content of WIRING_FILE. `secret`: the name and the key of the token's Secret, and whether it is
+    optional.
     """
     annotations = {**plugin.annotations, _WIRING_ANNOTATION: wiring}
     paths = {_annotation(path): f"{PACKAGES}/{path}" for path in plugin.files} | {_WIRING_ANNOTATION: WIRING_FILE}
@@ -180,7 +184,7 @@ def is_file_annotation(name: str) -> bool:
 
 
 def encode_wiring(*, tracking_uri: str, workspace: str | None, experiment: str | None, run_name: str | None) -> str:
-    """Return the content of WIRING_FILE: what the webhook gave, for the plugin to compare with."""
+    """Return the content of WIRING_FILE: the values that the webhook set, which the plugin compares with."""
     return msgspec.json.encode(
         {"tracking_uri": tracking_uri, "workspace": workspace, "experiment": experiment, "run_name": run_name}
     ).decode()
@@ -188,9 +192,10 @@ def encode_wiring(*, tracking_uri: str, workspace: str | None, experiment: str |
 
 @lru_cache(maxsize=1024)
 def _overlaps(path: str) -> bool:
-    """Return whether a mount at `path` is at, above or below the plugin's.
+    """Return whether a mount at `path` is at, above or below the plugin's mount.
 
-    Above counts too: the runtime would make the mount point in that volume, which may be read-only or kept.
+    A mount above it counts too: the container runtime would create the mount point in that volume, which may be
+    read-only or permanent.
     """
     taken, own = _parts(path), _parts(MOUNT_PATH)
     shorter = min(len(taken), len(own))

@@ -1,7 +1,7 @@
 """The configuration of one pod, and where each value came from.
 
 Precedence: built-in default < platform (file, environment) < namespace annotation < pod annotation. An invalid
-annotation is ignored, with a warning that names it and the expected value.
+annotation is ignored, with a warning that says its name and the expected value.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _SERVER = re.compile(
     r"([hH][tT][tT][pP][sS]?)://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]*[0-9A-Za-z_-]\.?)(?::([0-9]{0,5}))?"
     r"(?:[/?#][\x21-\x5b\x5d-\x7e]*)?"
 )
-"""A URL that every client reads alike: nothing but ASCII, no user, no blank, no backslash."""
+"""A URL that every client parses in the same way: only ASCII, no user name, no space, no backslash."""
 _USER = re.compile(r"(://)[^/?#\s]*@")
-"""A user name and a password in a URL."""
+"""A user name, with or without a password, in a URL."""
 EXPERIMENT_LIMIT = 500
 """The longest name of an experiment (mlflow 3.17.2: utils/validation.py)."""
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -69,7 +69,7 @@ class SecretKey(NamedTuple):
 
 
 class Namespace(msgspec.Struct, frozen=True, eq=False):
-    """What is known about a namespace. An object never changes: when the namespace does, there is a new one."""
+    """A namespace's labels and annotations. Immutable: a change of the namespace makes a new object."""
 
     name: str
     labels: Mapping[str, str]
@@ -77,14 +77,15 @@ class Namespace(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def enabled(self) -> bool:
-        """Return whether its label asks for wiring; it is then a workspace too."""
+        """Return whether the namespace's label asks for wiring. Its name is then also the workspace."""
         return self.labels.get(LABEL) == "true"
 
 
 class Platform(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What the platform configures for every pod. `experiment` None: the workload's name.
+    """What the platform configures for every pod.
 
-    `pipeline_run_url`: the page of a pipeline run, with the placeholders ``{namespace}`` and ``{run_id}``, or empty.
+    `experiment`: None means the workload's name. `pipeline_run_url`: the URL of a pipeline run's page, with the
+    placeholders ``{namespace}`` and ``{run_id}``, or empty.
     """
 
     tracking_uri: Sourced[str] = Sourced("http://mlflow-tracking-server.kubeflow:5000")
@@ -96,17 +97,18 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     pipeline_run_url: str = ""
     client_plugin: Sourced[bool] = Sourced(False)
     plugin: ClientPlugin | None = None
-    """The plugin's files. None: it cannot be given, whoever asks."""
+    """The plugin's files. None: no container gets the plugin, even if a pod asks for it."""
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration of one pod.
 
-    `workspace` None: no workspace. `experiment` None: the workload's name; empty: none. `token_secret` None: no token,
-    because the pod names another server than the one for which the namespace has a token. `token_optional` None:
-    required for a pod that asks by its own label, optional for others. `containers` None: those that run the user's
-    code. `pipeline_run_url`: the page of a pipeline run, with the placeholder ``{run_id}``, or empty.
+    `workspace`: None means no workspace. `experiment`: None means the workload's name, empty means no experiment.
+    `token_secret`: None means no token, because the pod names another server than the one that the namespace's token is
+    for. `token_optional`: None means required for a pod with its own label, and optional for others. `containers`: None
+    means those that run the user's code. `pipeline_run_url`: the URL of a pipeline run's page, with the placeholder
+    ``{run_id}``, or empty.
     """
 
     tracking_uri: Sourced[str]
@@ -125,7 +127,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 def configure(platform: Platform, namespace: Namespace, pod_annotations: Mapping[str, str]) -> Configuration:
     """Apply the annotations of the namespace, then those of the pod, to the platform's configuration."""
     configuration = _of_namespace(platform, namespace)
-    if not _concerned(pod_annotations):
+    if not _has_annotations(pod_annotations):
         return configuration
     values, warnings = _parse(pod_annotations, of="pod", source=Source.POD_ANNOTATION)
     merged = replace(configuration, **values, warnings=(*configuration.warnings, *warnings))
@@ -135,8 +137,9 @@ def configure(platform: Platform, namespace: Namespace, pod_annotations: Mapping
             token_secret=None,
             warnings=(
                 *merged.warnings,
-                f"annotation {_PREFIX}tracking-uri of the pod names another server than that of its namespace, so the "
-                f"namespace's token is not given. Name the Secret with a token for it in {_PREFIX}token-secret",
+                f"annotation {_PREFIX}tracking-uri of the pod names another server than the namespace uses, so the pod "
+                "does not get the namespace's token. "
+                f"Name a Secret with a token for that server in {_PREFIX}token-secret",
             ),
         )
     return merged
@@ -158,7 +161,7 @@ def _of_namespace(platform: Platform, namespace: Namespace) -> Configuration:
         env=platform.env,
         warnings=warnings,
     )
-    if not _concerned(namespace.annotations):
+    if not _has_annotations(namespace.annotations):
         return configuration
     values, more = _parse(namespace.annotations, of="namespace", source=Source.NAMESPACE_ANNOTATION)
     return replace(configuration, **values, warnings=(*warnings, *more))
@@ -172,11 +175,11 @@ def _workspace(platform: Platform, namespace: Namespace) -> tuple[Sourced[str | 
     try:
         return Sourced(parse_workspace(namespace.name), Source.NAMESPACE), ()
     except ValueError as error:
-        return _UNSET, (f"namespace {namespace.name} is labelled but cannot be a workspace: expected {error}",)
+        return _UNSET, (f"the name of the namespace {namespace.name} is not a valid workspace: expected {error}",)
 
 
-def _concerned(annotations: Mapping[str, str]) -> bool:
-    return _PREFIX in "\n".join(annotations)  # one search instead of one for each key
+def _has_annotations(annotations: Mapping[str, str]) -> bool:
+    return _PREFIX in "\n".join(annotations)  # one search is faster than one for each key
 
 
 def _parse(annotations: Mapping[str, str], *, of: str, source: Source) -> tuple[dict[str, Any], list[str]]:
@@ -200,7 +203,7 @@ def _parse(annotations: Mapping[str, str], *, of: str, source: Source) -> tuple[
 
 
 def parse_tracking_uri(text: str) -> str:
-    """Read an http(s) URL without credentials, query or fragment; ValueError says what is expected."""
+    """Read an http(s) URL without credentials, query or fragment. Raises ValueError, which says what is expected."""
     expected = "an http:// or https:// URL with a host, and no user name, password, query or fragment"
     if origin(text) is None or any(c in "?#$" for c in text):
         raise ValueError(expected)
@@ -213,17 +216,17 @@ def hide_password(text: str) -> str:
 
 
 def parse_workspace(text: str) -> str:
-    """Read a workspace's name by MLflow's rule (observed with mlflow 3.17.2); ValueError says what is expected."""
+    """Read a workspace's name by MLflow's rule (mlflow 3.17.2). Raises ValueError, which says what is expected."""
     if not _WORKSPACE.fullmatch(text) or text in _RESERVED_WORKSPACES:
         raise ValueError(
-            "2 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit, "
+            "2 to 63 lowercase letters, digits and hyphens, starting and ending with a letter or digit, "
             f"and none of {', '.join(sorted(_RESERVED_WORKSPACES))}"
         )
     return text
 
 
 def parse_optional_workspace(text: str) -> str | None:
-    """Read a workspace's name, or an empty text for none; ValueError says what is expected."""
+    """Read a workspace's name, or an empty text for no workspace. Raises ValueError, which says what is expected."""
     try:
         return parse_workspace(text) if text else None
     except ValueError as error:
@@ -231,22 +234,22 @@ def parse_optional_workspace(text: str) -> str | None:
 
 
 def parse_experiment(text: str) -> str:
-    """Read an experiment's name; ValueError says what is expected."""
+    """Read an experiment's name. Raises ValueError, which says what is expected."""
     if not text.strip() or len(text) > EXPERIMENT_LIMIT or not text.isprintable():
         raise ValueError(f"the name of an experiment: 1 to {EXPERIMENT_LIMIT} printable characters")
     return text
 
 
 def parse_optional_experiment(text: str) -> str:
-    """Read an experiment's name, or an empty text for none; ValueError says what is expected."""
+    """Read an experiment's name, or an empty text for no experiment. Raises ValueError, which says what is expected."""
     try:
         return parse_experiment(text) if text else ""
     except ValueError as error:
-        raise ValueError(f"{error}; or an empty value for none") from None
+        raise ValueError(f"{error}; or an empty value for no experiment") from None
 
 
 def parse_secret(text: str) -> SecretKey:
-    """Read ``name`` or ``name/key``; ValueError says what is expected."""
+    """Read ``name`` or ``name/key``. Raises ValueError, which says what is expected."""
     name, slash, key = text.partition("/")
     secret = SecretKey(name, key) if slash else SecretKey(name)
     if len(name) > 253 or not _SECRET_NAME.fullmatch(name) or not _SECRET_KEY.fullmatch(secret.key):
@@ -255,22 +258,22 @@ def parse_secret(text: str) -> SecretKey:
 
 
 def parse_bool(text: str) -> bool:
-    """Read ``true`` or ``false``; ValueError says what is expected."""
+    """Read ``true`` or ``false``. Raises ValueError, which says what is expected."""
     if text not in {"true", "false"}:
         raise ValueError('"true" or "false"')
     return text == "true"
 
 
 def parse_containers(text: str) -> frozenset[str]:
-    """Read comma-separated names of containers; ValueError says what is expected."""
+    """Read comma-separated container names. Raises ValueError, which says what is expected."""
     names = [name.strip() for name in text.split(",")]
     if not all(re.fullmatch(DNS_LABEL, name) for name in names):
-        raise ValueError("comma-separated names of containers")
+        raise ValueError("comma-separated container names")
     return frozenset(names)
 
 
 class AnnotationKey(NamedTuple):
-    """One annotation: the field it sets, how its value is read, and whether only pods may have it."""
+    """An annotation: the field it sets, how its value is parsed, and whether it is read from pods only."""
 
     field: str
     parse: Callable[[str], Any]
@@ -291,11 +294,12 @@ ANNOTATION_KEYS: Mapping[str, AnnotationKey] = {
 
 @lru_cache(maxsize=1024)
 def origin(uri: str) -> tuple[str, str, int] | None:
-    """Return the server of a URL: scheme, host and port; None when it is not plainly an http(s) server.
+    """Return the server of a URL (scheme, host and port), or None if clients could disagree about it.
 
-    Not plainly: a user name or password, a ``$(VAR)`` whose value is not known here, and whatever one client may read
-    otherwise than another (blanks, backslashes, characters outside ASCII). Two spellings of one server may count as two
-    servers, never the other way round: hosts are compared as text, without case and without one dot at the end.
+    None is returned for a URL with a user name or password, with a ``$(VAR)`` whose value is not known, or with
+    characters that clients treat differently (spaces, backslashes, characters outside ASCII). Two spellings of one
+    server may count as two servers, but two servers never count as one. Hosts are compared as text, ignoring case and
+    one dot at the end.
     """
     parts = _SERVER.fullmatch(uri)
     if parts is None or "$(" in uri:

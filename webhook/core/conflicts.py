@@ -1,7 +1,7 @@
-"""What a container already has that stands in the way of wiring it.
+"""Finds what prevents the wiring of a container: its own server or its own credentials.
 
-A server and its credentials belong together: the configured token never goes to a container that names another server,
-and the configured server is never given to a container that brings credentials for another one.
+A server and its credentials belong together. A container that names another server never gets the configured token, and
+a container with credentials for another server never gets the configured server.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from webhook.core.workload import wired_by_kfp_plugin
 
 _EMPTY = frozenset({""})
 _UNSET = {names.AWS_SIGV4: frozenset({"false", "0"}), names.TRACKING_AUTH: frozenset({"", names.PLUGIN_AUTH})}
-"""The values, in lower case, with which a variable is no credential. Other variables: _EMPTY."""
-_CONCERNED = names.CREDENTIALS.union(names.TOKEN_SERVERS)
+"""The values, in lowercase, that switch a credential variable off. For other variables: _EMPTY."""
+_SERVERS_AND_CREDENTIALS = names.CREDENTIALS.union(names.TOKEN_SERVERS)
 
 
 class Skip(NamedTuple):
-    """Why a container gets nothing, and the variable that it has, if that is why."""
+    """Why a container gets nothing, and the variable that is the cause, if any."""
 
     reason: Reason
     variable: str = ""
 
 
-def values_that_matter(container: Container, present: Collection[str], uri: str) -> dict[str, str | None]:
-    """Return the values of a container's variables when some of them name servers or credentials, else nothing.
+def server_and_credential_values(container: Container, present: Collection[str], uri: str) -> dict[str, str | None]:
+    """Return the values of a container's variables if some of them name servers or credentials, else an empty dict.
 
-    `uri` is the server that the container will be given, in front of its variables, unless it has one.
+    `uri`: the server that a container without a server gets. It is placed before the container's own variables.
     """
-    if _CONCERNED.isdisjoint(present):
+    if _SERVERS_AND_CREDENTIALS.isdisjoint(present):
         return {}
     return known_values(container.env or (), {} if names.TRACKING_URI in present else {names.TRACKING_URI: uri})
 
@@ -46,11 +46,12 @@ def find_conflict(
     *,
     given: Collection[str],
 ) -> Skip | None:
-    """Return what stands in the way of a container's wiring, or None.
+    """Return why a container cannot be wired, or None.
 
-    `present` holds the container's variables by name, `values` their values (values_that_matter). `given` names those
-    that an earlier call gave, as the pod's record says: they are no sign of another tool's wiring. The pod's author may
-    have written anything there, so it changes nothing about which servers and credentials are foreign.
+    `present`: the container's variables by name. `values`: their values (server_and_credential_values). `given`: the
+    names of variables that an earlier call added, as recorded on the pod; they do not mean that another tool wired it.
+    The pod's author can forge that record, so it never makes a foreign server or credential count as the configured
+    one.
     """
     if not values:
         return None
@@ -61,12 +62,12 @@ def find_conflict(
     return _server(present, values, uri) or (None if brings_server else _credentials(present, values, configuration))
 
 
-def brought_credentials(present: Collection[str], values: Mapping[str, str | None]) -> list[str]:
-    """Return the variables with which a container's client authenticates.
+def own_credentials(present: Collection[str], values: Mapping[str, str | None]) -> list[str]:
+    """Return the names of the variables with which a container's client authenticates.
 
-    MLflow's client takes an empty one for unset, and AWS_SIGV4 is off when it is "false" or "0" (mlflow 3.17.2,
-    ``mlflow/utils/rest_utils.py`` and ``mlflow/environment_variables.py``). The client plugin, by its name in
-    MLFLOW_TRACKING_AUTH, does not count: it sends the configured token.
+    MLflow's client treats an empty variable as unset, and AWS_SIGV4 as off when it is "false" or "0" (mlflow 3.17.2,
+    ``mlflow/utils/rest_utils.py`` and ``mlflow/environment_variables.py``). MLFLOW_TRACKING_AUTH does not count when it
+    names the client plugin, which sends the configured token.
     """
     if not values:
         return []
@@ -100,7 +101,7 @@ def _server(present: Mapping[str, EnvVar], values: Mapping[str, str | None], uri
 def _credentials(
     present: Mapping[str, EnvVar], values: Mapping[str, str | None], configuration: Configuration
 ) -> Skip | None:
-    for name in brought_credentials(present, values):
+    for name in own_credentials(present, values):
         if not is_configured_token(present[name], configuration):
             return Skip(Reason.FOREIGN_CREDENTIALS, name)
     if configuration.token_secret is not None and values.get(names.TRACKING_TOKEN) == "":

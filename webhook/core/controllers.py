@@ -1,8 +1,8 @@
-"""The controllers that make pods, and what the labels tell that each of them puts on its pods.
+"""The controllers that create pods, and what their labels on a pod mean.
 
-CONTROLLERS is the whole list, the outermost first: where the labels of several are on a pod, the first names the
-experiment and the run, and all give their tags. A new controller is a new entry in it. Tags are called as the labels
-are. Each entry names the file of the controller's source in which its labels were found (November 2026).
+CONTROLLERS is the complete list, the outermost controller first. If a pod has the labels of several controllers, the
+first one names the experiment and the run, and all of them add their tags. To support another controller, add an entry.
+Tags have the names of the labels. Each entry names the source file in which its labels were found (November 2026).
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _REPLICA_TYPE = "training.kubeflow.org/replica-type"
 _REPLICA_INDEX = "training.kubeflow.org/replica-index"
 
 _RANDOM = "bcdfghjklmnpqrstvwxz2456789"
-"""The characters of names that Kubernetes makes up (k8s.io/apimachinery: pkg/util/rand)."""
+"""The characters in names that Kubernetes generates (k8s.io/apimachinery: pkg/util/rand)."""
 _GENERATED = re.compile(rf"-raycluster-[a-z0-9]{{5}}$|-[{_RANDOM}]{{5}}$")
-"""Behind a name: made of generateName, or by KubeRay for a RayJob's or RayService's cluster (utils.go)."""
+"""The generated end of a name: from generateName, or from KubeRay for a RayJob's or RayService's cluster (utils.go)."""
 _TRIAL = re.compile(r"-[a-z0-9]{8}$")
-"""Behind an experiment's name in that of its trial (kubeflow/katib: pkg/controller.v1beta1/suggestion)."""
+"""The end that Katib adds to an experiment's name for a trial (kubeflow/katib: pkg/controller.v1beta1/suggestion)."""
 _SCHEDULED = re.compile(r"-(?:2[6-9]|3\d)\d{6}$|-1\d{9}(?:\d{9})?$")
-"""Behind a name: when it was scheduled.
+"""The scheduled time at the end of a name.
 
-In minutes since 1970 by a CronJob (of the years 2019 to 2046), in seconds by a CronWorkflow (argoproj/argo-workflows:
-workflow/cron/operator.go), in nanoseconds by a ScheduledSparkApplication (kubeflow/spark-operator), until 2033.
+A CronJob adds minutes since 1970 (matched for 2019 to 2046), a CronWorkflow seconds (argoproj/argo-workflows:
+workflow/cron/operator.go), a ScheduledSparkApplication nanoseconds (kubeflow/spark-operator); both matched until 2033.
 """
 _MADE_UP_BY_SDK = re.compile(r"[a-z][0-9a-f]{11}")
-"""A TrainJob's name that nobody chose (kubeflow/sdk: kubeflow/trainer/backends/kubernetes/backend.py, `train`)."""
+"""A TrainJob's name that the SDK generated (kubeflow/sdk: kubeflow/trainer/backends/kubernetes/backend.py, `train`)."""
 _SHARED_EXPERIMENT = "trainjobs"
 
 
 def without_schedule(name: str) -> str:
-    """Return a name without the time for which it was scheduled."""
+    """Return a name without the scheduled time at its end."""
     return _SCHEDULED.sub("", name)
 
 
@@ -63,7 +63,7 @@ def _trainjob_experiment(name: str) -> str:
 
 
 def short_id(identifier: str) -> str:
-    """Return the beginning of an id that is enough to tell runs apart when read."""
+    """Return the first characters of an id, enough to distinguish runs by eye."""
     return identifier[:8]
 
 
@@ -76,18 +76,18 @@ def _title(node_name: str) -> str:
 
 
 class Field(msgspec.Struct, frozen=True):
-    """A label or else an annotation of a pod, and what of its value counts. `keys`: the first that is there."""
+    """A label or annotation of a pod, and the part of its value to use. `keys`: the first one that the pod has."""
 
     keys: tuple[str, ...]
     read: Callable[[str], str] | None = None
 
 
 class Controller(msgspec.Struct, frozen=True, kw_only=True):
-    """What one controller's labels tell.
+    """What the labels of one controller mean.
 
-    `experiment`: the fields that name it; the first that can be an experiment counts, and without one the labels are
-    not this controller's. Empty: it gives tags only. `run_name`: the parts of the run's name. `beside`: labels that
-    have to be there as well, where the others are too general to tell the controller.
+    `experiment`: the fields that can name the experiment; the first valid name is used. If none is valid, the labels
+    are not this controller's. Empty: the controller adds tags only. `run_name`: the parts of the run's name. `beside`:
+    labels that must exist too, because the others are too general to identify the controller.
     """
 
     experiment: tuple[Field, ...] = ()
@@ -105,7 +105,7 @@ def _tags(prefix: str, keys: Mapping[str, str]) -> dict[str, Field]:
 
 
 KATIB = Controller(
-    # kubeflow/katib: pkg/controller.v1beta1/consts/const.go; its webhook labels the pods of a trial (pkg/webhook)
+    # kubeflow/katib: pkg/controller.v1beta1/consts/const.go; its webhook labels a trial's pods (pkg/webhook)
     experiment=(_field("katib.kubeflow.org/experiment"), _field("katib.kubeflow.org/trial", read=_without_trial)),
     run_name=(
         _field("katib.kubeflow.org/trial"),
@@ -117,7 +117,7 @@ KATIB = Controller(
     tags=_tags("katib", {"experiment": "katib.kubeflow.org/experiment", "trial": "katib.kubeflow.org/trial"}),
 )
 TRAINJOB = Controller(
-    # kubernetes-sigs/jobset: api/jobset/v1alpha2/jobset_types.go; no label of Trainer's reaches the pod
+    # kubernetes-sigs/jobset: api/jobset/v1alpha2/jobset_types.go; Trainer's own labels do not reach the pod
     experiment=(_field(JOBSET_NAME, read=_trainjob_experiment),),
     run_name=(_field(JOBSET_NAME), _field(_REPLICATED_JOB), _field(_COMPLETION_INDEX)),
     tags=_tags(

@@ -1,4 +1,4 @@
-"""Decides what a pod gets: a pod, its namespace and the platform's configuration in, a decision out."""
+"""Decides what a pod gets, from the pod, its namespace and the platform's configuration."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from webhook.core.workload import Recogniser, WorkloadKind, recognise
 
 
 class _Record(msgspec.Struct):
-    """What an earlier call wrote on the pod (`Decision.record`), as far as it decides."""
+    """The fields of the record on the pod (`Decision.record`, from an earlier call) that affect the decision."""
 
     decision: str = ""
     containers: dict[str, list[str]] = {}
 
 
 class ContainerDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """What one container that runs the user's code gets; `skipped` is why it gets nothing.
+    """What one container that runs the user's code gets.
 
-    `variable` is the container's own variable because of which it gets nothing, if there is one.
+    `skipped`: why it gets nothing. `variable`: the container's own variable that is the cause, if any.
     """
 
     index: int
@@ -45,20 +45,20 @@ class ContainerDecision(msgspec.Struct, frozen=True, kw_only=True):
     skipped: Reason | None = None
     variable: str = ""
     plugin: bool = False
-    """Whether the container has the client plugin, given now or by an earlier call."""
+    """Whether the container has the client plugin, added now or by an earlier call."""
     obstacle: PluginObstacle | None = None
-    """Why it does not have the plugin, although it was asked for and the container is wired."""
+    """Why the container does not have the plugin, if somebody asked for it and the container is wired."""
 
     @property
     def message(self) -> str | None:
-        """Return why the container gets nothing, with the variable's name; None when it gets something."""
+        """Return why the container gets nothing, with the variable's name; None if it gets something."""
         if self.skipped is None:
             return None
         return f"{self.skipped.sentence} The variable is {self.variable}." if self.variable else self.skipped.sentence
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens to a pod, and why. `configuration` None: it was not needed to decide."""
+    """What happens to a pod, and why. `configuration`: None if the decision did not need it."""
 
     reason: Reason
     workload: WorkloadKind
@@ -67,9 +67,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     configuration: Configuration | None = None
     earlier: Mapping[str, Sequence[str]] = {}
-    """By container, the variables in it that an earlier call gave, as the pod's record says."""
+    """For each container, the variables that an earlier call added, as recorded on the pod."""
     plugin: PluginVolume | None = None
-    """What the pod gets for the client plugin; None when no container has it."""
+    """What the pod gets for the client plugin; None if no container has the plugin."""
 
     @property
     def verdict(self) -> Verdict:
@@ -78,17 +78,17 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def try_again(self) -> bool:
-        """Return whether the pod is refused, to be created again: it asks for wiring, and the cause is temporary."""
+        """Return whether the pod is refused for now: it asks for wiring, and the cause is temporary."""
         return self.explicit and self.reason is Reason.NAMESPACE_LOOKUP_FAILED
 
     @property
     def summary(self) -> dict[str, str]:
-        """Return decision, reason and workload, by their names in logs, audit annotations, metrics and records."""
+        """Return decision, reason and workload, with the names used in logs, audit annotations, metrics and records."""
         return {"decision": self.reason.verdict.value, "reason": self.reason.value, "workload": self.workload.value}
 
     @property
     def record(self) -> str | None:
-        """Return what is written on the pod, or None: the verdict, the reason, the workload, the variables given."""
+        """Return what is written on the pod, or None: the verdict, the reason, the workload and the variables added."""
         if not self.reason.recorded:
             return None
         given = {container: list(variables) for container, variables in self.earlier.items()}
@@ -104,8 +104,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _UNEXPECTED = frozenset({Reason.MLFLOW_SERVER, Reason.MIRROR_POD})
-"""Why a whole pod is not wired although whoever labelled it may expect it. The labels of a pipeline or a TrainJob reach
-its drivers and initializers too, where nobody expects it."""
+"""Reasons that get a warning, because the user who labelled the pod may expect wiring. The labels of a pipeline or a
+TrainJob also reach drivers and initializers, where nobody expects it."""
+
+_NOT_WIRED = "the pod asks for MLflow wiring but is not wired"
 
 NOT_A_POD_CREATION = Decision(reason=Reason.NOT_A_POD_CREATION, workload=WorkloadKind.NOT_A_POD)
 
@@ -113,10 +115,10 @@ NOT_A_POD_CREATION = Decision(reason=Reason.NOT_A_POD_CREATION, workload=Workloa
 def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Decision:
     """Decide whether a pod is wired, with what, and why.
 
-    `namespace` None: it could not be read. Never raises because of what is in a pod.
+    `namespace`: None if it could not be read. Never raises because of a pod's content.
 
-    The first that applies: opted out, not enabled, a kind that is never wired, not a training workload, then the
-    containers one by one.
+    The first of these that applies decides: opted out, not enabled, a kind that is never wired, not a training
+    workload. Otherwise each container is decided by itself.
     """
     recogniser = recognise(pod)
     label = pod.labels.get(LABEL)
@@ -126,7 +128,7 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
 
     def skipped(reason: Reason, *warnings: str) -> Decision:
         if explicit and reason in _UNEXPECTED:
-            warnings = (*warnings, f"the pod asks to be wired to MLflow and is not: {reason.sentence}")
+            warnings = (*warnings, f"{_NOT_WIRED}: {reason.sentence}")
         return Decision(reason=reason, workload=recogniser.kind, explicit=explicit, warnings=warnings)
 
     if label == "false":
@@ -144,7 +146,7 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
         return skipped(recogniser.not_asked, *warnings)
     configuration = configure(platform, namespace, pod.annotations)
     record = _recorded(pod.annotations)
-    earlier = _still_there(record.containers, pod)
+    earlier = _still_present(record.containers, pod)
     lineage = recogniser.lineage(pod)
     plugin = _Plugin.wanted(pod, platform, configuration, lineage)
     containers = _wire_containers(pod, recogniser, configuration, lineage, earlier, explicit=explicit, plugin=plugin)
@@ -157,10 +159,10 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
         warnings=(
             *warnings,
             *configuration.warnings,
-            *_not_found(pod, configuration.containers.value or ()),
-            *(_complaints(containers, configuration) if explicit else ()),
-            *(_unseen(pod, containers) if explicit else ()),
-            *_plugin_complaints(containers, configuration, explicit=explicit),
+            *_unknown_container_warnings(pod, configuration.containers.value or ()),
+            *(_container_warnings(containers, configuration) if explicit else ()),
+            *(_env_from_warnings(pod, containers) if explicit else ()),
+            *_plugin_warnings(containers, configuration, explicit=explicit),
         ),
         configuration=configuration,
         earlier=earlier,
@@ -169,7 +171,7 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
 
 
 class _Plugin(NamedTuple):
-    """The client plugin that was asked for, and what keeps it out of the whole pod."""
+    """The client plugin that somebody asked for, and why the pod cannot have it, if it cannot."""
 
     files: ClientPlugin
     wiring: str
@@ -177,7 +179,7 @@ class _Plugin(NamedTuple):
 
     @classmethod
     def wanted(cls, pod: Pod, platform: Platform, configuration: Configuration, lineage: Lineage) -> _Plugin | None:
-        """Return None when nobody asks for the plugin."""
+        """Return the plugin, or None if nobody asks for it."""
         if platform.plugin is None or not configuration.client_plugin.value:
             return None
         wiring = encode_wiring(
@@ -191,7 +193,7 @@ class _Plugin(NamedTuple):
     def volume(
         self, pod: Pod, configuration: Configuration, containers: Sequence[ContainerDecision], *, explicit: bool
     ) -> PluginVolume | None:
-        """Return what the pod gets, None when no container has the plugin."""
+        """Return what the pod gets, or None if no container has the plugin."""
         mounted = [container.index for container in containers if container.plugin]
         if not mounted:
             return None
@@ -206,10 +208,10 @@ class _Plugin(NamedTuple):
         )
 
 
-def _plugin_complaints(
+def _plugin_warnings(
     containers: tuple[ContainerDecision, ...], configuration: Configuration, *, explicit: bool
 ) -> list[str]:
-    """Return a warning for each container that is wired without the plugin, if the pod itself asks for one of them."""
+    """Return a warning for each container wired without the plugin, if the pod itself asks for wiring or the plugin."""
     if not explicit and configuration.client_plugin.source is not Source.POD_ANNOTATION:
         return []
     return [
@@ -238,7 +240,7 @@ def _wire_containers(
     for index, container in enumerate(pod.containers):
         if not _is_chosen(container, recogniser, chosen):
             continue
-        # a name can mislead: a container that the pod's annotation names is wired whatever it is called
+        # A name can mislead, so a container that the pod's annotation names is wired even with a sidecar's name.
         if chosen is None and is_sidecar(pod, container):
             decisions.append(ContainerDecision(index=index, name=container.name, skipped=Reason.SIDECAR))
             continue
@@ -276,7 +278,7 @@ def _reason(containers: tuple[ContainerDecision, ...], *, explicit: bool, wired_
     if any(container.variables for container in containers):
         return Reason.WIRED_BY_POD_LABEL if explicit else Reason.WIRED_BY_NAMESPACE_LABEL
     reasons = [container.skipped for container in containers if container.skipped]
-    # Whatever stands in the way of another container, the record of this one is kept.
+    # The record of this container is kept, even if another container cannot be wired.
     if wired_before and Reason.NOTHING_TO_ADD in reasons:
         return Reason.ALREADY_WIRED
     # A sidecar is the least interesting of several reasons.
@@ -290,8 +292,8 @@ def _recorded(annotations: Mapping[str, str]) -> _Record:
         return _Record()
 
 
-def _still_there(recorded: Mapping[str, Sequence[str]], pod: Pod) -> dict[str, list[str]]:
-    # The API server calls again when another webhook has changed the pod: nothing is given twice.
+def _still_present(recorded: Mapping[str, Sequence[str]], pod: Pod) -> dict[str, list[str]]:
+    # The API server calls again when another webhook has changed the pod. No variable is added twice.
     if not recorded:
         return {}
     present = {container.name: {variable.name for variable in container.env or ()} for container in pod.containers}
@@ -299,24 +301,24 @@ def _still_there(recorded: Mapping[str, Sequence[str]], pod: Pod) -> dict[str, l
     return {name: given for name, given in still.items() if given}
 
 
-def _not_found(pod: Pod, chosen: Collection[str]) -> list[str]:
-    """Return a warning for each name in the annotation `containers` that is not the name of an app container."""
+def _unknown_container_warnings(pod: Pod, chosen: Collection[str]) -> list[str]:
+    """Return a warning for each name in the annotation `containers` that is not one of the pod's app containers."""
     annotation = f"annotation {ANNOTATION_GROUP}/containers"
     init = {container.name for container in pod.spec.init_containers or ()}
     missing = sorted(set(chosen) - {container.name for container in pod.containers})
     return [
         f"{annotation} names the init container {name}; init containers are never wired"
         if name in init
-        else f"{annotation} names the container {name}, which the pod does not have"
+        else f"{annotation} names the container {name}, which is not in the pod"
         for name in missing
     ]
 
 
-def _complaints(containers: tuple[ContainerDecision, ...], configuration: Configuration) -> list[str]:
-    """Return, for a pod that asks for wiring, a warning for each container that does not get it, with the reason."""
+def _container_warnings(containers: tuple[ContainerDecision, ...], configuration: Configuration) -> list[str]:
+    """Return a warning with the reason for each container that is not wired, for a pod that asks for wiring."""
     if not containers:
-        return [f"the pod asks to be wired to MLflow and is not: {Reason.NO_CONTAINER.sentence}"]
-    # Nobody expects a sidecar to be wired, unless it is named, or there is nothing else.
+        return [f"{_NOT_WIRED}: {Reason.NO_CONTAINER.sentence}"]
+    # Nobody expects a sidecar to be wired, unless the annotation names it or the pod has only sidecars.
     named = configuration.containers.value is not None
     quiet = {Reason.NOTHING_TO_ADD, Reason.KFP_PLUGIN}
     if not named and any(container.skipped is not Reason.SIDECAR for container in containers):
@@ -328,8 +330,8 @@ def _complaints(containers: tuple[ContainerDecision, ...], configuration: Config
     ]
 
 
-def _unseen(pod: Pod, containers: tuple[ContainerDecision, ...]) -> list[str]:
-    """Return, for a pod that asks for wiring, what variables of its wired containers may do that are not seen here."""
+def _env_from_warnings(pod: Pod, containers: tuple[ContainerDecision, ...]) -> list[str]:
+    """Return a warning for each wired container with envFrom, for a pod that asks for wiring."""
     return [
         f"container {container.name} {env_from_effects(sources)}"
         for container in containers

@@ -1,4 +1,4 @@
-"""What is known at admission of the values that a container's variables will have."""
+"""Works out at admission which values a container's variables will have, as far as they can be known."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import NamedTuple
 from webhook.core.review import Container, EnvVar
 
 LONGEST = 8192
-"""Characters up to which a value is looked at. References to references could double it with every entry."""
+"""The most characters of a value that is worked out. With references to references it could double with every entry."""
 _SHOWN = 3
 _KFP_METADATA = "metadata-grpc-configmap"
 _REFERENCE = re.compile(r"\$(\$|\(([^)]*)\))")
 
 
 def known_values(entries: Iterable[EnvVar], before: Mapping[str, str]) -> dict[str, str | None]:
-    """Return the value of each variable, as the kubelet will expand it; None when it cannot be known here.
+    """Return the value of each variable as the kubelet will expand it, or None if it cannot be known.
 
-    It cannot be known when it comes from a ConfigMap, a Secret or the pod's fields, when it refers to such a variable
-    or to one that is not in `entries`, or when it is longer than LONGEST. `before` holds what precedes `entries`. The
-    kubelet reads entries in order; ``$(VAR)`` refers to earlier ones only, and of two entries with the same name the
-    later one counts (Kubernetes, ``pkg/kubelet/kubelet_pods.go`` and ``third_party/forked/golang/expansion``).
+    A value cannot be known if it comes from a ConfigMap, a Secret or the pod's fields, if it refers to such a variable
+    or to one that is not in `entries`, or if it is longer than LONGEST. `before` holds the variables before `entries`.
+    The kubelet reads entries in order: ``$(VAR)`` refers to earlier entries only, and the last of several entries with
+    the same name is used (Kubernetes, ``pkg/kubelet/kubelet_pods.go`` and ``third_party/forked/golang/expansion``).
     """
     values: dict[str, str | None] = dict(before)
     for entry in entries:
@@ -50,7 +50,7 @@ def _expanded(text: str, values: Mapping[str, str | None]) -> str | None:
 
 
 class EnvFrom(NamedTuple):
-    """A ConfigMap or Secret from which a container takes all keys as variables (``envFrom``)."""
+    """A ConfigMap or Secret whose keys all become variables of a container (``envFrom``)."""
 
     kind: str
     name: str
@@ -61,10 +61,10 @@ class EnvFrom(NamedTuple):
 
 
 def env_from(container: Container) -> list[EnvFrom]:
-    """Return what a container takes variables from whose names cannot be known at admission.
+    """Return the ConfigMaps and Secrets in a container's ``envFrom``. Their keys cannot be known at admission.
 
-    The ConfigMap that KFP gives to every component is left out: it holds the address of ML Metadata and nothing else
-    (observed with KFP 2.17.0).
+    The ConfigMap that KFP adds to every component is left out: it contains only the address of ML Metadata (observed
+    with KFP 2.17.0).
     """
     found = []
     for source in container.env_from or ():
@@ -75,7 +75,7 @@ def env_from(container: Container) -> list[EnvFrom]:
 
 
 def env_from_effects(sources: Sequence[EnvFrom]) -> str:
-    """Return a sentence on what variables of a wired container do that it takes from these ConfigMaps and Secrets.
+    """Return a sentence about the effects of the variables in these ConfigMaps and Secrets on a wired container.
 
     A variable in ``env`` overrides one from ``envFrom``; a user name and password override a token (observed with
     mlflow 3.17.2).
@@ -84,6 +84,7 @@ def env_from_effects(sources: Sequence[EnvFrom]) -> str:
     if len(sources) > _SHOWN:
         shown += f" and {len(sources) - _SHOWN} more"
     return (
-        f"takes variables from {shown} (envFrom), unseen at admission: a tracking URI there is overridden, a user name "
-        "and password there go to the configured server, and a registry or gateway there gets the token"
+        f"takes variables from {shown} (envFrom), which cannot be read at admission: a tracking URI in them is "
+        "overridden, a user name and password are sent to the configured server, and a registry or gateway gets the "
+        "token"
     )

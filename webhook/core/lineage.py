@@ -1,8 +1,8 @@
-"""Where a run comes from: its experiment, its name and its tags, read from what controllers write on their pods.
+"""The lineage of a run: its experiment, its name and its tags, read from the labels that controllers put on pods.
 
-For pods other than those of Kubeflow Pipelines and Trainer: the controllers' own labels, then the name of the
-controlling owner, then a guess. What a pod says is its user's to choose, so nothing is taken that MLflow would refuse,
-and what cannot be printed becomes a space.
+For pods other than those of Kubeflow Pipelines and Trainer, these sources are tried in order: the controllers' own
+labels, the name of the controlling owner, a guess. Users can choose the values, so values that MLflow would refuse are
+not used, and characters that cannot be printed become spaces.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from webhook.core.review import Pod
 
 PIPELINE_RUN_ID = "kfp.pipeline_run_id"
 PIPELINE_RUN_URL = "kfp.pipeline_run_url"
-"""Both as KFP's MLflow plugin calls them (kubeflow/pipelines: backend/src/apiserver, TagKFPRunID and TagKFPRunURL)."""
+"""KFP's MLflow plugin uses the same names (kubeflow/pipelines: backend/src/apiserver, TagKFPRunID and TagKFPRunURL)."""
 
 RUN_NAME_LIMIT = 250
-"""The column of a run's name (mlflow 3.17.2: store/tracking/dbmodels/models.py); MLflow itself does not check it."""
+"""The column size of a run's name (mlflow 3.17.2: store/tracking/dbmodels/models.py). MLflow does not check it."""
 TAG_LIMIT = 8000
 """The longest value of a tag (mlflow 3.17.2: utils/validation.py, MAX_TAG_VAL_LENGTH)."""
 
 _NAMING_LABELS = ("app.kubernetes.io/name", "app", JOBSET_NAME)
 _JOB_NAMES = ("batch.kubernetes.io/job-name", "job-name")
 _TEMPLATE_HASH = "pod-template-hash"
-_MADE_ANEW = frozenset(
+_SHORT_LIVED_OWNERS = frozenset(
     {
         "Node",  # owns mirror pods
         "Pod",  # Spark's driver owns its executors
@@ -55,11 +55,11 @@ _MADE_ANEW = frozenset(
         "Workflow",
     }
 )
-"""Kinds of owners that something else makes anew for each run or each change: their names outlive neither."""
+"""Kinds of owners that another controller creates again for each run or change, so their names do not last."""
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a run comes from: the experiment it belongs to, a name for it, and tags (strings only)."""
+    """The experiment that a run belongs to, a name for the run, and its tags (strings only)."""
 
     experiment: str | None = None
     run_name: str | None = None
@@ -67,7 +67,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Table:
-    """Controllers by the keys that tell them, so that a pod costs one look-up for each label that it has."""
+    """Controllers by the labels that identify them, so that a pod costs one lookup for each of its labels."""
 
     def __init__(self, controllers: Sequence[Controller]) -> None:
         self._controllers = controllers
@@ -78,7 +78,7 @@ class _Table:
                     self._by_key.setdefault(key, set()).add(place)
 
     def find(self, values: Mapping[str, str]) -> list[Controller]:
-        """Return the controllers that use one of these keys, the outermost first."""
+        """Return the controllers that use one of these keys, the outermost controller first."""
         places: set[int] = set()
         for key in self._by_key.keys() & values.keys():
             places |= self._by_key[key]
@@ -90,9 +90,9 @@ _TRAINJOBS = _Table((KATIB, TRAINJOB))
 
 
 def kfp_lineage(pod: Pod, command: list[str]) -> Lineage:
-    """Return the lineage of a component of Kubeflow Pipelines v2; `command` is that of the container `main`."""
+    """Return the lineage of a component of Kubeflow Pipelines v2. `command`: that of the container `main`."""
     pipeline = _flag(command, "--pipeline_name")
-    # A user can override the label (add_pod_label), the command is KFP's own.
+    # A user can override the label (add_pod_label) but not the command.
     run_id = _flag(command, "--run_id") or pod.labels.get(KFP_RUN_ID)
     node = parse_node(pod.annotations.get(ARGO_NODE_NAME, ""))
     return _lineage(
@@ -111,12 +111,12 @@ def kfp_lineage(pod: Pod, command: list[str]) -> Lineage:
 
 
 def trainjob_lineage(pod: Pod) -> Lineage:
-    """Return the lineage of a node of a TrainJob, which may be a trial of Katib's."""
+    """Return the lineage of a TrainJob's node. The TrainJob may be a trial of a Katib experiment."""
     return _from_controllers(pod, _TRAINJOBS) or Lineage()
 
 
 def other_lineage(pod: Pod) -> Lineage:
-    """Return the lineage of any other pod. A workspace needs an experiment: one that outlives a single pod."""
+    """Return the lineage of any other pod. A workspace needs an experiment, and it should outlive a single pod."""
     told = _from_controllers(pod, _OTHERS)
     if told is not None and told.experiment:
         return told
@@ -125,7 +125,7 @@ def other_lineage(pod: Pod) -> Lineage:
 
 
 def _from_controllers(pod: Pod, table: _Table) -> Lineage | None:
-    """Return what controllers say, or None when none of them has written on the pod."""
+    """Return the lineage from the controllers' labels, or None if the pod has no such label."""
     values = {**pod.annotations, **pod.labels}
     experiment: str | None = None
     run_name: Sequence[str | None] = ()
@@ -152,9 +152,9 @@ def _read(field: Field, values: Mapping[str, str]) -> str | None:
 
 
 def _names(pod: Pod) -> Iterable[str | None]:
-    """List what an experiment could be called, the best first."""
+    """List possible names for an experiment, the best first."""
     owner = next((owner for owner in pod.metadata.owner_references or () if owner.controller), None)
-    if owner and owner.kind not in _MADE_ANEW:
+    if owner and owner.kind not in _SHORT_LIVED_OWNERS:
         yield owner.name
     yield from map(pod.labels.get, _NAMING_LABELS)
     for job in _JOB_NAMES:
@@ -194,7 +194,7 @@ def _printable(text: str) -> str:
 
 
 def _flag(command: list[str], flag: str) -> str | None:
-    # The first one counts: what comes later may be the user's.
+    # The first occurrence is used: a later one may be the user's.
     try:
         return command[command.index(flag) + 1] or None
     except (ValueError, IndexError):

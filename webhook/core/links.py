@@ -1,4 +1,4 @@
-"""Addresses that people open in a browser, as templates with placeholders such as ``{namespace}``."""
+"""Templates for URLs that people open in a browser, with placeholders such as ``{namespace}``."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 def parse_link(text: str, *, known: Collection[str], required: Collection[str] = ()) -> str:
-    """Check a template; empty is allowed and means no link. ValueError says what is expected."""
+    """Check a template. Empty is allowed and means no link. Raises ValueError, which says what is expected."""
     if not text:
         return ""
     found = set(_PLACEHOLDER.findall(text))
     braces = _PLACEHOLDER.sub("", text)
     if not _is_web_address(text) or "{" in braces or "}" in braces or found - set(known) or set(required) - found:
-        allowed = "".join(f" {{{name}}}{'' if name in required else ' if wanted'}," for name in known).rstrip(",")
+        allowed = "".join(f" {{{name}}}{'' if name in required else ' (optional)'}," for name in known).rstrip(",")
         raise ValueError(
-            f"nothing, or an http:// or https:// address without user name and password, with the placeholders{allowed}"
+            f"an http:// or https:// URL without user name and password, with the placeholders{allowed}; or nothing"
         )
     return text
 

@@ -9,7 +9,7 @@ from webhook.core.configuration import Namespace
 
 
 class LookupOutcome(StrEnum):
-    """How a live look-up ended; the values are labels of a metric."""
+    """How a live lookup ended. The values are labels of a metric."""
 
     READ = "read"
     NOT_FOUND = "not_found"
@@ -18,7 +18,7 @@ class LookupOutcome(StrEnum):
 
 
 class LookupFailedError(Exception):
-    """A namespace could not be read now. The message says why, `outcome` which kind of failure it is."""
+    """A namespace could not be read. The message says why; `outcome` is the kind of failure."""
 
     def __init__(self, message: str, outcome: LookupOutcome = LookupOutcome.FAILED) -> None:
         super().__init__(message)
@@ -26,14 +26,14 @@ class LookupFailedError(Exception):
 
 
 class Namespaces(Protocol):
-    """Where namespaces' labels and annotations come from."""
+    """A source of namespaces' labels and annotations."""
 
     def known(self, name: str) -> Namespace | None:
-        """Return what is known without asking, even if it may be out of date; None when nothing is."""
+        """Return the namespace as it is known without asking, which may be out of date, or None."""
         ...
 
     def fresh(self) -> bool:
-        """Return whether what is known can be relied on."""
+        """Return whether the known namespaces are up to date."""
         ...
 
     async def read(self, name: str) -> Namespace:

@@ -1,4 +1,4 @@
-"""The names users see: labels, annotations, variables. Manifests and docs are held to them by tests."""
+"""The names that users see: labels, annotations, variables. Tests compare manifests and docs with them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ LABEL: Final = "mlflow-enabled"
 """On a namespace or a pod: ``"true"`` asks for wiring, ``"false"`` on a pod opts out."""
 
 ANNOTATION_GROUP: Final = "mlflow.kubeflow.org"
-"""The group the MLflow workspace plugin for Kubernetes already uses."""
+"""The group that MLflow's workspace plugin for Kubernetes uses too."""
 
 DECISION_ANNOTATION: Final = f"{ANNOTATION_GROUP}/decision"
-"""Where the decision is recorded on the pod."""
+"""The annotation that records the decision on the pod."""
 
 MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
-"""On the pods by which a kubelet shows its static pods (Kubernetes, ``pkg/apis/core/annotation_key_constants.go``)."""
+"""The annotation of mirror pods, by which a kubelet shows its static pods (Kubernetes:
+``pkg/apis/core/annotation_key_constants.go``)."""
 
 TRACKING_URI: Final = "MLFLOW_TRACKING_URI"
 WORKSPACE: Final = "MLFLOW_WORKSPACE"
@@ -28,8 +29,7 @@ EXPERIMENT_CHOICES: Final = frozenset({EXPERIMENT_NAME, EXPERIMENT_ID, RUN_ID})
 """Each of them decides which experiment a run is in."""
 RUN_CONTEXT: Final = "MLFLOW_RUN_CONTEXT"
 POD_NAME: Final = "MLFLOW_WEBHOOK_POD_NAME"
-"""Set by this webhook only: MLFLOW_RUN_CONTEXT refers to it, since a pod made from generateName has no name at
-admission."""
+"""MLFLOW_RUN_CONTEXT refers to it, because a pod made from generateName has no name at admission."""
 
 CREDENTIALS: Final = frozenset(
     {
@@ -40,8 +40,8 @@ CREDENTIALS: Final = frozenset(
         AWS_SIGV4,
     }
 )
-"""Each of them decides how the client authenticates; a token beside another of them is ignored, or overrides it
-(observed with mlflow 3.17.2: user name and password override the token, the token overrides an auth provider)."""
+"""Each of them decides how the client authenticates. Only one is used: a user name and password override the token, and
+the token overrides an auth provider (observed with mlflow 3.17.2)."""
 
 TOKEN_SERVERS: Final = (
     TRACKING_URI,
@@ -50,12 +50,12 @@ TOKEN_SERVERS: Final = (
     "MLFLOW_DEPLOYMENTS_TARGET",
     "MLFLOW_GATEWAY_URI",
 )
-"""Each of them names a server to which MLflow's client sends its credentials, the token included.
+"""Each of them names a server to which MLflow's client sends its credentials, including the token.
 
-All of them end in ``get_default_host_creds`` (mlflow 3.17.2, ``mlflow/utils/credentials.py``), called from
+All of them lead to ``get_default_host_creds`` (mlflow 3.17.2, ``mlflow/utils/credentials.py``), called from
 ``tracking/_tracking_service/utils.py``, ``tracking/_model_registry/utils.py``, ``tracking/_workspace/registry.py``,
-``deployments/mlflow/__init__.py`` and ``genai/judges/typesafe.py``. A test looks for further ones in the installed
-MLflow.
+``deployments/mlflow/__init__.py`` and ``genai/judges/typesafe.py``. A test looks for more of them in the
+installed MLflow.
 """
 
 PLUGIN_AUTH: Final = "mlflow-webhook"
@@ -75,4 +75,4 @@ MANAGED: Final = CREDENTIALS | {
     RUN_CONTEXT,
     POD_NAME,
 }
-"""Variables for which there is a rule; the platform's extra variables may not name them."""
+"""Variables that the webhook has rules for. The platform's additional variables cannot set them."""

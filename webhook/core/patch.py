@@ -1,7 +1,7 @@
 """Writes a decision as a JSON Patch: one `add` for each variable, the client plugin's parts, and the record on the pod.
 
-Nothing else is changed, and when nothing changes the patch is empty. The operations are built from the decision, since
-comparing two copies of a KFP pod would cost a hundred times as much.
+Nothing else changes. If there is nothing to change, the patch is empty. The operations are built from the decision:
+comparing two copies of a KFP pod would take a hundred times as long.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _env(pod: Pod, container: ContainerDecision, at: str) -> list[Operation]:
 
 
 def _append(path: str, value: Mapping[str, Any], *, exists: bool) -> Operation:
-    """Return the operation that adds to the end of a list: what the pod has keeps its place."""
+    """Return the operation that adds to the end of a list, so that the pod's own entries keep their positions."""
     return (
         {"op": "add", "path": f"{path}/-", "value": value} if exists else {"op": "add", "path": path, "value": [value]}
     )

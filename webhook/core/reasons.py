@@ -1,4 +1,4 @@
-"""The closed set of reasons for a decision, each with its sentence. Users see the codes: they are stable names."""
+"""The closed set of reasons for a decision, each with its explanation. Users see the codes: they are stable names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a pod, or one container of it, is wired or skipped.
+    """Why a pod, or one of its containers, is wired or skipped.
 
-    The code is in the log line, the metric label, the audit annotation, the pod's annotation and the CLI.
+    The code appears in the log, in a metric label, in the audit annotation, on the pod and in the CLI.
     """
 
     WIRED_BY_POD_LABEL = "wired_by_pod_label"
@@ -50,12 +50,12 @@ class Reason(StrEnum):
 
     @property
     def sentence(self) -> str:
-        """Return the reason as a sentence."""
+        """Return the explanation of the reason."""
         return _SENTENCES[self]
 
     @property
     def recorded(self) -> bool:
-        """Return whether the decision is written on the pod: whoever asked for wiring may look there for the result.
+        """Return whether the decision is written on the pod, where users who asked for wiring can find it.
 
         A pod that nobody asked to wire, or of a kind that is never wired, is not changed.
         """
@@ -87,47 +87,48 @@ _SENTENCES = {
     Reason.OPTED_OUT: "The pod opts out with the label mlflow-enabled=false.",
     Reason.NOT_ENABLED: "Neither the pod nor its namespace is labelled mlflow-enabled=true.",
     Reason.NOT_A_TRAINING_WORKLOAD: (
-        "The pod is neither a component of Kubeflow Pipelines v2 nor a TrainJob node; in a labelled namespace only "
-        "those are wired. Label the pod itself mlflow-enabled=true to have it wired."
+        "The pod is neither a component of Kubeflow Pipelines v2 nor a TrainJob node. In a labelled namespace only "
+        "those are wired. To have this pod wired, label the pod itself mlflow-enabled=true."
     ),
     Reason.KFP_V1: (
-        "The pod is a component of Kubeflow Pipelines v1; in a labelled namespace only those of v2 are wired. "
-        "Label the pod itself mlflow-enabled=true to have it wired, or compile the pipeline with kfp 2."
+        "The pod is a component of Kubeflow Pipelines v1. In a labelled namespace only components of v2 are wired. "
+        "Compile the pipeline with kfp 2, or label the pod itself mlflow-enabled=true."
     ),
     Reason.KFP_DRIVER: "The pod is a driver of Kubeflow Pipelines; no user code runs in it.",
     Reason.KFP_IMPORTER: "The pod is an importer of Kubeflow Pipelines; no user code runs in it.",
     Reason.TRAINJOB_INITIALIZER: "The pod initializes a TrainJob's dataset or model; no training code runs in it.",
-    Reason.MLFLOW_SERVER: "The pod runs the MLflow server itself, which does not start with a client's variables.",
+    Reason.MLFLOW_SERVER: "The pod runs an MLflow server, which does not start with a client's variables.",
     Reason.MIRROR_POD: (
-        "The pod mirrors a static pod of a kubelet: changes to it have no effect, and the API server refuses mirror "
-        "pods that refer to Secrets. Set the variables in the static pod's own file."
+        "The pod is the mirror of a kubelet's static pod. Changes to it have no effect, and the API server refuses "
+        "mirror pods that refer to Secrets. Set the variables in the static pod's file."
     ),
     Reason.KFP_PLUGIN: "The MLflow plugin of Kubeflow Pipelines has already wired this container.",
     Reason.OTHER_SERVER: (
-        "The container names another server than the configured one, and MLflow's client would send the token there."
+        "The container names another server than the configured one. MLflow's client would send the token there."
     ),
     Reason.SERVER_EMPTY: (
-        "The container sets its tracking URI to an empty value, which MLflow's client takes for unset; a variable that "
-        "the container has is never changed. Remove the variable to have the container wired."
+        "The container sets its tracking URI to an empty value. The webhook never changes a variable that the "
+        "container has. To have the container wired, remove the variable."
     ),
     Reason.SERVER_NOT_READABLE: (
-        "The container takes the name of a server from a ConfigMap, a Secret or another variable, whose value is not "
-        "known when the pod is created, and MLflow's client would send the token there. Write the value itself, or "
-        "remove the variable, to have the container wired."
+        "The container takes the address of a server from a ConfigMap, a Secret or another variable. Its value is not "
+        "known when the pod is created, and MLflow's client would send the token there. To have the container wired, "
+        "set the value directly or remove the variable."
     ),
     Reason.FOREIGN_CREDENTIALS: (
-        "The container has credentials that are not from the configured Secret and names no server; MLflow's client "
+        "The container has credentials that are not from the configured Secret, and names no server. MLflow's client "
         "would send them to the configured server."
     ),
     Reason.TOKEN_EMPTY: (
-        "The container sets its token to an empty value, so it can get no token, and no server without one. Remove the "
-        "variable to have the container wired."
+        "The container sets its token to an empty value, so the webhook can add neither the token nor the server. "
+        "To have the container wired, remove the variable."
     ),
     Reason.SIDECAR: "The container is an injected sidecar; no user code runs in it.",
     Reason.NO_CONTAINER: (
-        "The pod has no container to wire, or its annotation mlflow.kubeflow.org/containers names none that it has."
+        "The pod has no container to wire, or its annotation mlflow.kubeflow.org/containers names no container of "
+        "the pod."
     ),
     Reason.NOTHING_TO_ADD: "The container already has every variable.",
-    Reason.NAMESPACE_LOOKUP_FAILED: "The namespace could not be read, so its settings are not known.",
+    Reason.NAMESPACE_LOOKUP_FAILED: "The namespace could not be read, so its labels and annotations are not known.",
     Reason.NOT_A_POD_CREATION: "The request does not create a pod.",
 }

@@ -1,7 +1,7 @@
-"""The wire: an AdmissionReview's bytes to the fields that decide, and an answer back to bytes.
+"""Reads the bytes of an AdmissionReview, and writes the bytes of its answer.
 
-Only what the decision reads is decoded; everything else in a pod (nine tenths of a KFP pod is templates in environment
-values) is skipped over by the decoder. The pod itself is never rebuilt: the answer is a patch.
+Only the fields that the decision needs are decoded. The decoder skips the rest: nine tenths of a KFP pod are templates
+in environment variables. The pod is never written back; the answer is a patch.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 
 class MalformedReviewError(Exception):
-    """The bytes are not an AdmissionReview v1, or not a pod, that can be read. The message never quotes the input."""
+    """The bytes are not a valid AdmissionReview v1 or pod. The message never quotes the input."""
 
 
 class _Wire(msgspec.Struct, rename="camel", frozen=True, gc=False):
-    """A read-only view of a JSON object; fields that are not named here are skipped."""
+    """A read-only view of a JSON object. Fields that are not declared here are skipped."""
 
 
 class SecretKeySelector(_Wire, frozen=True):
@@ -32,7 +32,7 @@ class SecretKeySelector(_Wire, frozen=True):
 
 
 class EnvVarSource(_Wire, frozen=True):
-    """``valueFrom``; only a Secret's reference matters, to tell our token from others."""
+    """``valueFrom``. Only a reference to a Secret is needed, to recognise the configured token."""
 
     secret_key_ref: SecretKeySelector | None = None
 
@@ -98,14 +98,14 @@ class ProjectedVolume(_Wire, frozen=True):
 
 
 class Volume(_Wire, frozen=True):
-    """An entry of ``volumes``; only a projected one's content matters, to know the plugin's again."""
+    """An entry of ``volumes``. Only the content of projected volumes is needed, to recognise the plugin's volume."""
 
     name: str = ""
     projected: ProjectedVolume | None = None
 
 
 class Container(_Wire, frozen=True):
-    """An app container. ``args`` stay undecoded: in a KFP pod they hold the component's source."""
+    """An app container. ``args`` are not decoded, because in a KFP pod they contain the component's source."""
 
     name: str = ""
     env: list[EnvVar] | None = None
@@ -116,13 +116,13 @@ class Container(_Wire, frozen=True):
 
 
 class InitContainer(_Wire, frozen=True):
-    """An init container, of which only the name matters."""
+    """An init container. Only its name is needed."""
 
     name: str = ""
 
 
 class OwnerReference(_Wire, frozen=True):
-    """An entry of ``ownerReferences``; at most one is the controller."""
+    """An entry of ``ownerReferences``. At most one is the controller."""
 
     kind: str = ""
     name: str = ""
@@ -130,7 +130,7 @@ class OwnerReference(_Wire, frozen=True):
 
 
 class Metadata(_Wire, frozen=True):
-    """The pod's metadata. The name is empty at admission when the pod is made from ``generateName``."""
+    """The pod's metadata. At admission the name is empty if the pod is made from ``generateName``."""
 
     name: str | None = None
     generate_name: str | None = None
@@ -148,9 +148,9 @@ class PodSpec(_Wire, frozen=True):
 
 
 class Pod(_Wire, frozen=True):
-    """What the decision reads of a pod.
+    """The part of a pod that the decision needs.
 
-    Admission comes before validation: what every pod must have may be missing here, and is the API server's to refuse.
+    Admission is before validation, so even required fields may be missing. The API server refuses such pods later.
     """
 
     spec: PodSpec = PodSpec()
@@ -158,22 +158,22 @@ class Pod(_Wire, frozen=True):
 
     @property
     def containers(self) -> Sequence[Container]:
-        """The app containers, empty when there are none."""
+        """Return the app containers, or an empty list."""
         return self.spec.containers or ()
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """The labels, empty when there are none."""
+        """Return the labels, or an empty dict."""
         return self.metadata.labels or {}
 
     @property
     def annotations(self) -> Mapping[str, str]:
-        """The annotations, empty when there are none."""
+        """Return the annotations, or an empty dict."""
         return self.metadata.annotations or {}
 
     @property
     def name(self) -> str:
-        """The name, or what the name will begin with."""
+        """Return the name, or the beginning of the name (``generateName``)."""
         return self.metadata.name or self.metadata.generate_name or ""
 
 
@@ -216,7 +216,7 @@ class _PodReview(_Review, frozen=True):
 
 
 class Review(msgspec.Struct, frozen=True, kw_only=True):
-    """A review, read. ``pod`` is None for anything but the creation of a pod."""
+    """A decoded review. ``pod`` is None unless the request creates a pod."""
 
     uid: str
     namespace: str
@@ -243,7 +243,7 @@ def decode_review(body: bytes) -> Review:
         request = _request(_decode(_review_decoder, body, what="the body"))
         if request.creates_pod:
             raise
-        # what is not a pod need not look like one
+        # other objects are not decoded as pods
     pod = None
     if request.creates_pod:
         pod = request.object if isinstance(request, _PodRequest) else None
@@ -256,9 +256,9 @@ def decode_review(body: bytes) -> Review:
 
 def _request(review: _Review) -> _Request:
     if review.kind != "AdmissionReview":
-        raise MalformedReviewError("the body is not an AdmissionReview: its kind is missing or another")
+        raise MalformedReviewError("the body is not an AdmissionReview: its kind is missing or different")
     if review.api_version != API_VERSION:
-        raise MalformedReviewError(f"the AdmissionReview is not of {API_VERSION}, the only version spoken here")
+        raise MalformedReviewError(f"the AdmissionReview has an unsupported apiVersion; supported is {API_VERSION}")
     if review.request is None:
         raise MalformedReviewError("the AdmissionReview has no request")
     return review.request
@@ -274,7 +274,7 @@ def decode_pod(document: bytes) -> Pod:
 
 
 def decode_args(container: Container) -> Sequence[str]:
-    """Read a container's args, which the pod's decoder leaves alone. What cannot be read counts as none."""
+    """Read a container's args, which the pod's decoder does not decode. Args that cannot be read count as none."""
     if not container.args:
         return ()
     try:
@@ -291,10 +291,10 @@ def encode_answer(
     audit_annotations: Mapping[str, str] | None = None,
     try_again: str | None = None,
 ) -> bytes:
-    """Write the AdmissionReview that answers.
+    """Write the AdmissionReview with the answer.
 
-    ``try_again`` refuses the pod for now, with this message and status code 429: Argo and the Job controller take that
-    for something that passes, and wait (observed with Argo 4.0.5). Nothing else refuses a pod.
+    ``try_again`` refuses the pod with this message and status code 429. Argo and the Job controller treat that code as
+    temporary and retry (observed with Argo 4.0.5). Nothing else refuses a pod.
     """
     response: dict[str, Any] = {"uid": uid, "allowed": try_again is None}
     if try_again is not None:

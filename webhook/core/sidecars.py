@@ -1,8 +1,8 @@
-"""Names of containers that platforms put beside the user's: no user code runs in them, so they get no token.
+"""Names of sidecars that platforms inject into pods. No user code runs in them, so they get no token.
 
-Each name is from the source of the project that injects it (looked up in November 2026). Left out on purpose, because
-people give their own containers such names: `proxy`, `sidecar`, `metrics`, `logger`. Others as general (`agent`,
-`autoscaler`, `collector`, …) count only in pods that carry their platform's label.
+Each name is from the source of the project that injects it (November 2026). Names that people give to their own
+containers are left out on purpose: `proxy`, `sidecar`, `metrics`, `logger`. Other general names (`agent`, `autoscaler`,
+`collector`, …) count only in pods with their platform's label.
 """
 
 from __future__ import annotations
@@ -68,17 +68,17 @@ BESIDE_A_LABEL: Mapping[str, tuple[str, ...]] = {
     "agent": ("serving.kserve.io/inferenceservice",),
     # ray-project/kuberay: controllers/ray/common/pod.go, AutoscalerContainerName
     "autoscaler": ("ray.io/cluster",),
-    # ray-project/kuberay: the collector of the history server, and a RayJob's submitter in the pod of the head
+    # ray-project/kuberay: the history server's collector, and a RayJob's submitter in the head pod
     "collector": ("ray.io/cluster",),
     "ray-job-submitter": ("ray.io/node-type",),
     # kubeflow/katib: pkg/metricscollector/v1beta1/common/const.go, for other collectors than stdout and files
     "metrics-collector": ("katib.kubeflow.org/trial", "katib.kubeflow.org/experiment"),
 }
-"""Names that are too general to count alone: one of these labels has to be on the pod."""
+"""Names that are too general to count by themselves: the pod must also have one of these labels."""
 
 
 def is_sidecar(pod: Pod, container: Container) -> bool:
-    """Return whether a platform put an app container beside the user's, going by its name."""
+    """Return whether an app container is a sidecar that a platform injected, judged by its name."""
     name = container.name
     if name in BY_NAME or name.startswith(BY_BEGINNING):
         return True

@@ -1,6 +1,6 @@
-"""The environment one container gets, in groups that stand or fall together.
+"""Works out the variables that one container gets, in groups that are added together or not at all.
 
-A container that names another server or brings credentials for one gets nothing (webhook.core.conflicts).
+A container that names another server, or has credentials for one, gets nothing (webhook.core.conflicts).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from webhook.core.client_plugin import PluginObstacle, find_obstacle, has_mount
 from webhook.core.configuration import Configuration, SecretKey, Source, Sourced
 from webhook.core.conflicts import (
     Skip,
-    brought_credentials,
     find_conflict,
     is_configured_token,
-    values_that_matter,
+    own_credentials,
+    server_and_credential_values,
 )
 from webhook.core.lineage import PIPELINE_RUN_ID, PIPELINE_RUN_URL, Lineage
 from webhook.core.links import fill_link
@@ -29,7 +29,7 @@ from webhook.core.review import Container, EnvVar
 
 
 class Group(StrEnum):
-    """Variables that are given together, or not at all."""
+    """Variables that are added together or not at all."""
 
     SERVER = "server"
     WORKSPACE = "workspace"
@@ -41,7 +41,7 @@ class Group(StrEnum):
 
 
 class SecretRef(msgspec.Struct, frozen=True, gc=False):
-    """A value that the kubelet takes from a Secret. With `optional` False it holds the pod until the Secret exists."""
+    """A value that the kubelet reads from a Secret. If it is not optional, the container starts only when it exists."""
 
     secret: SecretKey
     optional: bool
@@ -53,7 +53,7 @@ class SecretRef(msgspec.Struct, frozen=True, gc=False):
 
 
 class FieldRef(msgspec.Struct, frozen=True, gc=False):
-    """A value that the kubelet takes from the pod itself (the downward API)."""
+    """A value that the kubelet reads from the pod itself (the downward API)."""
 
     path: str
 
@@ -87,9 +87,9 @@ class Wiring(NamedTuple):
     variables: Variables = ()
     skip: Skip | None = None
     plugin: bool = False
-    """Whether the container has the client plugin, given now or before."""
+    """Whether the container has the client plugin, added now or by an earlier call."""
     obstacle: PluginObstacle | None = None
-    """Why it does not have the plugin that was asked for."""
+    """Why the container does not have the plugin, if somebody asked for it."""
 
 
 def wire(
@@ -101,18 +101,18 @@ def wire(
     given: Collection[str] = (),
     plugin: bool = False,
 ) -> Wiring:
-    """Return what a container gets, in the order in which it is prepended to its ``env``.
+    """Return what a container gets, in the order in which the variables are prepended to its ``env``.
 
-    A variable that the container has is never given again: in Kubernetes the later of two entries with the same name
-    counts. `given` names the container's variables that an earlier call gave. With `plugin` the client
-    plugin is asked for, and the pod has room for it.
+    A variable that the container has is never added again: Kubernetes uses the last of two entries with the same name.
+    `given`: names of the container's variables that an earlier call added. `plugin`: whether somebody asks for the
+    client plugin and the pod can have it.
     """
     present = {variable.name: variable for variable in container.env or ()}
-    values = values_that_matter(container, present, configuration.tracking_uri.value)
+    values = server_and_credential_values(container, present, configuration.tracking_uri.value)
     conflict = find_conflict(present, values, configuration, given=given)
     if conflict is not None:
         return Wiring(skip=conflict)
-    brought = brought_credentials(present, values)
+    brought = own_credentials(present, values)
     foreign = [name for name in brought if not is_configured_token(present[name], configuration)]
     obstacle = find_obstacle(container, foreign, configuration.env) if plugin else None
     wanted = [
@@ -161,7 +161,7 @@ def token_is_optional(configuration: Configuration, *, explicit: bool) -> bool:
 
 
 def experiment_name(configuration: Configuration, lineage: Lineage) -> Sourced[str | None]:
-    """Return the experiment that a pod's runs belong to, unless the container names one; None or empty for none."""
+    """Return the experiment for a pod's runs, unless the container names one. None or empty means no experiment."""
     if configuration.experiment.value is not None:
         return configuration.experiment
     return Sourced(lineage.experiment, Source.WORKLOAD)
@@ -177,7 +177,7 @@ def _experiment(present: Mapping[str, EnvVar], configuration: Configuration, lin
 
 
 def _lineage(present: Mapping[str, EnvVar], configuration: Configuration, lineage: Lineage) -> Variables:
-    # Both or none: $(VAR) refers only to earlier entries, so what is prepended cannot refer to the container's own.
+    # Both or neither: $(VAR) refers only to earlier entries, so a prepended entry cannot refer to the container's own.
     if not configuration.lineage.value or names.RUN_CONTEXT in present or names.POD_NAME in present:
         return ()
     tags = {name: _literal(value) for name, value in lineage.tags.items()}
@@ -205,7 +205,7 @@ def _extras(configuration: Configuration) -> Variables:
 
 
 def _literal(text: str) -> str:
-    # the kubelet expands $(VAR) in values, and takes $$ for a dollar sign
+    # the kubelet expands $(VAR) in values, and reads $$ as a dollar sign
     return text.replace("$", "$$")
 
 

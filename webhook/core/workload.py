@@ -1,6 +1,6 @@
 """Recognises what a pod is: a KFP component, a TrainJob node, one of their helpers, or any other pod.
 
-RECOGNISERS is the whole list, tried in order. A new kind of workload is a new entry in it.
+RECOGNISERS is the complete list, tried in order. To support another kind of workload, add an entry.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ _INITIALIZERS = frozenset({"dataset-initializer", "model-initializer"})
 _SERVER_COMMAND = re.compile(
     r"(?:^|[;&|(]|\bexec[ \t]|[ \t]-m[ \t])[ \t]*(?:[^\s;&|(]*/)?mlflow[ \t]+(?:server|ui)(?:\s|$)", re.MULTILINE
 )
-"""`mlflow server` where a shell looks for a command, not where a comment mentions it.
+"""Matches `mlflow server` where a shell expects a command, but not in a comment.
 
-Neither the blanks nor the path may run across another place where a command can begin: it would be looked at again from
-there, and the time would grow with the square of what anybody writes into a pod.
+The spaces and the path in the expression must not match a place where another command can begin. Otherwise matching
+would start again from there, and the time would grow with the square of the text's length, which the pod's author
+chooses.
 """
 
 _SERVER_VARIABLE = "MLFLOW_BACKEND_STORE_URI"
 
 
 class WorkloadKind(StrEnum):
-    """What a pod is; the word in logs, metrics and the CLI."""
+    """The kind of a pod, as named in logs, metrics and the CLI."""
 
     KFP_COMPONENT = "kfp_component"
     KFP_DRIVER = "kfp_driver"
@@ -48,11 +49,11 @@ class WorkloadKind(StrEnum):
 
 
 class Recogniser(msgspec.Struct, frozen=True, kw_only=True):
-    """How one kind of workload is told from others, and what follows.
+    """How to recognise one kind of workload, and how to wire it.
 
-    `container` names the one app container that runs the user's code; None means all but sidecars.
-    `never` is the reason for which the kind is never wired. `implied` says whether a namespace's label is enough;
-    where it is not, `not_asked` is the reason.
+    `container`: the one app container that runs the user's code; None means all containers except sidecars. `never`:
+    why this kind is never wired, if it is not. `implied`: whether the namespace's label is enough to wire it; if not,
+    `not_asked` is the reason.
     """
 
     kind: WorkloadKind
@@ -65,7 +66,7 @@ class Recogniser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recognise(pod: Pod) -> Recogniser:
-    """Return what a pod is. Every pod is something: the last entry matches all."""
+    """Return the recogniser of a pod. The last one matches every pod."""
     for recogniser in RECOGNISERS:
         if recogniser.matches(pod):
             return recogniser
@@ -94,12 +95,12 @@ def _is_kfp(pod: Pod) -> bool:
 
 
 def _is_kfp_component(pod: Pod) -> bool:
-    # The label is on every pod of KFP v2; the init container is on those with user code only.
+    # Every pod of KFP v2 has the label. Only pods with user code have the init container.
     return _is_kfp(pod) and _init_container(pod, "kfp-launcher") and _container(pod, "main") is not None
 
 
 def _is_kfp_importer(pod: Pod) -> bool:
-    # An importer runs KFP's launcher itself; its runtime role is "launcher", as that of user code.
+    # An importer runs KFP's launcher in its main container. Its runtime role is "launcher", as for user code.
     main = _container(pod, "main") if _is_kfp(pod) else None
     return main is not None and "launcher-v2" in (main.command or ())
 
@@ -110,7 +111,8 @@ def _is_kfp_v1_component(pod: Pod) -> bool:
 
 
 def _is_trainjob_node(pod: Pod) -> bool:
-    # No label of Trainer reaches the pod; its validator enforces the container's name (observed with Trainer 2.3.0).
+    # Trainer's labels do not reach the pod, but its validator enforces the container's name (observed with Trainer
+    # 2.3.0).
     return bool(pod.labels.get(JOBSET_NAME)) and _container(pod, "node") is not None
 
 

@@ -1,4 +1,4 @@
-"""The MLflow client plugin that the webhook brings into pods: its source, and the files that carry it."""
+"""The MLflow client plugin that the webhook adds to pods: its source, and the files that pods get."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ ENTRY_POINTS = {
 
 
 def load_plugin() -> ClientPlugin:
-    """Return the plugin's files, by their paths below the folder that PYTHONPATH names.
+    """Return the plugin's files by their paths, relative to the folder in PYTHONPATH.
 
-    They are the module as it is in this package, and what makes MLflow find it: the metadata of a distribution.
+    They are the module in this package, and the metadata of a distribution, by which MLflow finds it.
     """
     information = f"{MODULE}-{__version__}.dist-info"
     groups = [f"[{group}]\nmlflow-webhook = {MODULE}:{name}\n" for group, name in ENTRY_POINTS.items()]

@@ -1,9 +1,9 @@
 """MLflow client plugin of mlflow-webhook: a fresh token, the workspace, safe experiments and distinct run names.
 
-MLflow loads it by its entry points. The webhook puts it into wired pods that ask for it, beside `wiring.json` (what the
-webhook gave) and `token` (from the Secret; the kubelet keeps it fresh). It runs in the user's process: it imports only
-the standard library, prints nothing, and when anything is unexpected the client works as it does without the plugin.
-Python 3.8 and later, MLflow 2.9 and later.
+MLflow loads it by its entry points. The webhook adds it to wired pods that ask for it, together with `wiring.json` (the
+values that the webhook set) and `token` (from the Secret; the kubelet updates it). It runs in the user's process, so it
+imports only the standard library and prints nothing. If anything is unexpected, the client works as without the plugin.
+Requires Python 3.8 or later, MLflow 2.9 or later.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any, Callable
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-"""The mount. Links in it are not resolved: the kubelet replaces what they lead to whenever a file changes."""
+"""The mount. Links in it are not resolved, because the kubelet replaces their target when a file changes."""
 REMEMBERED = 60.0
-"""Seconds in which an experiment that was looked for and not found may be created."""
+"""Seconds between a search that does not find an experiment and its creation."""
 
 
 def origin(url: str) -> tuple[str, str, int] | None:
-    """Return scheme, host and port of a URL; None when it has none."""
+    """Return the scheme, host and port of a URL, or None if it has no host."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
@@ -35,7 +35,7 @@ def origin(url: str) -> tuple[str, str, int] | None:
 
 
 def read_text(name: str) -> str:
-    """Return the text of a file in the mount, without white space around it; empty when it cannot be read."""
+    """Return the text of a file in the mount, without surrounding white space, or an empty text."""
     try:
         with open(os.path.join(FOLDER, name), encoding="utf-8") as file:
             return file.read().strip()
@@ -44,7 +44,7 @@ def read_text(name: str) -> str:
 
 
 def read_claims(token: str) -> dict[str, Any]:
-    """Return what a JWT says, not verified; empty when it is not one."""
+    """Return the claims of a JWT without verifying it, or an empty dict."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -54,7 +54,7 @@ def read_claims(token: str) -> dict[str, Any]:
 
 
 class Wiring:
-    """What the webhook gave this pod, as `wiring.json` says, and what the process was started with."""
+    """The values that the webhook set, from `wiring.json`, and the token that the process started with."""
 
     def __init__(self) -> None:
         try:
@@ -71,33 +71,33 @@ class Wiring:
         self._tokens = {self.first_token}
 
     def token(self) -> str:
-        """Return the token in the file, which the kubelet keeps fresh; empty when it is not there."""
+        """Return the token in the file, which the kubelet updates, or an empty text."""
         current = read_text("token")
         if current:
             self._tokens.add(current)
         return current
 
     def is_server(self, url: str) -> bool:
-        """Return whether a URL is on the server that the webhook gave."""
+        """Return whether a URL is on the server that the webhook set."""
         return self.server is not None and origin(url) == self.server
 
     def is_token(self, authorization: str) -> bool:
-        """Return whether a header carries a token that the webhook gave: now's, or one that this process had before."""
+        """Return whether a header contains the current token of the webhook, or an earlier one of this process."""
         sent = authorization[7:].strip() if authorization[:7].lower() == "bearer " else ""
         return bool(sent) and (sent in self._tokens or sent == self.token())
 
 
 WIRING = Wiring()
 if os.environ.get("MLFLOW_EXPERIMENT_ID") and os.environ.get("MLFLOW_EXPERIMENT_NAME") == WIRING.experiment:
-    # A parent process called set_experiment, which leaves the id. MLflow refuses an id and a name that disagree.
+    # A parent process called set_experiment, which sets the id. MLflow refuses an id and a name that disagree.
     os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
 
 
 class Authentication:
-    """What MLflow calls with each request before it is sent (requests' protocol for `auth`)."""
+    """The object that is called with each request before it is sent (the `auth` protocol of requests)."""
 
     def __call__(self, request: Any) -> Any:
-        """Return the request: with the token and the workspace to the wired server, without the token elsewhere."""
+        """Return the request: with token and workspace if it is for the wired server, else without the token."""
         try:
             authorization = request.headers.get("Authorization", "")
             if not WIRING.is_server(request.url):
@@ -119,7 +119,7 @@ def _take_token_away(request: Any, authorization: str) -> None:
     if WIRING.is_token(authorization):
         del request.headers["Authorization"]
     if "Authorization" not in request.headers:
-        from requests.utils import get_netrc_auth  # what requests would use if MLflow passed no `auth`
+        from requests.utils import get_netrc_auth  # requests does this if MLflow passes no `auth`
 
         netrc = get_netrc_auth(request.url)
         if netrc:
@@ -127,7 +127,7 @@ def _take_token_away(request: Any, authorization: str) -> None:
 
 
 def _add_workspace(request: Any) -> None:
-    """Add the workspace for clients before MLflow 3.10, which do not know of workspaces."""
+    """Add the workspace for clients before MLflow 3.10, which do not support workspaces."""
     if not WIRING.workspace or "X-MLFLOW-WORKSPACE" in request.headers or "/mlflow/workspaces" in _path(request.url):
         return
     if not hasattr(sys.modules.get("mlflow"), "set_workspace"):
@@ -135,10 +135,10 @@ def _add_workspace(request: Any) -> None:
 
 
 class RunNames:
-    """Gives the default run name to the first run only.
+    """Limits the default run name to the first run.
 
-    MLFLOW_RUN_CONTEXT gives it to every run of a process. Here later ones get a number, and nested ones no name, so
-    that the server makes one up. Names that the code gives are left alone.
+    MLFLOW_RUN_CONTEXT sets it for every run of a process. This class adds a number to it for later runs, and removes it
+    from nested runs, so that the server generates a name. Names from the user's code are not changed.
     """
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ NAMES = RunNames()
 
 
 class Absent(threading.local):
-    """Names of experiments that this thread has just looked for and not found."""
+    """Names of experiments that this thread has just searched for and not found."""
 
     def __init__(self) -> None:
         self.names = {}  # type: dict[str, float]
@@ -176,7 +176,7 @@ ABSENT = Absent()
 
 
 def _after(response: Any, **sending: Any) -> Any:
-    """Look at a response before MLflow does: a redirect elsewhere, or an experiment that another process made."""
+    """Handle a response before MLflow does: a redirect elsewhere, or an experiment that another process created."""
     try:
         path = _path(response.request.url)
         if response.is_redirect:
@@ -194,10 +194,10 @@ def _after(response: Any, **sending: Any) -> Any:
 
 
 def _answer_with_existing(response: Any, sending: dict[str, Any]) -> None:
-    """Answer a lost race to create an experiment with the one that the other process created.
+    """If another process created the experiment first, answer with that experiment.
 
-    MLflow looks for an experiment, creates it when it is not there, and does not look again (observed with mlflow
-    3.17.2). A creation without a look before fails as it does without the plugin.
+    MLflow searches for an experiment, creates it if it is not found, and does not search again (observed with mlflow
+    3.17.2). A creation without a search before it fails as without the plugin.
     """
     name = json.loads(response.request.body)["name"]
     looked = ABSENT.names.pop(name, None)
@@ -227,23 +227,23 @@ class AuthProvider:
     """MLflow's entry point `mlflow.request_auth_provider`, chosen by MLFLOW_TRACKING_AUTH."""
 
     def get_name(self) -> str:
-        """Return the name that MLFLOW_TRACKING_AUTH has."""
+        """Return the value of MLFLOW_TRACKING_AUTH that selects the plugin."""
         return "mlflow-webhook"
 
     def get_auth(self) -> Callable[[Any], Any]:
-        """Return what is called with each request."""
+        """Return the object that is called with each request."""
         return Authentication()
 
 
 class UserProvider:
-    """MLflow's entry point `mlflow.run_context_provider`: a run's user is the token's, not the container's."""
+    """MLflow's entry point `mlflow.run_context_provider`: sets a run's user to that of the token."""
 
     def in_context(self) -> bool:
         """Return whether the user is known."""
         return bool(self.tags())
 
     def tags(self) -> dict[str, str]:
-        """Return the tag with the token's e-mail address, or its subject."""
+        """Return the user tag with the token's e-mail address, or else its subject."""
         claims = read_claims(WIRING.token() or WIRING.first_token)
         user = claims.get("email") or claims.get("sub")
         return {"mlflow.user": user} if isinstance(user, str) else {}

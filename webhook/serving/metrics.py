@@ -31,7 +31,7 @@ class Metrics:
         )
         self.refused = Counter(
             "mlflow_webhook_refused",
-            "Pods refused with status 429, to be retried, because a namespace look-up failed.",
+            "Pods refused with status 429, to be retried, because a namespace lookup failed.",
             registry=registry,
         )
         self.bad_requests = Counter(
@@ -45,7 +45,7 @@ class Metrics:
         )
         self.namespace_lookups = Counter(
             "mlflow_webhook_namespace_lookups",
-            "Live look-ups of a namespace, by outcome (read, not_found, failed, limited).",
+            "Live lookups of a namespace, by outcome (read, not_found, failed, limited).",
             ["outcome"],
             registry=registry,
         )
@@ -90,7 +90,7 @@ class Metrics:
         """Count one answered review."""
         key = (decision.reason, decision.workload)
         child = self._children.get(key)
-        if child is None:  # a look-up by labels costs five times as much
+        if child is None:  # a lookup by labels costs five times as much
             child = self.decisions.labels(**decision.summary)
             self._children[key] = child
         child.inc()

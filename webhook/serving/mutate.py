@@ -24,7 +24,7 @@ from webhook.errors import error_location
 from webhook.serving.metrics import Metrics
 
 HELD_LIMIT = 64 << 20
-"""How many bytes of bodies that are incomplete or wait for a look-up are held for all connections together."""
+"""How many bytes of bodies that are incomplete or wait for a lookup are held for all connections together."""
 CONFIRMED_FOR = 5.0
 """Seconds for which a live read confirms that a namespace is not labelled, as long as the watch says nothing else."""
 _CONFIRMED_LIMIT = 1000
@@ -143,7 +143,7 @@ class Mutate:
             self._metrics.namespace_lookups.labels(error.outcome).inc()
             # Whoever sent the review may have made the name up: nothing that anybody could repair.
             level = logging.INFO if error.outcome is LookupOutcome.NOT_FOUND else logging.WARNING
-            _log.log(level, "namespace look-up failed", extra={"namespace": name, "problem": str(error)})
+            _log.log(level, "namespace lookup failed", extra={"namespace": name, "problem": str(error)})
             return self._decide_without(pod, known, decision)
         self._metrics.namespace_lookups.labels(LookupOutcome.READ).inc()
         self._confirm(namespace)

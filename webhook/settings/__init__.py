@@ -1,4 +1,4 @@
-"""What the platform engineer sets: one YAML file and environment variables, as a typed record."""
+"""The webhook's settings: one YAML file and environment variables, as a typed record."""
 
 from webhook.settings.loading import SettingsError, load_settings
 from webhook.settings.table import ENV_HELP, SETTINGS, Setting, Settings

@@ -1,6 +1,6 @@
-"""Reads the settings from a YAML file and the environment, checked once, at the start.
+"""Reads and checks the settings from a YAML file and the environment, once, at the start.
 
-The environment overrides the file. A wrong setting is refused with its name, where it is set, and what is allowed.
+The environment overrides the file. The error for an invalid setting says its name, where it is set and what is allowed.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from webhook.files.events import FormatError
 from webhook.files.formats import read_scalars_as_text
 from webhook.settings.table import ENVIRONMENT_PREFIX, SETTINGS, Setting, Settings
 
-# What Kubernetes itself puts into every pod for a Service called mlflow-webhook.
+# Kubernetes itself sets these variables in every pod for a Service named mlflow-webhook.
 _SERVICE_LINK = re.compile(r"MLFLOW_WEBHOOK_(SERVICE_(HOST|PORT)|PORT)(_|$)")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class SettingsError(Exception):
-    """One or more settings are wrong; the message has a line for each."""
+    """One or more settings are invalid. The message has a line for each."""
 
 
 def load_settings(
     *, file: Path | None = None, environment: Mapping[str, str], overrides: Mapping[str, str] | None = None
 ) -> Settings:
-    """Read the file and the environment; `overrides` (command-line flags, by the names in the file) override both.
+    """Read the file and the environment.
 
-    Raises SettingsError, which names every wrong setting.
+    `overrides` (command-line flags, by the names in the file) override both. Raises SettingsError, which names every
+    invalid setting.
     """
     from_file = _read(file) if file else {}
     errors = [*_unknown(from_file, file), *_unknown_variables(environment)]
@@ -88,7 +89,7 @@ def _unknown(from_file: Mapping[str, Any], file: Path | None) -> Iterator[str]:
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     known = {setting.variable for setting in SETTINGS}
-    # the webhook itself gives POD_NAME to wired pods, in which the commands may be called
+    # the webhook itself sets POD_NAME in wired pods, and the commands may be called there
     ignored = {POD_NAME}
     for name in environment:
         if name.startswith(ENVIRONMENT_PREFIX) and name not in known | ignored and not _SERVICE_LINK.match(name):
@@ -110,7 +111,7 @@ def _text(
         return setting.default, Source.DEFAULT, "default"
     value = from_file[setting.name]
     if not isinstance(value, str):
-        raise ValueError(f"{setting.name} ({file}) must be a single value")  # noqa: TRY004 - of whoever wrote the file
+        raise ValueError(f"{setting.name} ({file}) must be a single value")  # noqa: TRY004 - a mistake in the file
     return value, Source.PLATFORM, str(file)
 
 
@@ -122,9 +123,9 @@ def _extras(env: Any, file: Path | None) -> tuple[dict[str, str], list[str]]:
     errors = []
     for name, value in env.items():
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
-            errors.append(f"env: {name!r} ({file}) is not the name of an environment variable")
+            errors.append(f"env: {name!r} ({file}) is not a valid name of an environment variable")
         elif name in MANAGED:
-            errors.append(f"env: {name} ({file}) is not allowed: the webhook sets it by rules of its own")
+            errors.append(f"env: {name} ({file}) is not allowed: the webhook sets this variable itself")
         elif not isinstance(value, str):
             errors.append(f"env: the value of {name} ({file}) must be a single value")
     return dict(env), errors

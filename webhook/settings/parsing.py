@@ -1,4 +1,4 @@
-"""Reads the text of one setting. Each parser raises ValueError, which says what is allowed."""
+"""Parses the text of one setting. Each parser raises ValueError, which says what is allowed."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SIZES = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20}
 def parse_port(text: str) -> int:
     """Read a port number."""
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise ValueError("a port number from 0 to 65535 (0: a free one)")
+        raise ValueError("a port number from 0 to 65535 (0 means a free port)")
     return int(text)
 
 
 def duration(least: str, most: str) -> Callable[[str], timedelta]:
-    """Return the parser of a duration between two others."""
+    """Return a parser for a duration from `least` to `most`."""
 
     def parse(text: str) -> timedelta:
         duration = _seconds(text)
-        if not (_seconds(least) <= duration <= _seconds(most)):  # nan is between nothing
+        if not (_seconds(least) <= duration <= _seconds(most)):  # also refuses nan
             raise ValueError(f"a duration from {least} to {most}, such as 500ms, 10s, 5m, 12h or 30d")
         return timedelta(seconds=duration)
 
@@ -61,14 +61,14 @@ def parse_address(text: str) -> str:
 def parse_name(text: str) -> str:
     """Read the name of a Kubernetes object."""
     if not _NAME.fullmatch(text):
-        raise ValueError("a Kubernetes name: lower-case letters, digits, hyphens and dots")
+        raise ValueError("a Kubernetes name: lowercase letters, digits, hyphens and dots")
     return text
 
 
 def parse_label(text: str) -> str:
     """Read the name of a Service or a namespace (RFC 1123)."""
     if not re.fullmatch(DNS_LABEL, text):
-        raise ValueError("1 to 63 lower-case letters, digits and hyphens, as a Service or a namespace is called")
+        raise ValueError("the name of a Service or namespace: 1 to 63 lowercase letters, digits and hyphens")
     return text
 
 
@@ -106,7 +106,7 @@ def _is_address(text: str) -> bool:
 
 
 def parse_optional_bool(text: str) -> bool | None:
-    """Read ``true``, ``false``, or ``auto`` for None."""
+    """Read ``true`` or ``false``, or ``auto``, which is None."""
     try:
         return None if text == "auto" else parse_bool(text)
     except ValueError:
@@ -114,22 +114,22 @@ def parse_optional_bool(text: str) -> bool | None:
 
 
 def parse_optional_experiment(text: str) -> str | None:
-    """Read the name of an experiment; nothing is None."""
+    """Read the name of an experiment, or an empty text, which is None."""
     return parse_experiment(text) if text else None
 
 
 def parse_pipeline_run_url(text: str) -> str:
-    """Read the template of a pipeline run's address, or nothing."""
+    """Read the template for the URL of a pipeline run's page, or nothing."""
     return parse_link(text, known=("namespace", "run_id"), required=("run_id",))
 
 
 def parse_mlflow_url(text: str) -> str:
-    """Read the template of MLflow's address, or nothing."""
+    """Read the template for MLflow's URL in a browser, or nothing."""
     return parse_link(text, known=("workspace",))
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:
-    """Return the parser of one of these words."""
+    """Return a parser that accepts one of these words."""
 
     def parse(text: str) -> str:
         if text not in allowed:

@@ -1,4 +1,4 @@
-"""All settings in one table: the fields of Settings make the names in the file, the variables, the help, the docs."""
+"""All settings in one table. Names in the file, variables, help and docs are made from the fields of Settings."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from webhook.settings.parsing import (
 )
 
 ENVIRONMENT_PREFIX = "MLFLOW_WEBHOOK_"
-ENV_HELP = "Further variables for every wired container: a mapping of names to values. In the file only."
+ENV_HELP = "Additional variables for every wired container: a mapping of names to values. Only in the file."
 
 _LIFETIME = duration("5s", "3650d")
 
 
 class Setting(NamedTuple):
-    """One setting. `parse` takes text, and raises ValueError, which says what is allowed."""
+    """One setting. `parse` reads its text. It raises ValueError, which says what is allowed."""
 
     field: str
     parse: Callable[[str], Any]
@@ -63,16 +63,18 @@ class Setting(NamedTuple):
 
 
 def setting(parse: Callable[[str], Any], default: str, help: str) -> Any:  # noqa: A002 - the field's name in Setting
-    """Describe a field of Settings: how its text is read, its default as text, and what it is for."""
+    """Describe a field of Settings: the parser for its text, its default as text, and its help."""
     return field(metadata={"parse": parse, "default": default, "help": help})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What was set, checked. `sources` tells where each value came from, by field."""
+    """The checked settings. `sources`: where each value comes from, by field."""
 
     tracking_uri: str = setting(
-        parse_tracking_uri, "http://mlflow-tracking-server.kubeflow:5000", "The tracking server that pods are wired to."
+        parse_tracking_uri,
+        "http://mlflow-tracking-server.kubeflow:5000",
+        "The URL of the tracking server that pods are wired to.",
     )
     token_secret: SecretKey = setting(
         parse_secret,
@@ -82,44 +84,56 @@ class Settings:
     token_optional: bool | None = setting(
         parse_optional_bool,
         "auto",
-        "Whether a pod may start without that Secret: true, false, or auto (not when the pod itself asks to be wired).",
+        "Whether a pod may start without that Secret: true, false, or auto (yes, unless the pod itself is labelled).",
     )
     workspaces: bool = setting(
         parse_bool,
         "true",
-        "Whether the server has workspaces. false for a server without: MLFLOW_WORKSPACE is fatal for its clients.",
+        "Whether the server has workspaces. If it has none, set false: clients fail when MLFLOW_WORKSPACE is set.",
     )
     experiment: str | None = setting(
         parse_optional_experiment, "", "The experiment of every run. Empty: the pipeline's or the TrainJob's name."
     )
-    lineage: bool = setting(parse_bool, "true", "Whether runs are tagged with where they come from.")
+    lineage: bool = setting(
+        parse_bool,
+        "true",
+        "Whether runs get a name and tags that say which pipeline or job they come from.",
+    )
     pipeline_run_url: str = setting(
         parse_pipeline_run_url,
         "",
-        "The page of a pipeline run, with `{namespace}` and `{run_id}`: "
-        "the tag `kfp.pipeline_run_url` of a component's runs. Empty: no such tag.",
+        "The URL of a pipeline run's page, with the placeholders `{namespace}` (optional) and `{run_id}`. "
+        "It becomes the tag `kfp.pipeline_run_url` of a component's runs. Empty: no tag.",
     )
     mlflow_url: str = setting(
         parse_mlflow_url,
         "",
-        "The address at which people open MLflow in a browser; `{workspace}` is replaced. Empty: not known.",
+        "The URL at which users open MLflow in a browser, with the optional placeholder `{workspace}`.",
     )
     client_plugin: bool = setting(
         parse_bool,
         "false",
-        "Whether wired containers get the MLflow client plugin. It sets PYTHONPATH, which hides one set by the image.",
+        "Whether wired containers get the MLflow client plugin. It sets PYTHONPATH, which overrides that of the image.",
     )
 
-    listen_address: str = setting(parse_address, "0.0.0.0", "The address to listen on.")  # noqa: S104 - a pod's own address
+    listen_address: str = setting(
+        parse_address,
+        "0.0.0.0",  # noqa: S104 - a pod's own address
+        "The address to listen on.",
+    )
     listen_port: int = setting(parse_port, "8443", "The port to listen on, for HTTPS.")
-    body_limit: int = setting(parse_size, "7Mi", "The largest review taken; the largest a webhook written in Go takes.")
+    body_limit: int = setting(
+        parse_size,
+        "7Mi",
+        "The largest review that is accepted. Webhooks built with controller-runtime have the limit 7Mi.",
+    )
     lookup_timeout: timedelta = setting(
         duration("10ms", "30s"), "2s", "How long a live lookup of a namespace may take."
     )
     shutdown_delay: timedelta = setting(
         duration("0s", "1h"),
         "5s",
-        "How long to keep serving after SIGTERM, until the cluster has noticed that the pod is going.",
+        "How long to keep serving after SIGTERM, while the cluster still sends reviews to the stopping pod.",
     )
     client_ca_file: str = setting(
         str,
@@ -132,7 +146,7 @@ class Settings:
         "",
         "For clientCaFile: the common names that a client's certificate may have, comma-separated. Empty: any.",
     )
-    log_format: str = setting(one_of("json", "text"), "json", "How log lines are written: json or text.")
+    log_format: str = setting(one_of("json", "text"), "json", "The format of log lines: json or text.")
     log_level: str = setting(
         one_of("debug", "info", "warning", "error"),
         "info",
@@ -142,27 +156,35 @@ class Settings:
     certificates: str = setting(
         one_of("self-signed", "files"),
         "self-signed",
-        "Where certificates come from: self-signed (the webhook makes a CA), or files that something else renews.",
+        "Where certificates come from: self-signed (the webhook's own CA), or files (which something else renews).",
     )
     certificate_directory: str = setting(
-        parse_folder, "/certs", "For files: the folder of tls.crt and tls.key; they are read again when they change."
+        parse_folder, "/certs", "For files: the folder with tls.crt and tls.key. They are read again when they change."
     )
     service_name: str = setting(parse_label, "mlflow-webhook", "The Service that the certificate names.")
     certificate_names: tuple[str, ...] = setting(
-        parse_names, "", "Further DNS names and IP addresses for the certificate, comma-separated, for calls by URL."
+        parse_names,
+        "",
+        "Additional DNS names and IP addresses in the certificate, comma-separated, if the webhook is called by URL.",
     )
-    namespace: str = setting(parse_optional_label, "", "The webhook's own namespace. Empty: the service account's.")
+    namespace: str = setting(
+        parse_optional_label,
+        "",
+        "The webhook's own namespace. Empty: that of the service account.",
+    )
     configuration_name: str = setting(
-        parse_name, "mlflow-webhook", "The MutatingWebhookConfiguration whose caBundle is kept."
+        parse_name, "mlflow-webhook", "The MutatingWebhookConfiguration whose caBundle the webhook writes."
     )
     ca_secret_name: str = setting(parse_name, "mlflow-webhook-ca", "The Secret that holds the CA.")
-    lease_name: str = setting(parse_name, "mlflow-webhook", "The Lease by which one replica at a time writes.")
+    lease_name: str = setting(parse_name, "mlflow-webhook", "The Lease that lets one replica at a time write.")
     identity: str = setting(str, "", "This replica's name in the Lease. Empty: the host name.")
     ca_lifetime: timedelta = setting(
-        _LIFETIME, "365d", "How long a CA is valid; it is renewed after two thirds of that."
+        _LIFETIME, "365d", "How long a CA is valid. It is renewed after two thirds of that time."
     )
     leaf_lifetime: timedelta = setting(
-        _LIFETIME, "14d", "How long a certificate is valid; renewed after two thirds of that. At most caLifetime."
+        _LIFETIME,
+        "14d",
+        "How long a certificate is valid, at most caLifetime. It is renewed after two thirds of that time.",
     )
 
     env: Mapping[str, str]
@@ -170,7 +192,7 @@ class Settings:
 
     @cached_property
     def platform(self) -> Platform:
-        """Return what applies to pods, each value with its source. Always the same object."""
+        """Return the settings for pods, each value with its source. Always returns the same object."""
         return Platform(
             tracking_uri=self._sourced("tracking_uri", self.tracking_uri),
             token_secret=self._sourced("token_secret", self.token_secret),

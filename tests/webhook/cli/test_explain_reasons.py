@@ -23,14 +23,14 @@ ROWS = {
     ],
     "containers-with-a-typo": [
         "wired (wired_by_pod_label)",
-        "containers names the container typo, which the pod does not have",
+        "containers names the container typo, which is not in the pod",
     ],
     "deployments-target": ["skipped (other_server)", "The variable is MLFLOW_DEPLOYMENTS_TARGET."],
     "env-from": [
         "wired (wired_by_pod_label)",
-        "note: the container takes variables from Secret mlflow-creds (envFrom), unseen at admission",
+        "note: the container takes variables from Secret mlflow-creds (envFrom), which cannot be read at admission",
     ],
-    "mirror-pod": ["skipped (mirror_pod)", "the pod asks to be wired to MLflow and is not"],
+    "mirror-pod": ["skipped (mirror_pod)", "the pod asks for MLflow wiring but is not wired"],
     "registry-empty": ["wired (wired_by_pod_label)", "Secret mlflow-token"],
     "token-empty": ["skipped (token_empty)", "sets its token to an empty value"],
     "uri-configmap": ["skipped (server_not_readable)", "not known when the pod is created"],

@@ -94,7 +94,7 @@ def test_a_server_that_is_not_there_is_named(server: Server) -> None:
     server.stop()
     result = show(server, "run", "x")
     assert result.exit_code == 1
-    assert "server-reachable: Nothing listens at 127.0.0.1" in result.stderr
+    assert "server-reachable: Connection refused: nothing listens at 127.0.0.1" in result.stderr
 
 
 def test_a_terminal_sees_how_many_runs_have_been_read(server: Server) -> None:

@@ -46,7 +46,7 @@ def test_a_template_names_known_placeholders_only_and_those_that_it_has_to(text:
     ],
 )
 def test_anything_else_is_refused_with_what_is_expected(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^nothing, or an http:// or https:// address .* \{a\} if wanted, \{b\}$"):
+    with pytest.raises(ValueError, match=r"^an http:// or https:// URL .* \{a\} \(optional\), \{b\}; or nothing$"):
         parse_link(text, known=("a", "b"), required=("b",))
 
 

@@ -80,7 +80,7 @@ def test_names_that_are_not_found_are_named_to_everybody_since_they_are_mistakes
     assert found.reason is Reason.WIRED_BY_POD_LABEL
     assert [container.name for container in found.containers] == ["main"]
     assert found.warnings == (
-        "annotation mlflow.kubeflow.org/containers names the container mian, which the pod does not have",
+        "annotation mlflow.kubeflow.org/containers names the container mian, which is not in the pod",
         "annotation mlflow.kubeflow.org/containers names the init container prep; init containers are never wired",
     )
 
