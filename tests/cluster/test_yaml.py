@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import Any
 
+import pytest
+
 from tests.cluster.controlplane import ControlPlane
-from tests.webhook.files.test_formats import WORDS
+from tests.webhook.files.test_formats import READ, WORDS
 from webhook.files.formats import read_documents
 from webhook.files.writing import dump_yaml
 
@@ -35,3 +38,19 @@ def test_plain_words_are_what_kubectl_takes_them_for(control_plane: ControlPlane
 
 def test_kubectl_reads_text_back_that_looks_like_something_else(control_plane: ControlPlane) -> None:
     assert read(control_plane, HEAD + dump_yaml({"xs": words()})) == words()
+
+
+MAPPINGS = [
+    text for text in READ if re.match(r'("?[a-z<]+"?|&k a): ', text) and not re.search(r"---|\.\.\.", text)
+]
+    text for text in READ if re.match('(\\"?[a-z<]+\\"?|&k a): ', text) and "---" not in text and "..." not in text
+]
+
+
+@pytest.mark.parametrize("text", MAPPINGS)
+def test_documents_are_read_as_kubectl_reads_them(control_plane: ControlPlane, text: str) -> None:
+    printed = control_plane.kubectl("annotate", "--local", "--filename=-", "--output=json", "x=y", stdin=HEAD + text)
+    taken = json.loads(printed)
+    assert {key: value for key, value in taken.items() if key not in {"apiVersion", "kind", "metadata"}} == READ[text][
+        0
+    ]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from webhook.core.configuration import Namespace
 from webhook.core.names import LABEL
 from webhook.core.review import MalformedReviewError, Pod, decode_pod
+from webhook.files.events import field_path
 from webhook.files.kinds import KINDS, Kind, Template, find_kind, find_other, is_built_in
 from webhook.files.labels import misplaced, warning
 from webhook.files.loading import DocumentError
@@ -120,7 +121,7 @@ def _pods_of_templates(item: Object, kind: Kind, *, joined: bool) -> Iterator[Po
             yield PodInDocument(
                 item.document,
                 item.at + place.pointer,
-                _decode(place.value, metadata, _made(item, kind, template, place), what),
+                _decode(place.value, metadata, _made(item, kind, template, place), what, at=place.pointer),
                 item.namespace,
                 what,
                 metadata_at=item.at + metadata_at,
@@ -208,8 +209,10 @@ def _pods_of_pipeline(pipeline: Pipeline, document: dict[str, Any]) -> Iterator[
         )
 
 
-def _decode(template: dict[str, Any], metadata: dict[str, Any], made: dict[str, Any], what: str) -> Pod:
-    """Return the pod that a controller makes of a template; `made` is the metadata that it adds, as far as known."""
+def _decode(
+    template: dict[str, Any], metadata: dict[str, Any], made: dict[str, Any], what: str, *, at: str = ""
+) -> Pod:
+    """Return the pod that a controller makes of the template `at` a pointer; `made` is the metadata that it adds."""
     whole = {**made, **metadata}
     if made.get("labels"):
         whole["labels"] = {**mapping(metadata.get("labels")), **made["labels"]}
@@ -218,7 +221,9 @@ def _decode(template: dict[str, Any], metadata: dict[str, Any], made: dict[str, 
     except (MalformedReviewError, TypeError, ValueError, RecursionError) as error:
         # what a forgotten pair of quotation marks makes of "1" or "true"
         hint = ": write it in quotation marks" if _NOT_TEXT.search(str(error)) else ""
-        raise DocumentError(f"{what}: {error}{hint}") from None
+        place = field_path(at.split("/")[1:])
+        message = str(error).replace("`$.", f"`{place}." if place else "`")
+        raise DocumentError(f"{what}: {message}{hint}") from None
 
 
 def _why_not(item: Object) -> str:

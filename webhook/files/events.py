@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any, Protocol
 
@@ -205,11 +205,11 @@ def build(events: Events, *, as_text: bool = False) -> tuple[Any, bool]:
     return builder.root, ended
 
 
-def field_path(steps: list[str | int]) -> str:
+def field_path(steps: Sequence[str | int]) -> str:
     """Return a place in a document as Kubernetes writes it, such as ``spec.containers[0].name``."""
     path = ""
     for step in steps:
-        if isinstance(step, str) and re.fullmatch(r"[A-Za-z0-9_-]+", step):
+        if isinstance(step, str) and re.fullmatch(r"[A-Za-z_-][A-Za-z0-9_-]*", step):
             path += f".{step}"
         else:
             path += f"[{step}]"

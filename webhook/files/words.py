@@ -14,6 +14,7 @@ Scalar = str | bool | int | float | None
 
 _INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|0[0-7]*|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_BETWEEN_DIGITS = re.compile("(?<=[0-9])_(?=[0-9])")
 _LONGEST_INTEGER = 80
 """Characters. One of 64 bits has at most 66 digits, and a sign."""
 _WORDS: dict[str, bool | float | None] = {
@@ -35,7 +36,7 @@ def plain_value(word: str) -> Scalar:
         return _WORDS[word]
     if word[0] not in "+-.0123456789":
         return word
-    digits = word if word.startswith("._") else word.replace("_", "")
+    digits = _BETWEEN_DIGITS.sub("", word) if word[0] == "." else word.replace("_", "")
     integer = _integer(digits)
     if integer is not None:
         return integer

@@ -243,7 +243,7 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
         ("kind: Namespace\nmetadata: {name: a, labels: {x: 1}}", 'Namespace a: label x is 1, not a string: write "1"'),
         (
             "kind: Job\nmetadata: {name: j}\nspec: {template: {spec: {containers: 1}}}",
-            "Job j: the pod has a wrong type",
+            "Job j: the pod has a wrong type: Expected `array | null`, got `int` - at `spec.template.spec.containers`",
         ),
     ],
 )

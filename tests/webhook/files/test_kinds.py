@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonpatch
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.pods import FOLDER
 from tests.webhook.cli.calling import LABELLED, call, on
+from webhook.core.configuration import Namespace, Platform
 from webhook.core.lineage import other_lineage
 from webhook.core.review import decode_pod
 from webhook.files.documents import find
-from webhook.files.kinds import KINDS, OTHERS, Kind, Template
+from webhook.files.injection import inject
+from webhook.files.kinds import KINDS, OTHERS, RUNTIME_JOBS, Kind, Template
+from webhook.files.loading import DocumentError
 
 LABEL = {"mlflow-enabled": "true"}
 ASKS = {"metadata": {"labels": LABEL}, "spec": {"containers": [{"name": "c"}]}}
@@ -43,6 +50,40 @@ def document(
     version = f"{kind.group}/v1" if kind.group else "v1"
     metadata = {"name": name, **({"labels": LABEL} if kind.metadata and pod is ASKS else {})}
     return {"apiVersion": version, "kind": kind.name, "metadata": metadata, **made}
+
+
+def containers_of(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each place in a value: the mapping or list, and the key or index in it."""
+    for key, item in list(value.items() if isinstance(value, dict) else enumerate(value)):
+        yield value, key
+        if isinstance(item, (dict, list)):
+            yield from containers_of(item)
+
+
+KEYS = ["metadata", "labels", "annotations", "spec", "template", "containers", "name", "env", "items", "kind", "dag"]
+WHOLE = [
+    *(document(kind, template) for kind, template in TEMPLATES),
+    {"kind": "PodList", "items": [{"metadata": {"labels": LABEL}, "spec": {"containers": [{"name": "c", "env": []}]}}]},
+    {"kind": "Namespace", "metadata": {"name": "a", "labels": LABEL}},
+    {
+        "kind": "TrainJob",
+        "metadata": {"name": "t"},
+        "spec": {
+            "runtimeRef": {"name": "job"},
+            "trainer": {"env": [{"name": "A"}], "command": ["a"]},
+            "runtimePatches": [
+                {
+                    "trainingRuntimeSpec": nested(
+                        f"{RUNTIME_JOBS.removeprefix('/spec')}/*/template/spec/template",
+                        {"metadata": {"labels": LABEL}, "spec": {"containers": [{"name": "node"}]}},
+                    )
+                }
+            ],
+        },
+    },
+    *yaml.safe_load_all((Path(__file__).parents[2] / "data" / "pipelines" / "pipeline-version.yaml").read_text()),
+]
+RUNTIME = next(document(kind, template) for kind, template in TEMPLATES if kind.name == "ClusterTrainingRuntime")
 
 
 @pytest.mark.parametrize(("kind", "template"), TEMPLATES, ids=IDS)
@@ -185,3 +226,26 @@ def test_a_runtime_of_the_cluster_is_in_no_namespace_and_gets_no_workspace() -> 
     assert "MLFLOW_WORKSPACE" not in str(found)
     assert "torch (trains) in namespace team" in on("explain", runtime, *LABELLED, "-n", "team").stdout
     assert "MLFLOW_WORKSPACE" not in on("inject", runtime, *LABELLED, "-n", "team").stdout
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from(["", "a", "List", "TrainJob", "mlflow-enabled"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@given(st.sampled_from(WHOLE), st.lists(st.tuples(st.integers(0, 40), VALUES), min_size=1, max_size=4))
+def test_whatever_is_wrong_in_a_document_there_is_a_sentence(whole: dict[str, Any], changes: Any) -> None:
+    documents = copy.deepcopy([whole, RUNTIME])
+    for number, value in changes:
+        places = list(containers_of(documents[0]))
+        container, key = places[number % len(places)]
+        container[key] = copy.deepcopy(value)
+    try:
+        found = find(documents)
+    except DocumentError:
+        return
+    for pod in found.pods:
+        _, operations = inject(pod, namespace=Namespace("a", LABEL, {}), platform=Platform())
+        jsonpatch.apply_patch(pod.document, operations)
