@@ -38,7 +38,7 @@ def explain(output: str, **options: Any) -> None:
     report_passed_over(inputs.found, all_of_them=False)
     pods = [pod for pod in inputs.found.pods if not pod.joined]
     if not pods:
-        raise click.ClickException(f"{', '.join(file.place for file in inputs.files)}: there is no pod in it")
+        raise click.ClickException(f"{', '.join(file.place for file in inputs.files)}: no pod found")
     found = []
     for pod in pods:
         decision, _ = inject_pod(pod, namespace=inputs.namespace_of(pod), platform=inputs.platform)

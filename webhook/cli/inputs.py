@@ -60,7 +60,7 @@ def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 
 
 def inputs_options(command: F) -> F:
-    """Give a command the options from which `read_inputs` makes its inputs."""
+    """Add to a command the options that `read_inputs` takes."""
     options = (
         click.option(
             "-f",

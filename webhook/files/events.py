@@ -29,7 +29,7 @@ DEEPEST = 200
 MOST_VALUES = 10_000_000
 """Values that a document may have once its aliases are written out; a few lines of them can stand for billions."""
 
-_TOO_DEEP = f"it is nested too deeply, more than {DEEPEST} levels"
+_TOO_DEEP = f"nested too deeply: more than {DEEPEST} levels"
 _TAG = "tag:yaml.org,2002:"
 _MERGE_KEY = "<<"
 _NUMBERS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),)}
@@ -37,6 +37,10 @@ _NUMBERS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "
 
 class FormatError(Exception):
     """A text is neither JSON nor YAML, or holds what JSON cannot; the message says where and why."""
+
+
+class ContentError(yaml.MarkedYAMLError):
+    """A document is YAML, but not one that stands for JSON values; `problem` says why."""
 
 
 class Events(Protocol):
@@ -72,7 +76,7 @@ class PythonParser(Reader, Scanner, Parser):
     def save_possible_simple_key(self) -> None:
         """Refuse what is nested too deeply here already: to look ahead for a key takes the square of the depth."""
         if self.flow_level > DEEPEST:
-            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.get_mark())
+            raise ContentError(problem=_TOO_DEEP, problem_mark=self.get_mark())
         super().save_possible_simple_key()
 
     def skip_blanks(self) -> str:
@@ -138,20 +142,20 @@ class _Builder:
 
     def anchored(self, event: Any) -> Any:
         if event.anchor not in self.anchors:
-            raise _fault(event, f"the anchor {event.anchor} is not defined before it is used")
+            raise _fault(event, f"unknown anchor {event.anchor}")
         found = self.anchors[event.anchor]
         if found is None:
-            raise _fault(event, f"it holds what JSON cannot: the anchor {event.anchor} contains itself")
+            raise _fault(event, f"the anchor {event.anchor} contains itself")
         value, size = found
         self.count += size
         if self.count > MOST_VALUES:
-            raise _fault(event, f"its aliases stand for more than {MOST_VALUES} values")
+            raise _fault(event, f"aliases expand to more than {MOST_VALUES} values")
         self.shared = self.shared or isinstance(value, (dict, list))
         return value
 
     def put(self, value: Any, event: Any, *, merges: bool = False) -> None:
         if isinstance(value, float) and not isfinite(value):
-            raise _fault(event, f"it holds what JSON cannot: {self.path(value)} is {event.value}")
+            raise _fault(event, f"{self.path(value)} is {event.value}, which JSON cannot represent")
         if not self.open:
             self.root = value
             return
@@ -173,7 +177,7 @@ class _Builder:
             raise _fault(event, "a mapping or a list cannot be a key")
         key = value if isinstance(value, str) else json.dumps(value)
         if self.as_text and key in mapping:
-            raise _fault(event, f"{key} is there twice")
+            raise _fault(event, f"duplicate key {key}")
         return key
 
     def path(self, value: Any) -> str:
@@ -219,7 +223,7 @@ def field_path(steps: Sequence[str | int]) -> str:
 def _merge(mapping: dict[str, Any], value: Any, event: Any) -> None:
     several = value if isinstance(value, list) else [value]
     if not all(isinstance(one, dict) for one in several):
-        raise _fault(event, "the value of << is not a mapping, nor a list of mappings")
+        raise _fault(event, "<< needs a mapping or a list of mappings")
     for one in reversed(several):
         mapping.update(one)
 
@@ -233,14 +237,14 @@ def _scalar(event: Any) -> Scalar:
         try:
             return b64decode(text).decode()
         except ValueError as error:
-            raise _fault(event, f"!!binary is not text in base64: {error}") from None
+            raise _fault(event, f"invalid !!binary: {error}") from None
     if name not in _NUMBERS:
         return text  # kubectl passes over tags that it does not know
     value = plain_value(text)
     if not isinstance(value, _NUMBERS[name]) or (name != "bool" and isinstance(value, bool)):
-        raise _fault(event, f"it is not of the kind that its tag !!{name} names")
+        raise _fault(event, f"{text} is not a valid !!{name}")
     return value
 
 
-def _fault(event: Any, problem: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+def _fault(event: Any, problem: str) -> ContentError:
+    return ContentError(problem=problem, problem_mark=event.start_mark)

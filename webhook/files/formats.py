@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from webhook.files.events import DEEPEST, FormatError, build, field_path, parser_of
+from webhook.files.events import DEEPEST, ContentError, FormatError, build, field_path, parser_of
 
 _LIKE_JSON = re.compile(r"\s*\{\s*(\"|$)")
 _BETWEEN = re.compile(r"\s*(?:---[ \t]*(?:\r?\n\s*|$))?")
@@ -51,12 +51,10 @@ def find_documents(text: str) -> list[Document]:
             value, end = decoder.raw_decode(text, at)
         except json.JSONDecodeError as error:
             return documents + _read_rest(text, at, error)
-        except (ValueError, RecursionError) as error:  # an integer of too many digits, too many brackets
-            raise FormatError(
-                "it is nested too deeply"
-                if isinstance(error, RecursionError)
-                else f"it holds what JSON cannot: {error}"
-            ) from None
+        except RecursionError:
+            raise FormatError(f"nested too deeply: more than {DEEPEST} levels") from None
+        except ValueError:
+            raise FormatError("a number has too many digits") from None
         _check(value)
         documents.append(Document(value, at, end, is_json=True))
         separator = _BETWEEN.match(text, end)
@@ -111,8 +109,8 @@ def _build(text: str, start: int, end: int, *, as_text: bool = False) -> tuple[A
         mark = error.problem_mark or error.context_mark
         line = _line_of(text, start) + mark.line if mark else _line_of(text, start)
         line = min(line, _line_of(text, len(text.rstrip())))
-        problem = error.problem or "it cannot be read"
-        if problem.startswith("it "):
+        problem = error.problem or "it is unreadable"
+        if isinstance(error, ContentError):
             raise FormatError(f"{problem} (line {line})") from None
         raise FormatError(f"not YAML at line {line}: {problem}") from None
 
@@ -122,13 +120,13 @@ def _line_of(text: str, at: int) -> int:
 
 
 def _check(document: Any) -> None:
-    """Raise FormatError where JSON, as Python reads it, holds what JSON cannot, or is nested too deeply."""
+    """Raise FormatError where a document has what Python reads and JSON does not have, or is nested too deeply."""
     todo: list[tuple[Any, list[str | int]]] = [(document, [])]
     while todo:
         value, path = todo.pop()
         if isinstance(value, (dict, list)):
             if len(path) == DEEPEST:
-                raise FormatError(f"it is nested too deeply, more than {DEEPEST} levels")
+                raise FormatError(f"nested too deeply: more than {DEEPEST} levels")
             for step, item in value.items() if isinstance(value, dict) else enumerate(value):
                 if isinstance(step, str):
                     _check_text(step, path)
@@ -136,7 +134,7 @@ def _check(document: Any) -> None:
                     todo.append((item, [*path, step]))
         elif isinstance(value, float) and not isfinite(value):
             word = json.dumps(value)
-            raise FormatError(f"it holds what JSON cannot: {field_path(path)} is {word}")
+            raise FormatError(f"{field_path(path)} is {word}, which JSON cannot represent")
         elif isinstance(value, str):
             _check_text(value, path)
 
@@ -146,4 +144,4 @@ def _check_text(text: str, path: list[str | int]) -> None:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise FormatError(f"it holds what JSON cannot: half of a character, in {field_path(path)}") from None
+            raise FormatError(f"{field_path(path)} has an unpaired surrogate, which is not valid Unicode") from None

@@ -52,7 +52,7 @@ def find_namespaces(documents: Sequence[dict[str, Any]]) -> list[Namespace]:
     """List the Namespaces in documents. Raises DocumentError for anything else, or when there are none."""
     namespaces = [read_namespace(item) for item in list_objects(documents)]
     if not namespaces:
-        raise DocumentError("there is no Namespace in it")
+        raise DocumentError("no Namespace found")
     return namespaces
 
 

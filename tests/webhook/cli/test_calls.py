@@ -91,7 +91,7 @@ def test_a_standalone_webhook_has_a_certificate_of_its_own(monkeypatch: pytest.M
     ("text", "sentence"),
     [
         ("kind: Pod", "expected Namespaces with a name"),
-        ("kind: NamespaceList\nitems: []", "there is no Namespace in it"),
+        ("kind: NamespaceList\nitems: []", "no Namespace found"),
         ("kind: List\nitems: [a]", "expected Namespaces with a name"),
         ("a: [", "not YAML at line 1"),
         (

@@ -96,7 +96,7 @@ def test_several_documents_give_several() -> None:
     assert len(json.loads(call("explain", "-f", "-", "-o", "json", text=text).stdout)) == 2
 
 
-@pytest.mark.parametrize("between", ["\n---\n", "\n", ""], ids=["parted", "lines", "joined"])
+@pytest.mark.parametrize("between", ["\n---\n", "\n", ""], ids=["separator", "newline", "nothing"])
 def test_json_documents_may_follow_one_another(between: str) -> None:
     text = between.join([json.dumps({"kind": "Pod", **TEMPLATE})] * 2)
     assert len(list(yaml.safe_load_all(call("inject", "-f", "-", text=text).stdout))) == 2
@@ -216,8 +216,8 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
         ("a", "not a Kubernetes object"),
         ("kind: JobSet\nspec: {replicatedJobs: 5}", "/spec/replicatedJobs is not a list"),
         ("kind: Deployment\nspec: {template: 5}", "the pod template at /spec/template is not a mapping"),
-        ("metadata: &m {x: *m}", "holds what JSON cannot: the anchor m contains itself"),
-        ('{"kind": "\\ud800"}', "holds what JSON cannot: "),
+        ("metadata: &m {x: *m}", "the anchor m contains itself (line 1)"),
+        ('{"kind": "\\ud800"}', "kind has an unpaired surrogate"),
         ("kind: Pod\nspec: {{ .Values.spec }}", "is it a template? Render it first"),
         ("{{- if .x }}", "is it a template? Render it first"),
         ("kind: \x00", "unacceptable character #x0000"),

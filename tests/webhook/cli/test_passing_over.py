@@ -69,7 +69,7 @@ def test_a_text_without_a_pod_is_passed_on_as_it_is_and_said_to_be(text: str) ->
     explained = call("explain", "-f", "-", text=text)
     assert explained.exit_code == 1
     assert WITHOUT_PODS[text] in explained.stderr
-    assert explained.stderr.endswith("Error: standard input: there is no pod in it\n")
+    assert explained.stderr.endswith("Error: standard input: no pod found\n")
 
 
 @pytest.mark.parametrize("text", [text for text in WITHOUT_PODS if text.startswith(("api", "kind"))])
@@ -95,7 +95,7 @@ PARTS = st.sampled_from(
         POD,
         POD.replace("true", "false"),
         "# only a comment\n",
-        "kind: ConfigMap\ndata: {a: 1.10, b: 0x1F}   # as it stands\n",
+        "kind: ConfigMap\ndata: {a: 1.10, b: 0x1F}   # a comment\n",
         "kind:   Service\n",
         "",
     ]
@@ -158,7 +158,10 @@ def test_numbers_that_json_does_not_have_are_refused_with_their_place(name: str)
         assert result.exit_code == 1
         assert f"status.x[1] is {name}" in result.stderr
     yaml_text = f"{POD}---\nkind: Deployment\nspec:\n  replicas: .inf\n"
-    assert "spec.replicas is .inf (line 8)" in call("inject", "-f", "-", text=yaml_text).stderr
+    assert (
+        "spec.replicas is .inf, which JSON cannot represent (line 8)"
+        in call("inject", "-f", "-", text=yaml_text).stderr
+    )
 
 
 def test_a_namespace_in_the_files_is_that_of_its_pods() -> None:
