@@ -172,6 +172,7 @@ def outcome(name: str, namespace: str) -> dict[str, Any]:
     return printed | stored
 
 
+@pytest.mark.timeout(LASTS + 1200)
 def test_a_run_outlives_its_token_with_the_plugin_and_only_with_it(refreshed: str, training_image: str) -> None:
     train("with-plugin", refreshed, training_image, **{"client-plugin": "true"})
     train("without-plugin", refreshed, training_image)
