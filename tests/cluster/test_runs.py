@@ -8,6 +8,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,9 +63,12 @@ class Case:
         secret = {"metadata": {"name": "mlflow-token"}, "data": {"token": b64encode(SECRET.encode()).decode()}}
         self.admin.create(core_path(namespace, "secrets"), secret)
 
-    def call(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def call(
+        self, command: str, *arguments: str, url: str | None = None, kubeconfig: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         words = [sys.executable, "-m", "webhook.cli", command, *arguments, f"--namespace={self.namespace}"]
-        words += [f"--kubeconfig={self.plane.kubeconfig}", f"--url={self.server.url}"]
+        words += [f"--kubeconfig={kubeconfig or self.plane.kubeconfig}", "--timeout=5"]
+        words += [f"--url={self.server.url}"] if url is None else []
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env=bare())
         assert "Traceback" not in done.stderr
         assert SECRET not in done.stdout + done.stderr
@@ -156,9 +160,27 @@ def test_a_subject_that_nobody_knows_is_named_and_so_is_a_namespace(case: Case) 
     assert missing.stderr == "Error: namespace nowhere not found\n"
 
 
+def test_a_server_that_cannot_be_reached_is_told_in_the_doctors_words(case: Case) -> None:
+    found = case.call("runs", "run", RUN, url="")
+    assert found.returncode == 1
+    assert "server-reachable: " in found.stderr
+    assert "mlflow-tracking-server" in found.stderr
+
+
+def test_a_token_that_may_not_be_read_is_named(control_plane: ControlPlane, case: Case) -> None:
+    case.server.proxied = True
+    account = control_plane.service_account(case.namespace, "default")
+    found = case.call("runs", "run", RUN, kubeconfig=account)
+    assert found.returncode == 1
+    assert f"you may not read Secret {case.namespace}/mlflow-token" in found.stderr
+
+
 def test_the_doctor_says_how_to_see_the_runs(case: Case) -> None:
     case.pod("node", sample=TRAINJOB, reason="wired_by_namespace_label")
     found = case.call("check", "trainjob", "mlflow-finetune")
     last = found.stdout.splitlines()[-1]
     assert last == f"To see its MLflow runs: mlflow-webhook runs trainjob mlflow-finetune --namespace {case.namespace}"
     assert "runs" not in case.call("check", "trainjob", "mlflow-finetune", "-o", "json").stdout
+    gone = case.call("check", "run", RUN)
+    assert gone.returncode == 1
+    assert gone.stderr.endswith(f"To see its MLflow runs: mlflow-webhook runs run {RUN} --namespace {case.namespace}\n")

@@ -57,7 +57,7 @@ def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
             body = self._body()
             if self.path.endswith("/events"):
                 cluster.events.append(body)
-            else:
+            elif not self.path.endswith("/pods?dryRun=All"):
                 cluster.secrets[body["metadata"]["name"]] = body
             self._send(201, body)
 

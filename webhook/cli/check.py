@@ -16,6 +16,7 @@ from webhook.cli.sections import print_json, print_text
 from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError
 from webhook.doctor.findings import Section, Status
 from webhook.doctor.forward import Reaching
+from webhook.doctor.pod import Subject
 from webhook.doctor.report import Doctor, NothingToCheckError
 from webhook.network import ProxySettingsError
 
@@ -61,20 +62,27 @@ def check(
         sections = _until_nothing_fails(look, deadline=time.monotonic() + (wait or 0))
     except KubeError as error:
         raise click.ClickException(error.message) from error
-    except (ProxySettingsError, NothingToCheckError) as error:
+    except ProxySettingsError as error:
         raise click.ClickException(str(error)) from error
+    except NothingToCheckError as error:
+        more = f".\n{_see_runs(subject, where)}" if subject else ""
+        raise click.ClickException(f"{error}{more}") from error
     if output == "json":
         print_json(sections)
     else:
         print_text(sections)
         if subject:
-            program = click.get_current_context().find_root().info_name
-            click.echo(f"To see its MLflow runs: {program} runs {subject.kind} {subject.name} --namespace {where}")
+            click.echo(_see_runs(subject, where))
     statuses = {finding.status for section in sections for finding in section.findings}
     if Status.FAILED in statuses:
         sys.exit(FOUND)
     if statuses <= {Status.SKIPPED}:
         sys.exit(ERROR)
+
+
+def _see_runs(subject: Subject, namespace: str) -> str:
+    program = click.get_current_context().find_root().info_name
+    return f"To see its MLflow runs: {program} runs {subject.kind} {subject.name} --namespace {namespace}"
 
 
 def _until_nothing_fails(look: Callable[[], list[Section]], *, deadline: float) -> list[Section]:

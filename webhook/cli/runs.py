@@ -7,8 +7,6 @@ import ssl
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import click
@@ -17,20 +15,18 @@ import httpx
 from webhook.cli.exit_codes import EPILOG, FOUND
 from webhook.cli.reaching import reaching_options, read_what
 from webhook.cli.runs_output import Printer, Style
-from webhook.cluster.kube import KubeClient, KubeError
-from webhook.core.configuration import Platform, parse_workspace
+from webhook.cli.terminal import printable
+from webhook.cluster.kube import KubeClient, KubeError, KubeUnavailableError
+from webhook.core.configuration import parse_workspace
 from webhook.core.names import TRACKING_TOKEN, WORKSPACE
-from webhook.doctor.findings import Finding
 from webhook.doctor.forward import Reaching, UnreachableError
-from webhook.doctor.pod import Subject, settings_of
-from webhook.doctor.probe import Target
-from webhook.doctor.report import Doctor, NothingToCheckError
-from webhook.network import ProxySettingsError, fault_of, open_client
+from webhook.doctor.pod import Subject
+from webhook.doctor.report import NothingToCheckError
+from webhook.network import ProxySettingsError, fault_of
 from webhook.runs.causes import Cause, workspaces_disabled
-from webhook.runs.failure import failed_checks
-from webhook.runs.search import Found, Surroundings, find_runs, server_causes
+from webhook.runs.search import Found, find_runs, server_causes
+from webhook.runs.source import Source
 from webhook.runs.tracking import RefusedError, Tracking
-from webhook.settings import Settings
 from webhook.settings.parsing import parse_mlflow_url
 
 _PAUSE = 5.0
@@ -100,12 +96,12 @@ def runs(
         raise click.UsageError("--no-cluster needs --url")
     try:
         if no_cluster:
-            source = _source_of_environment(reaching, given)
+            source = Source.of_environment(reaching, os.environ)
         else:
             client = KubeClient.from_environment(kubeconfig=kubeconfig, context=context)
-            source = _source_of_cluster(client, reaching, given or client.namespace, subject)
+            source = Source.of_cluster(client, reaching, given or client.namespace, subject)
         if workspace:
-            source = replace(source, target=replace(source.target, workspace=workspace))
+            source = source.in_workspace(workspace)
         template = source.settings.mlflow_url if mlflow_url is None and source.settings else mlflow_url or ""
         printer = Printer(Style(json=output == "json", metrics=metrics, plot=plot, template=template))
         with source.connect() as http:
@@ -118,58 +114,8 @@ def runs(
         sys.exit(FOUND)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Source:
-    """Where to look: the server, with a token, and the cluster around it, if there is one.
-
-    `tracking_uri`: the address that pods are given, which may be another one than the target's.
-    """
-
-    target: Target
-    tracking_uri: str
-    reaching: Reaching
-    doctor: Doctor | None = None
-    secret: Finding | None = None
-    settings: Settings | None = None
-    surroundings: Surroundings | None = None
-
-    @contextmanager
-    def connect(self) -> Iterator[httpx.Client]:
-        if self.doctor:
-            with self.doctor.connect(self.target) as http:
-                yield http
-        else:
-            with open_client(timeout=self.reaching.timeout, verify=self.reaching.verify) as http:
-                yield http
-
-
-def _source_of_cluster(client: KubeClient, reaching: Reaching, name: str, subject: Subject | None) -> _Source:
-    doctor = Doctor(client=client, reaching=reaching)
-    settings = settings_of(client)
-    access = doctor.access(name, doctor.read_namespace(name), settings.platform if settings else Platform())
-    return _Source(
-        target=access.target,
-        tracking_uri=access.tracking_uri,
-        reaching=reaching,
-        doctor=doctor,
-        secret=access.secret,
-        settings=settings,
-        surroundings=Surroundings(client, name, subject) if subject else None,
-    )
-
-
-def _source_of_environment(reaching: Reaching, name: str | None) -> _Source:
-    target = Target(
-        uri=reaching.url or "",
-        workspace=os.environ.get(WORKSPACE) or None,
-        token=os.environ.get(TRACKING_TOKEN) or None,
-        namespace=name or "NAMESPACE",
-    )
-    return _Source(target=target, tracking_uri=target.uri, reaching=reaching)
-
-
 def _look(
-    http: httpx.Client, source: _Source, subject: Subject | None, printer: Printer, *, plot: str | None, watch: bool
+    http: httpx.Client, source: Source, subject: Subject | None, printer: Printer, *, plot: str | None, watch: bool
 ) -> bool:
     """Print the runs there are, once or until all have ended, or why there are none. Returns whether there are runs."""
     target = source.target
@@ -192,37 +138,42 @@ def _look(
             where = f"in the workspace {tracking.workspace} of" if tracking.workspace else "at"
             printer.none(f"{what} {where} {target.uri}", list(_causes(tracking, source, subject)))
     except (RefusedError, httpx.RequestError, UnreachableError) as error:
-        raise click.ClickException(_why(error, http, source)) from error
+        raise click.ClickException("\n".join(map(printable, _why(error, source)))) from error
     return bool(found.rows)
 
 
 def _until_all_ended(
-    found: Found, tracking: Tracking, source: _Source, subject: Subject | None, *, plot: str | None
+    found: Found, tracking: Tracking, source: Source, subject: Subject | None, *, plot: str | None
 ) -> Iterator[Found]:
     """Yield what is found, again and again until no run and no pod of the subject is active.
 
-    A connection that fails is tried again for a minute. Raises what `find_runs` does.
+    A token that is refused is read again, and what fails otherwise is tried again for a minute. Raises KubeError, and
+    what `find_runs` does.
     """
     failures = 0
     while True:
         yield found
-        if all(row.run.is_over for row in found.rows) and not _has_active_pods(source):
-            return
-        time.sleep(_PAUSE)
         try:
+            if all(row.run.is_over for row in found.rows) and not _has_active_pods(source):
+                return
+            time.sleep(_PAUSE)
             found = find_runs(tracking, subject, plot=plot, on_page=lambda _: None)
             failures = 0
-        except httpx.RequestError:
+        except (RefusedError, httpx.RequestError, KubeUnavailableError) as error:
             failures += 1
-            if failures > _FAILURES:
+            renewed = source.with_new_token() if isinstance(error, RefusedError) else None
+            if renewed:
+                source, tracking = renewed, tracking.with_token(renewed.target.token)
+            elif failures > _FAILURES or (isinstance(error, RefusedError) and error.answer.status < 500):
                 raise
+            time.sleep(_PAUSE)
 
 
-def _has_active_pods(source: _Source) -> bool:
+def _has_active_pods(source: Source) -> bool:
     return source.surroundings is not None and source.surroundings.has_active_pods()
 
 
-def _causes(tracking: Tracking, source: _Source, subject: Subject | None) -> Iterator[Cause]:
+def _causes(tracking: Tracking, source: Source, subject: Subject | None) -> Iterator[Cause]:
     target = source.target
     if target.workspace and not tracking.workspace:
         yield workspaces_disabled(target.workspace)
@@ -236,25 +187,16 @@ def _causes(tracking: Tracking, source: _Source, subject: Subject | None) -> Ite
     yield from server_causes(tracking, subject, command=command)
 
 
-def _why(error: Exception, http: httpx.Client, source: _Source) -> str:
-    """Return why the server could not be searched: in the doctor's words, if it knows some."""
-    try:
-        findings = failed_checks(http, source.target, now=datetime.now(UTC), secret=source.secret)
-    except UnreachableError as unreachable:
-        return (
-            f"{source.target.uri} cannot be reached from here: {unreachable}. Give --url, or call this in the cluster"
-        )
-    if findings:
-        return "\n".join(_words(finding) for finding in findings)
-    if isinstance(error, httpx.RequestError):
-        return fault_of(error).sentence(source.target.uri)
-    return f"the server's answer was not expected: {error}"
-
-
-def _words(finding: Finding) -> str:
-    lines = [f"{finding.check}: {finding.message}"]
-    if finding.code:
-        lines.append(f"    {finding.code}; see docs/checks.md#{finding.check}")
-    if finding.remedy:
-        lines.append(f"    do: {finding.remedy}")
-    return "\n".join(lines)
+def _why(error: Exception, source: Source) -> Iterator[str]:
+    """Yield the lines that say why the server could not be searched: in the doctor's words, if it knows some."""
+    findings = source.failures(now=datetime.now(UTC))
+    for finding in findings:
+        yield f"{finding.check}: {finding.message}"
+        if finding.code:
+            yield f"    {finding.code}; see docs/checks.md#{finding.check}"
+        if finding.remedy:
+            yield f"    do: {finding.remedy}"
+    if not findings and isinstance(error, httpx.RequestError):
+        yield fault_of(error).sentence(source.target.uri)
+    elif not findings:
+        yield f"the server's answer is unknown: {error}"

@@ -63,7 +63,7 @@ class Doctor:
             if namespace
             else skipped(PODS, f"you may not read the namespace {name}")
         )
-        server = list(self._server(access.target, write=write, now=now))
+        server = list(self.check_server(access.target, write=write, now=now))
         return [
             Section(name="installation", subject="mlflow-webhook", findings=installation),
             Section(name="namespace", subject=name, findings=findings),
@@ -133,7 +133,12 @@ class Doctor:
         except KubeError:
             return None
 
-    def _server(self, target: Target, *, write: bool, now: datetime) -> Iterator[Finding]:
+    def read_token(self, target: Target) -> of_namespace.StoredToken:
+        """Read the token of a target again. Raises KubeError."""
+        return of_namespace.read_token(self.client, target.namespace, target.secret)
+
+    def check_server(self, target: Target, *, now: datetime, write: bool = False) -> Iterator[Finding]:
+        """Check a server from wherever this runs. Raises KubeError, ProxySettingsError."""
         service = self.reaching.service(self.client, target.uri)
         with self.connect(target) as http:
             try:

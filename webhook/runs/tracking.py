@@ -76,6 +76,10 @@ class Tracking:
         """Return the same server with another workspace, or with none."""
         return Tracking(self._client, replace(self._target, workspace=workspace))
 
+    def with_token(self, token: str | None) -> Tracking:
+        """Return the same server with another token."""
+        return Tracking(self._client, replace(self._target, token=token))
+
     def has_workspaces(self) -> bool:
         """Return whether the server separates runs by workspace."""
         answer = self._prober.send("GET", INFO)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.support.cluster import Cluster
 from tests.support.dex import Dex, jwt
-from tests.support.proxy import Server, of_json
+from tests.support.proxy import Reply, Server, of_json
 from tests.webhook.runs.runs import document
 from webhook.cli import cli
 
@@ -95,6 +96,73 @@ def test_a_server_that_is_not_there_is_named(server: Server) -> None:
     result = show(server, "run", "x")
     assert result.exit_code == 1
     assert "server-reachable: Connection refused: nothing listens at 127.0.0.1" in result.stderr
+
+
+def test_what_a_server_says_cannot_command_the_terminal(server: Server) -> None:
+    server.proxied = False
+    error = {"code": "UNAUTHENTICATED", "message": "no \x1b[2J\u202e\r way"}
+    server.replies[EXPERIMENTS] = of_json(401, {"error": error})
+    result = show(server, "run", "x")
+    assert result.exit_code == 1
+    assert "no \\x1b[2J\\u202e\\r way" in result.stderr
+
+
+def test_watching_goes_on_with_the_secrets_new_token(
+    server: Server, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.objects["/api/v1/namespaces/team-a"] = {"metadata": {"name": "team-a"}}
+    cluster.put(jwt(iss=server.issuer).encode())
+    server.replies[RUNS] = of_json(200, {"runs": [document(status="RUNNING")]})
+    answer, new = server.answer, jwt(iss=server.issuer, sub="somebody")
+
+    def refuse(path: str, headers: dict[str, str]) -> Reply:
+        return answer(path, headers) if headers.get("authorization") == f"Bearer {new}" else of_json(401, {})
+
+    def wait(_seconds: float) -> None:
+        monkeypatch.setattr(server, "answer", refuse)
+        cluster.put(new.encode())
+        server.replies[RUNS] = of_json(200, {"runs": [document()]})
+
+    monkeypatch.setattr("webhook.cli.runs.time.sleep", wait)
+    command = ["runs", "run", "x", "--watch", "--url", server.url, "--kubeconfig", str(cluster.kubeconfig)]
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 0, result.output
+    assert re.findall("RUNNING|FINISHED", result.stdout) == ["RUNNING", "FINISHED"]
+
+
+@pytest.mark.parametrize("status", [502, 503])
+def test_watching_goes_on_while_the_server_restarts_but_not_for_ever(
+    server: Server, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.proxied = False
+    server.replies[RUNS] = of_json(200, {"runs": [document(status="RUNNING")]})
+    pauses: list[float] = []
+
+    def wait(seconds: float) -> None:
+        pauses.append(seconds)
+        server.replies[RUNS] = of_json(status, {})
+
+    monkeypatch.setattr("webhook.cli.runs.time.sleep", wait)
+    result = show(server, "run", "x", "--watch")
+    assert result.exit_code == 1
+    assert str(status) in result.stderr
+    assert sum(pauses) > 60
+
+
+def test_watching_on_a_terminal_draws_in_place_and_leaves_the_last_table(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.proxied = False
+    server.replies[RUNS] = of_json(200, {"runs": [document(status="RUNNING")]})
+
+    def end(_seconds: float) -> None:
+        server.replies[RUNS] = of_json(200, {"runs": [document(), document("b", parent="a")]})
+
+    monkeypatch.setattr("webhook.cli.runs.time.sleep", end)
+    result = show(server, "run", "x", "--watch", FORCE_COLOR="1", TERM="xterm", COLUMNS="80")
+    assert result.exit_code == 0
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", result.stdout).splitlines()[-3:]
+    assert [line.split()[0] for line in last] == ["NAME", "run-a", "run-b"]
 
 
 def test_a_terminal_sees_how_many_runs_have_been_read(server: Server) -> None:
