@@ -83,7 +83,7 @@ def test_what_is_in_the_way_is_said() -> None:
     finding = check(pod(ON, env=[{"name": "PYTHONPATH", "value": "/app"}]))["pod-client-plugin"]
     assert (finding.status, finding.code) == (Status.WARNED, "plugin_left_out")
     assert finding.message == (
-        "p is without the client plugin in main: PYTHONPATH is set already; the plugin would hide what it names."
+        "p is without the client plugin in main: PYTHONPATH is already set, and the plugin would override it."
     )
 
 
