@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,7 +12,9 @@ from typing import Any, cast
 
 import pytest
 
+from tests.support.waiting import wait_until
 from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError, KubeUnavailableError
+from webhook.cluster.live_reads import BURST, MISSING_FOR
 from webhook.cluster.namespaces import NamespaceWatch, StaticNamespaces
 from webhook.core.configuration import Namespace
 from webhook.core.lookup import LookupFailedError
@@ -36,9 +39,12 @@ class Client:
     def __init__(self, *answers: dict[str, Any] | KubeError, meanwhile: Callable[[], None] = lambda: None) -> None:
         self.answers, self.meanwhile = list(answers), meanwhile
         self.paths: list[str] = []
+        self.timeout = 5.0
 
     def get(self, path: str, *, metadata_only: bool, timeout: float) -> dict[str, Any]:
         assert metadata_only
+        assert timeout == self.timeout
+        assert threading.current_thread().name.startswith("namespace-reader")
         self.paths.append(path)
         answer = self.answers.pop(0)
         self.meanwhile()
@@ -48,8 +54,12 @@ class Client:
 
 
 @contextmanager
-def watching(client: Client | None = None, *, timeout: float = 5) -> Iterator[NamespaceWatch]:
-    watch = NamespaceWatch(cast("KubeClient", client or Client()), lookup_timeout=timedelta(seconds=timeout))
+def watching(
+    client: Client | None = None, *, timeout: float = 5, clock: Callable[[], float] = time.monotonic
+) -> Iterator[NamespaceWatch]:
+    client = client or Client()
+    client.timeout = timeout
+    watch = NamespaceWatch(cast("KubeClient", client), lookup_timeout=timedelta(seconds=timeout), clock=clock)
     try:
         yield watch
     finally:
@@ -60,10 +70,14 @@ def experiment(namespace: Namespace | None) -> str | None:
     return namespace.annotations[EXPERIMENT] if namespace else None
 
 
-def outcome(watch: NamespaceWatch, name: str) -> str:
+def failure(watch: NamespaceWatch, name: str) -> LookupFailedError:
     with pytest.raises(LookupFailedError) as caught:
         asyncio.run(watch.read(name))
-    return str(caught.value.outcome)
+    return caught.value
+
+
+def outcome(watch: NamespaceWatch, name: str) -> str:
+    return str(failure(watch, name).outcome)
 
 
 def test_events_and_lists_are_followed() -> None:
@@ -86,12 +100,31 @@ def test_only_what_decides_is_kept() -> None:
         assert (kept.name, kept.labels, kept.annotations) == ("a", {"mlflow-enabled": "true"}, {EXPERIMENT: "1"})
 
 
+def test_another_value_of_the_label_is_kept_and_alike_namespaces_share_their_labels() -> None:
+    with watching() as watch:
+        watch.replaced([found("a", 1), found("b", 2), found("c", 3, labelled=False)])
+        a, b, c = map(watch.known, "abc")
+        assert a
+        assert b
+        assert c
+        assert (a.enabled, c.enabled, c.labels) == (True, False, {"mlflow-enabled": "false"})
+        assert a.labels is b.labels  # ten thousand namespaces must not cost much memory
+
+
+def test_a_list_of_what_is_known_already_changes_nothing() -> None:
+    with watching() as watch:
+        for _ in range(2):
+            watch.replaced([found("a", 1)])
+        assert experiment(watch.known("a")) == "1"
+
+
 def test_a_live_read_is_returned_and_known_afterwards() -> None:
     client = Client(found("a", 7))
     with watching(client) as watch:
         assert experiment(asyncio.run(watch.read("a"))) == "7"
         assert experiment(watch.known("a")) == "7"
         assert client.paths == ["/api/v1/namespaces/a"]
+        assert not watch._reading  # nothing of the read stays in memory
 
 
 def test_an_event_that_is_older_than_a_live_read_does_not_undo_it() -> None:
@@ -168,9 +201,10 @@ def test_a_list_waits_for_an_event_that_is_being_taken() -> None:
         (KubeUnavailableError("away"), "failed"),
     ],
 )
-def test_a_read_that_fails_says_how(error: KubeError, expected: str) -> None:
+def test_a_read_that_fails_says_how_and_why(error: KubeError, expected: str) -> None:
     with watching(Client(error)) as watch:
-        assert outcome(watch, "a") == expected
+        found_error = failure(watch, "a")
+        assert (found_error.outcome, str(found_error)) == (expected, error.message)
         assert watch.known("a") is None
 
 
@@ -181,7 +215,8 @@ def test_a_read_that_takes_too_long_has_failed() -> None:
         go_on.wait(5)
 
     with watching(Client(found("a", 1), meanwhile=wait), timeout=0.01) as watch:
-        assert outcome(watch, "a") == "failed"
+        error = failure(watch, "a")
+        assert (error.outcome, str(error)) == ("failed", "no answer within 0.01 s")
         go_on.set()
 
 
@@ -189,7 +224,8 @@ def test_a_read_that_takes_too_long_has_failed() -> None:
 def test_a_name_that_is_invalid_for_a_namespace_never_becomes_part_of_a_path(name: str) -> None:
     client = Client()
     with watching(client) as watch:
-        assert outcome(watch, name) == "not_found"
+        error = failure(watch, name)
+        assert (error.outcome, str(error)) == ("not_found", "the name of the review's namespace is invalid")
         assert client.paths == []
 
 
@@ -200,6 +236,107 @@ def test_a_name_that_was_not_found_is_read_again_once_the_watch_reports_it() -> 
         assert len(client.paths) == 1
         watch.changed("ADDED", found("a", 2))
         assert experiment(asyncio.run(watch.read("a"))) == "3"
+
+
+def test_a_name_that_was_not_found_is_read_again_once_a_list_has_it() -> None:
+    client = Client(KubeNotFoundError("not found", status=404), found("a", 3))
+    with watching(client) as watch:
+        assert outcome(watch, "a") == "not_found"
+        watch.replaced([found("a", 2)])
+        assert experiment(asyncio.run(watch.read("a"))) == "3"
+
+
+def test_a_name_that_was_not_found_is_read_again_a_moment_later() -> None:
+    now = [0.0]
+    client = Client(KubeNotFoundError("not found", status=404), found("a", 3))
+    with watching(client, clock=lambda: now[0]) as watch:
+        assert outcome(watch, "a") == "not_found"
+        now[0] += MISSING_FOR
+        assert experiment(asyncio.run(watch.read("a"))) == "3"
+
+
+def test_made_up_names_do_not_use_up_the_reads_of_known_namespaces() -> None:
+    missing = [KubeNotFoundError("not found", status=404)] * BURST
+    with watching(Client(*missing, found("a", 2)), clock=lambda: 0.0) as watch:
+        watch.replaced([found("a", 1)])
+        outcomes = [outcome(watch, f"made-up-{number}") for number in range(BURST + 1)]
+        assert outcomes == [*["not_found"] * BURST, "limited"]
+        assert experiment(asyncio.run(watch.read("a"))) == "2"
+
+
+class Collection:
+    """An API server with one namespace. Its first watch fails, the second one is silent until it is closed."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, bool]] = []
+        self.closed = threading.Event()
+
+    def list(self, path: str, *, params: object, metadata_only: bool) -> dict[str, Any]:
+        self.calls.append(("list", path, metadata_only))
+        return {"items": [found("a", 1)], "metadata": {"resourceVersion": "1"}}
+
+    def watch(self, path: str, *, metadata_only: bool, **_: object) -> Collection:
+        self.calls.append(("watch", path, metadata_only))
+        if len(self.calls) == 2:
+            raise KubeUnavailableError("away")
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        self.closed.wait(5)
+        return iter(())
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_all_namespaces_are_listed_and_watched_and_silence_makes_them_out_of_date() -> None:
+    server, now, restarts = Collection(), [0.0], list[float]()
+    watch = NamespaceWatch(
+        cast("KubeClient", server),
+        lookup_timeout=timedelta(seconds=5),
+        on_restart=lambda: restarts.append(now[0]),
+        clock=lambda: now[0],
+    )
+    watch.start()
+    try:
+        wait_until(lambda: len(server.calls) == 3, "the second watch")
+        assert [call for call, *_ in server.calls] == ["list", "watch", "watch"]
+        assert {tuple(rest) for _, *rest in server.calls} == {("/api/v1/namespaces", True)}
+        assert (experiment(watch.known("a")), watch.problem(), len(restarts)) == ("1", None, 1)
+        assert watch.fresh()
+        now[0] += 90
+        assert not watch.fresh()
+    finally:
+        watch.stop()
+    assert server.closed.is_set()
+
+
+def test_few_reads_go_on_at_once_and_the_end_does_not_wait_for_them() -> None:
+    go_on = threading.Event()
+
+    def wait() -> None:
+        go_on.wait(5)
+
+    client = Client(*[found("a", 1)] * 20, meanwhile=wait)
+    client.list = client.watch = Collection().list  # type: ignore[attr-defined]
+    watch = NamespaceWatch(cast("KubeClient", client), lookup_timeout=timedelta(seconds=5))
+    watch.start()
+
+    async def read() -> list[object]:
+        tasks = [asyncio.create_task(watch.read(f"n{number}")) for number in range(20)]
+        await asyncio.to_thread(wait_until, lambda: len(client.paths) >= 8, "eight reads")
+        await asyncio.sleep(0.02)  # in which a ninth could start
+        ending = threading.Thread(target=watch.stop)
+        ending.start()
+        await asyncio.to_thread(ending.join, 5)
+        assert not ending.is_alive()
+        assert len(client.paths) == 8
+        go_on.set()
+        return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+    results = asyncio.run(read())
+    assert sum(isinstance(result, Namespace) for result in results) == 8
+    assert len(client.paths) == 8
 
 
 def test_it_is_not_ready_and_not_fresh_before_the_first_list() -> None:

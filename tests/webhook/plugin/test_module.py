@@ -43,7 +43,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
             monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        spec = importlib.util.spec_from_file_location(MODULE, folder / SOURCE.name)
+        spec = importlib.util.spec_from_file_location(f"webhook.plugin.{MODULE}", folder / SOURCE.name)
         assert spec
         assert spec.loader
         module = importlib.util.module_from_spec(spec)

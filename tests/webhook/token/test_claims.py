@@ -127,6 +127,10 @@ PROBLEMS: dict[str, tuple[str, TokenProblem]] = {
     "base64 of a token": (TWICE, TokenProblem.BASE64),
     "base64 in lines": (base64.encodebytes(token().encode()).decode(), TokenProblem.BASE64),
     "base64 of a token with a newline": (base64.b64encode(token().encode() + b"\n").decode(), TokenProblem.BASE64),
+    "base64 with another character in it": (f"{TWICE[:20]}!{TWICE[20:]}", TokenProblem.NOT_A_JWT),
+    "base64 of a header alone": (base64.b64encode(part({"alg": "ES256"}).encode()).decode(), TokenProblem.NOT_A_JWT),
+    "no signature and another character": (f"{part({'alg': 'ES256'})}!.{part({})}", TokenProblem.NOT_A_JWT),
+    "text that is not valid Unicode": ("\ud800", TokenProblem.NOT_A_JWT),
     "an opaque token": ("sha256~opaque", TokenProblem.NOT_A_JWT),
     "an opaque token in base64": (base64.b64encode(b"opaque").decode(), TokenProblem.NOT_A_JWT),
     "three parts that are no JSON": ("a.b.c", TokenProblem.NOT_A_JWT),
@@ -207,8 +211,15 @@ def test_a_token_that_is_not_complete_still_says_whose_it_is() -> None:
     assert not claims.complete
 
 
-def test_form_is_judged_without_decoding() -> None:
-    assert form_problem("anything") is None
+@pytest.mark.parametrize("text", ["anything", "Xanything", "anythingX"])
+def test_form_is_judged_without_decoding(text: str) -> None:
+    assert form_problem(text) is None
+
+
+def test_the_error_has_the_problems_words() -> None:
+    with pytest.raises(NotATokenError) as caught:
+        read_claims("sha256~opaque")
+    assert str(caught.value) == TokenProblem.NOT_A_JWT.sentence
 
 
 @given(st.text() | st.builds(lambda a, b: f"{a}.{b}.x", st.text(), st.text()))
