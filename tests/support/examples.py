@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-QUICK, THOROUGH = "quick", "thorough"
+QUICK, THOROUGH, MUTANTS = "quick", "thorough", "mutants"
 
 
 def register_profiles() -> None:
@@ -13,6 +13,8 @@ def register_profiles() -> None:
     common = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile(QUICK, common, max_examples=60)
     settings.register_profile(THOROUGH, common, max_examples=120)
+    # A mutant either survives or does not: the same examples each time, and few, since they are tried with each mutant.
+    settings.register_profile(MUTANTS, common, max_examples=20, derandomize=True, database=None)
     settings.load_profile(QUICK)
 
 

@@ -29,7 +29,7 @@ class Origin:
     scope: str = ""
 
 
-def find_mismatch(
+def why_not_ours(
     claims: Claims, settings: Origin, published: Published, annotations: Mapping[str, str], *, expires: str
 ) -> str | None:
     """Return why the present settings cannot have minted a token, as a clause; None when they can have.
