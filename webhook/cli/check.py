@@ -28,7 +28,7 @@ _PAUSE = 2.0
 @reaching_options(timeout=5)
 @click.option("--write", is_flag=True, help="Also write a run and a small artifact, and delete them again.")
 @click.option(
-    "--wait", type=click.FloatRange(0, 3600), metavar="SECONDS", help="Retry for so long until nothing fails."
+    "--wait", type=click.FloatRange(0, 3600), metavar="SECONDS", help="How long to retry until nothing fails."
 )
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def check(
