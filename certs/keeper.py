@@ -118,7 +118,9 @@ class Keeper:
             self._events.failed(found.problem)
         ca = found.authority.current if found.authority else self._ca
         if found.bundles is None and self._configured:
-            self._events.failed("the webhook configuration was not found, so nothing calls; it is watched for")
+            self._events.failed(
+                "the webhook configuration was not found, so nothing calls this webhook; it is used once it exists"
+            )
         self._configured = found.bundles is not None
         if ca is not None and found.bundles:
             self._trusted |= all(ca.certificate_pem in split_bundle(bundle) for bundle in found.bundles)

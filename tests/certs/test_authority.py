@@ -100,7 +100,7 @@ GOOD = Authority(current=ca(), next=ca()).to_data()
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "problem"),
+    ("spoiled", "problem"),
     [
         ({"ca.crt": b""}, "ca.crt is missing"),
         ({"ca.crt": b"rubbish"}, "not a CA in PEM"),
@@ -111,9 +111,9 @@ GOOD = Authority(current=ca(), next=ca()).to_data()
         ({"ca.crt": (pair := _leaf(ca())).certificate_pem, "ca.key": pair.private_key_pem}, "not the certificate of"),
     ],
 )
-def test_rubbish_is_refused_with_what_is_wrong_and_no_key(spoilt: dict[str, bytes], problem: str) -> None:
+def test_rubbish_is_refused_with_what_is_wrong_and_no_key(spoiled: dict[str, bytes], problem: str) -> None:
     with pytest.raises(UnreadableAuthorityError, match=problem) as caught:
-        Authority.from_data({**GOOD, **spoilt})
+        Authority.from_data({**GOOD, **spoiled})
     assert "PRIVATE" not in str(caught.value)
 
 

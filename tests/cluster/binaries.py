@@ -39,7 +39,7 @@ _ENVTEST = {"etcd", "kube-apiserver", "kubectl"}
 
 
 def find(name: str) -> Path:
-    """Give a program's path; skips the test that needs it when there is none and it cannot be built."""
+    """Return a program's path; skips the test that needs it when there is none and it cannot be built."""
     return _given(name) or _built(name)
 
 
@@ -51,7 +51,7 @@ def prepare(module: str) -> None:
 
 
 def module_folder(module: str, *, of: str) -> Path:
-    """Give the folder of a Go module that `of`'s programs are built from; its manifests are in there."""
+    """Return the folder of a Go module that `of`'s programs are built from; its manifests are in there."""
     if not shutil.which("go"):
         pytest.skip(f"the manifests of {module} are missing: they come with its Go module, so install Go")
     sources = str(HERE / "go" / of)

@@ -27,14 +27,14 @@ from webhook.cluster.kube import KubeClient
 
 
 def free_port() -> int:
-    """Give a port of the loopback address that is free now."""
+    """Return a port of the loopback address that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Program:
-    """A process of ours, with its output in a file."""
+    """A process that writes its output to a file."""
 
     def __init__(self, command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> None:
         self.log = log
@@ -44,7 +44,7 @@ class Program:
             )
 
     def stop(self, *, seconds: float = 15, with_signal: int = signal.SIGTERM) -> int:
-        """End it, gently at first; gives its exit code."""
+        """End it, gently at first; returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
         try:
@@ -54,7 +54,7 @@ class Program:
             return self.process.wait()
 
     def tail(self, lines: int = 15) -> str:
-        """Give the end of its output."""
+        """Return the end of its output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
@@ -169,11 +169,11 @@ class ControlPlane:
             return False
 
     def client(self, kubeconfig: Path | None = None) -> KubeClient:
-        """Give a client, of the administrator by default."""
+        """Return a client, of the administrator by default."""
         return KubeClient.from_environment(kubeconfig=str(kubeconfig or self.kubeconfig))
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None, check: bool = True) -> str:
-        """Run kubectl as the administrator; gives its output, errors included when `check` is off."""
+        """Run kubectl as the administrator; returns its output, errors included when `check` is off."""
         done = subprocess.run(
             [find("kubectl"), *arguments],
             input=stdin,
@@ -188,7 +188,7 @@ class ControlPlane:
         return done.stdout if check else done.stdout + done.stderr
 
     def service_account(self, namespace: str, name: str) -> Path:
-        """Give a kubeconfig that holds a real token of a ServiceAccount."""
+        """Return a kubeconfig that holds a real token of a ServiceAccount."""
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
         token = self.client().create(path, request)["status"]["token"]
@@ -271,5 +271,5 @@ class ControlPlane:
 
 
 def encoded(content: bytes) -> str:
-    """Give base64 as text, as Kubernetes has it in JSON."""
+    """Return base64 as text, as Kubernetes has it in JSON."""
     return b64encode(content).decode()

@@ -79,19 +79,19 @@ class Replica:
             return False
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Give the log lines of one event."""
+        """Return the log lines of one event."""
         lines = (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{"))
         return [line for line in lines if line["event"] == name]
 
     def metric(self, name: str, **labels: str) -> float:
-        """Give the sum of a metric's samples that have these labels."""
+        """Return the sum of a metric's samples that have these labels."""
         text = self.get("/metrics").text
         samples = re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", text, re.MULTILINE)
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
         return sum(float(value) for given, value in samples if all(pair in given for pair in wanted))
 
     def review(self, body: bytes) -> dict[str, Any]:
-        """Send it a review; gives the response."""
+        """Send it a review; returns the response."""
         headers = {"Content-Type": "application/json"}
         with httpx.Client(verify=False, trust_env=False, timeout=10) as client:
             answer = client.post(f"https://127.0.0.1:{self.port}/mutate", content=body, headers=headers)
@@ -103,7 +103,7 @@ class Replica:
         self._program.process.terminate()
 
     def wait(self) -> int:
-        """Wait for its end; gives the exit code."""
+        """Wait for its end; returns the exit code."""
         return self._program.stop(seconds=20)
 
 
@@ -227,7 +227,7 @@ class Installation:
         return installation
 
     def manifests(self) -> str:
-        """Give what kustomize makes of the overlay, with the balancer's URL in place of the Service's."""
+        """Return what kustomize makes of the overlay, with the balancer's URL in place of the Service's."""
         folder = ROOT / "manifests" / "overlays" / self._overlay
         if (self.namespace, self.prefix) != (NAMESPACE, ""):
             folder = self.folder / "overlay"
@@ -255,7 +255,7 @@ class Installation:
         return self._kubeconfig
 
     def client(self) -> KubeClient:
-        """Give a client that may do what the webhook may."""
+        """Return a client that may do what the webhook may."""
         return self.plane.client(self.kubeconfig)
 
     def start(self, number: int = 1, environment: Mapping[str, str] | None = None) -> list[Replica]:
@@ -286,7 +286,7 @@ class Installation:
         return stated | {"MLFLOW_WEBHOOK_NAMESPACE": self.namespace} | dict(more or {})
 
     def stop(self, *replicas: Replica) -> list[int]:
-        """Stop replicas, as a rollout does; gives their exit codes."""
+        """Stop replicas, as a rollout does; returns their exit codes."""
         for replica in replicas:
             replica.terminate()
         codes = [replica.wait() for replica in replicas]

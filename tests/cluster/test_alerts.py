@@ -66,7 +66,7 @@ def run(promtool: Path, *arguments: str, text: str = "") -> subprocess.Completed
 
 
 def evaluated(promtool: Path, alert: str, series: dict[str, str], minute: int, folder: Path, *, firing: int) -> str:
-    """Say what promtool finds wrong when so many of these alerts should fire at a minute; nothing when they do."""
+    """Return what promtool finds wrong when so many of these alerts should fire at a minute; nothing when they do."""
     (folder / "rules.yaml").write_text(yaml.safe_dump(RULES))
     expected = {
         "expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)',

@@ -22,7 +22,7 @@ KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def keys() -> dict[str, Any]:
-    """Give the key set, as Dex has it under /keys."""
+    """Return the key set, as Dex has it under /keys."""
     numbers = KEY.public_key().public_numbers()
     n, e = (_encode(number.to_bytes((number.bit_length() + 7) // 8)) for number in (numbers.n, numbers.e))
     return {"keys": [{"use": "sig", "kty": "RSA", "kid": KEY_ID, "alg": "RS256", "n": n, "e": e}]}

@@ -6,6 +6,6 @@ import os
 
 
 def bare(**variables: str) -> dict[str, str]:
-    """Give the PATH, what the coverage report needs, and these variables."""
+    """Return the PATH, what the coverage report needs, and these variables."""
     kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
     return kept | variables

@@ -26,7 +26,7 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
 def container_environment(
     pod: Mapping[str, Any], container: str, *, secrets: Mapping[str, Mapping[str, str]]
 ) -> dict[str, str]:
-    """Give a container's environment, from its ``env``, the pod's own fields and the Secrets of its namespace.
+    """Return a container's environment, from its ``env``, the pod's own fields and the Secrets of its namespace.
 
     ``envFrom`` is left out: the pods of the demo have none but an optional one of KFP's. Raises ContainerConfigError.
     """

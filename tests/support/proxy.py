@@ -30,7 +30,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
     def bytes(self) -> bytes:
-        """Give the body."""
+        """Return the body."""
         return (self.body if isinstance(self.body, str) else json.dumps(self.body)).encode()
 
 

@@ -141,8 +141,8 @@ class Mutate:
             namespace = await self._read(name, size=size)
         except LookupFailedError as error:
             self._metrics.namespace_lookups.labels(error.outcome).inc()
-            # Whoever sent the review may have made the name up: nothing that anybody could repair.
-            level = logging.INFO if error.outcome is LookupOutcome.NOT_FOUND else logging.WARNING
+            # The other outcomes can be caused by made-up reviews: there is nothing to repair.
+            level = logging.WARNING if error.outcome is LookupOutcome.FAILED else logging.INFO
             _log.log(level, "namespace lookup failed", extra={"namespace": name, "problem": str(error)})
             return self._decide_without(pod, known, decision)
         self._metrics.namespace_lookups.labels(LookupOutcome.READ).inc()

@@ -27,7 +27,7 @@ class Watch:
 
 
 class Client:
-    """Gives watches that end after some seconds, the first with an event that nobody foresaw."""
+    """Returns watches that end after some seconds, the first with an event that nobody foresaw."""
 
     def __init__(self, *, odd: bool = False, seconds: float) -> None:
         self._odd, self._seconds = odd, seconds

@@ -50,7 +50,7 @@ class Namespaces:
 
 
 def answer(namespaces: Namespaces) -> tuple[str, str | None]:
-    """Give the reason, and the experiment that the pod got."""
+    """Return the reason, and the experiment that the pod got."""
     written: list[Mapping[str, Any]] = []
     mutate = Mutate(platform=Platform(), namespaces=namespaces, metrics=Metrics(), write=written.append)
     response = json.loads(asyncio.run(mutate.answer((FOLDER / KFP).read_bytes())))["response"]

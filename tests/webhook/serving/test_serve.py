@@ -207,11 +207,11 @@ def test_a_bad_request_gets_a_sentence_and_the_server_lives_on(
 HEAD = b"POST /mutate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 TOO_SLOW: dict[str, tuple[bytes, list[bytes]]] = {
     "nothing is sent": (b"", []),
-    "half a head": (b"POST /mutate HT", []),
-    "a head without its body": (HEAD % 9, [b"408"]),
+    "half a header": (b"POST /mutate HT", []),
+    "a header without its body": (HEAD % 9, [b"408"]),
     "half a body": (HEAD % 9 + b"{", [b"408"]),
     "a body that is shorter than it says": (HEAD % (len(BODY) + 100) + BODY, [b"408"]),
-    "half a head after a review": (HEAD % len(BODY) + BODY + b"POST /mutate HT", [b"200"]),
+    "half a header after a review": (HEAD % len(BODY) + BODY + b"POST /mutate HT", [b"200"]),
     "half a body after a review": (HEAD % len(BODY) + BODY + HEAD % 9 + b"{", [b"200", b"408"]),
 }
 
@@ -265,7 +265,7 @@ def refused(server: Serving, status: bytes) -> float:
 
 
 @pytest.mark.parametrize("name", TOO_LARGE)
-def test_a_head_without_end_is_refused_before_it_fills_the_memory(server: Serving, name: str) -> None:
+def test_a_header_without_end_is_refused_before_it_fills_the_memory(server: Serving, name: str) -> None:
     sent, status = TOO_LARGE[name]
     before, counted = memory(server), refused(server, status)
     with server.connect() as connection:
