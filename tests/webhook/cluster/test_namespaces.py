@@ -100,6 +100,15 @@ def test_only_what_decides_is_kept() -> None:
         assert (kept.name, kept.labels, kept.annotations) == ("a", {"mlflow-enabled": "true"}, {EXPERIMENT: "1"})
 
 
+def test_nothing_is_kept_of_reads_that_have_ended() -> None:
+    """Anybody can have made-up names read."""
+    with watching(Client(KubeNotFoundError("not found", status=404), found("b", 1))) as watch:
+        assert outcome(watch, "a") == "not_found"
+        asyncio.run(watch.read("b"))
+        assert not watch._reading
+        assert len(watch) == 1
+
+
 def test_another_value_of_the_label_is_kept_and_alike_namespaces_share_their_labels() -> None:
     with watching() as watch:
         watch.replaced([found("a", 1), found("b", 2), found("c", 3, labelled=False)])
