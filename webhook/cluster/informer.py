@@ -137,6 +137,7 @@ class Informer:
             seconds=random.randint(300, 600),  # noqa: S311 - so that replicas do not come at the same time
             metadata_only=self._metadata_only,
         )
+        self._heard = self._clock()  # else a watch that follows another would seem silent until its first bookmark
         if self._stopping.is_set():  # `stop` may have looked for the watch before it was here
             watch.close()
         return watch

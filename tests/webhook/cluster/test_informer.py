@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from tests.support.kube import FakeKube
 from tests.support.waiting import wait_until
 from webhook.cluster import informer as module
 from webhook.cluster.informer import Informer
-from webhook.cluster.kube import KubeClient, KubeGoneError
+from webhook.cluster.kube import KubeClient, KubeGoneError, KubeUnavailableError
 
 
 class Watch:
@@ -149,3 +151,67 @@ def test_the_follower_is_told_of_changes_and_not_of_bookmarks_and_the_watch_goes
         assert client.lists == 1
     finally:
         informer.stop()
+
+
+class Waits(threading.Event):
+    """Notes how long the informer would wait, and ends it after some times."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+        self._number = number
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout or 0.0)
+        if len(self.waits) == self._number:
+            self.set()
+        return self.is_set()
+
+
+class Away(Client):
+    """An API server that cannot be reached."""
+
+    def list(self, *_: object, **__: object) -> dict[str, Any]:
+        raise KubeUnavailableError("away")
+
+
+def test_it_waits_longer_after_each_failure_up_to_a_limit() -> None:
+    informer = Informer(cast("KubeClient", Away(seconds=0)), "/api/v1/namespaces", Follower())
+    waits = Waits(9)
+    informer._stopping = waits
+    informer.start()
+    informer._thread.join(2)
+    expected = [min(module.FIRST_WAIT * 2**number, module.LONGEST_WAIT) for number in range(9)]
+    assert all(0.7 * wait <= waited <= 1.3 * wait for wait, waited in zip(expected, waits.waits, strict=True))
+    assert len({waited / wait for wait, waited in zip(expected, waits.waits, strict=True)}) > 1  # not all at once
+
+
+def test_a_watch_that_has_just_been_opened_is_not_silent() -> None:
+    """Its first bookmark comes a minute later; before, the last one of its predecessor would count."""
+    now = [1000.0]
+    client = Client(seconds=0)
+    watch = client.watch
+
+    def later(*arguments: object, **named: object) -> Watch:
+        now[0] += 80
+        return watch(*arguments, **named) if client.watches == 0 else Watch([], seconds=30)
+
+    client.watch = later  # type: ignore[method-assign]
+    informer = Informer(cast("KubeClient", client), "/api/v1/namespaces", Follower(), clock=lambda: now[0])
+    informer.start()
+    try:
+        wait_until(lambda: now[0] == 1160, "the second watch", seconds=5, every=0.005)
+        wait_until(lambda: informer.silence == 0, "it to be heard of", seconds=1, every=0.005)
+        assert informer.reliable
+    finally:
+        informer.stop()
+
+
+def test_it_stops_at_once_while_it_waits_for_an_event() -> None:
+    informer = Informer(FakeKube().client, "/api/v1/namespaces", Follower())
+    informer.start()
+    wait_until(lambda: informer._watch is not None, "the watch", seconds=2, every=0.005)
+    before = time.monotonic()
+    informer.stop()
+    assert time.monotonic() - before < 1
+    assert not informer._thread.is_alive()

@@ -57,11 +57,13 @@ def watched() -> Iterator[Watched]:
     yield watched
     if watched.object._informer._thread.is_alive():
         watched.object.stop()
+        assert not watched.object._informer._thread.is_alive()
 
 
 def test_changes_are_known_without_a_request_and_other_objects_do_not_matter(watched: Watched) -> None:
     watched.start()
     assert watched.content() == "first"
+    assert watched.changes == 1  # the list
     assert watched.after(lambda: watched.server.put(PATH, secret("second"))) == "second"
     assert watched.after(lambda: watched.server.remove(PATH)) is None
     watched.server.put(f"{COLLECTION}/another", secret("of another"))
