@@ -25,7 +25,6 @@ NOT_REWORDED_YET = (
     "webhook/cli/",
     "webhook/cluster/",
     "webhook/doctor/",
-    "webhook/files/",
     "webhook/runs/",
     "webhook/serving/",
     "webhook/token/",

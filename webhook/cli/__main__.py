@@ -1,4 +1,4 @@
-"""Lets `python -m webhook.cli` be the command."""
+"""Makes `python -m webhook.cli` be the command."""
 
 from webhook.cli import main
 

@@ -35,7 +35,7 @@ def explain(output: str, **options: Any) -> None:
     them. What holds no pod is named on standard error.
     """
     inputs = read_inputs(**options)
-    report_passed_over(inputs.found, all_of_them=False)
+    report_passed_over(inputs, all_of_them=False)
     pods = [pod for pod in inputs.found.pods if not pod.joined]
     if not pods:
         raise click.ClickException(f"{', '.join(file.place for file in inputs.files)}: no pod found")

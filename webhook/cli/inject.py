@@ -52,7 +52,7 @@ def inject(output: str, **options: Any) -> None:
     inputs = read_inputs(**options)
     changed = _operations(inputs)
     files = [(file, [_apply(loaded, changed) for loaded in file.loaded]) for file in inputs.files]
-    report_passed_over(inputs.found, all_of_them=True)
+    report_passed_over(inputs, all_of_them=True)
     results = [result for _, several in files for result in several]
     if output == "yaml":
         with_pods = {id(pod.document) for pod in inputs.found.pods}
@@ -91,7 +91,7 @@ def _apply(loaded: Loaded, changed: dict[int, list[dict[str, Any]]]) -> _Result:
 
 
 def _as_yaml(file: File, results: list[_Result], *, as_json: bool) -> str:
-    """Return a file's text with the changed documents in it written anew.
+    """Return a file's text, in which the changed documents are replaced.
 
     JSON becomes YAML, unless `as_json` says that a text without pods may stay as it is.
     """

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from webhook.cli.values import valid_namespace
-from webhook.core.configuration import Namespace, Platform
+from webhook.core.configuration import Namespace, Platform, configure
+from webhook.core.decision import decide
+from webhook.core.review import Pod
 from webhook.files.documents import Found, PodInDocument, find
 from webhook.files.loading import DocumentError, Loaded, load
 from webhook.settings import SettingsError, load_settings
@@ -124,9 +126,19 @@ def read_inputs(
     return Inputs(files, _find(files), platform, namespace_name, labels, annotations)
 
 
-def report_passed_over(found: Found, *, all_of_them: bool) -> None:
-    """Write to standard error what holds no pod, and why. Without `all_of_them`, not that whose pods are found."""
-    for other in found.passed_over:
+def report_passed_over(inputs: Inputs, *, all_of_them: bool) -> None:
+    """Write to standard error which objects have no pods, and why. Without `all_of_them`, not those that are explained.
+
+    Of a Namespace without pods in the files, what is wrong with its label and annotations is written as well.
+    """
+    used = {inputs.namespace_of(pod).name for pod in inputs.found.pods}
+    for name, namespace in inputs.found.namespaces.items():
+        if name not in used:
+            click.echo(f"Namespace {name}: no pod in the files is in it (--namespace {name} changes that)", err=True)
+            label = decide(Pod(), namespace=namespace, platform=inputs.platform).warnings
+            for warning in (*label, *configure(inputs.platform, namespace, {}).warnings):
+                click.echo(f"Namespace {name}: warning: {warning}", err=True)
+    for other in inputs.found.passed_over:
         if all_of_them or not other.explained:
             click.echo(f"{other.what}: {other.why}; left as it is", err=True)
             for warning in other.warnings:

@@ -29,12 +29,13 @@ _FOR_ANY_JOB = (
 
 
 class PodInDocument(NamedTuple):
-    """A pod or pod template, where it stands in its document, and the namespace it says it is in.
+    """A pod or pod template, its place in its document, and the namespace that the document names.
 
-    `what` names it. `at` None: the pod is made of several documents, and stands in none of them. `metadata_at`: where
-    its labels and annotations stand. `for_any_job`: the template is a runtime's, for pods of TrainJobs whose names are
-    not known here. `in_namespace` False: the document is in no namespace. `joined`: the pods of TrainJobs that use this
-    runtime are found as well. `warnings` are about where a label stands, `note` about what is not known here.
+    `what` names it. `at`: its JSON Pointer; None when the pod is made from several documents. `metadata_at`: the JSON
+    Pointer of its labels and annotations. `for_any_job`: the template is a runtime's, for pods of TrainJobs whose names
+    are not known. `in_namespace` False: the object is cluster-scoped. `joined`: the pods of TrainJobs that use this
+    runtime are found as well. `warnings` are about misplaced labels, `note` is about what is not known before the pod
+    is made.
     """
 
     document: dict[str, Any]
@@ -51,9 +52,9 @@ class PodInDocument(NamedTuple):
 
 
 class PassedOver(NamedTuple):
-    """An object that holds no pod, so that `inject` leaves it as it is; `why` says why.
+    """An object without a pod or pod template, which `inject` does not change; `why` is the reason.
 
-    `explained`: its pods are found all the same.
+    `explained`: its pods are found in another way.
     """
 
     what: str
@@ -71,7 +72,7 @@ class Found(NamedTuple):
 
 
 def find(documents: Sequence[dict[str, Any]]) -> Found:
-    """Look into documents, each for itself and for what it is to the others.
+    """Find the pods in documents. TrainJobs are joined with runtimes among them.
 
     Raises DocumentError for a malformed pod.
     """
@@ -196,7 +197,7 @@ def _pods_of_trainjob(item: Object, runtime: Object) -> Iterator[PodInDocument]:
 
 
 def _pipeline(pipeline: Pipeline) -> PassedOver:
-    why = "Kubeflow Pipelines makes a pod of each task when the pipeline runs, and the webhook wires those"
+    why = "Kubeflow Pipelines makes a pod for each task when the pipeline runs, and the webhook wires those"
     return PassedOver(f"compiled pipeline {pipeline.name}", why, explained=True)
 
 
@@ -212,7 +213,7 @@ def _pods_of_pipeline(pipeline: Pipeline, document: dict[str, Any]) -> Iterator[
 def _decode(
     template: dict[str, Any], metadata: dict[str, Any], made: dict[str, Any], what: str, *, at: str = ""
 ) -> Pod:
-    """Return the pod that a controller makes of the template `at` a pointer; `made` is the metadata that it adds."""
+    """Return the pod that a controller makes from the template `at` a pointer, with the metadata `made` by it."""
     whole = {**made, **metadata}
     if made.get("labels"):
         whole["labels"] = {**mapping(metadata.get("labels")), **made["labels"]}
@@ -230,14 +231,14 @@ def _why_not(item: Object) -> str:
     if not item.kind:
         return "not a Kubernetes object"
     if find_other(item.group, item.kind):
-        return f"this command does not look into {_kind(item)}; {_GIVE_A_POD}"
+        return f"this command does not look into {_kind(item)} ({_GIVE_A_POD})"
     known = ["AdmissionReview", "List", "TrainJob", *(kind.name for kind in KINDS)]
     meant = next((name for name in known if name.lower() == item.kind.lower() and name != item.kind), None)
     if meant:
         return f"{item.kind} is not a known kind; is {meant} meant?"
     if is_built_in(item.group):
         return "no pod template"
-    return f"this command does not look into {_kind(item)}; if it makes pods, {_GIVE_A_POD}"
+    return f"this command does not look into {_kind(item)} (if it makes pods, {_GIVE_A_POD})"
 
 
 def _kind(item: Object) -> str:

@@ -27,7 +27,7 @@ LIBYAML: Callable[[str], Events] | None = getattr(yaml, "CLoader", None)
 DEEPEST = 200
 """Levels that a document may have. What the API server stores has at most a few dozen."""
 MOST_VALUES = 10_000_000
-"""Values that a document may have once its aliases are written out; a few lines of them can stand for billions."""
+"""Values that a document may have once its aliases are expanded; a few lines can expand to billions."""
 
 _TOO_DEEP = f"nested too deeply: more than {DEEPEST} levels"
 _TAG = "tag:yaml.org,2002:"
@@ -36,11 +36,11 @@ _NUMBERS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "
 
 
 class FormatError(Exception):
-    """A text is neither JSON nor YAML, or holds what JSON cannot; the message says where and why."""
+    """A text is neither JSON nor YAML, or has no equivalent in JSON; the message says where and why."""
 
 
 class ContentError(yaml.MarkedYAMLError):
-    """A document is YAML, but not one that stands for JSON values; `problem` says why."""
+    """A document is YAML that has no equivalent in JSON; `problem` is the reason."""
 
 
 class Events(Protocol):
@@ -59,14 +59,14 @@ class PythonParser(Reader, Scanner, Parser):
         Parser.__init__(self)
 
     def scan_to_next_token(self) -> None:
-        """Skip what stands between tokens: blanks, comments, and tabs where no key can begin."""
+        """Skip blanks and comments between tokens, and tabs where no key can begin."""
         super().scan_to_next_token()
         while self.peek() == "\t" and (self.flow_level or not self.allow_simple_key):
             self.forward()
             super().scan_to_next_token()
 
     def scan_plain_spaces(self, indent: int, start_mark: Any) -> list[str] | None:
-        """Return what stands between two words of a plain scalar: blanks, tabs among them, or line breaks."""
+        """Return what is between two words of a plain scalar: blanks and tabs, or line breaks."""
         blanks = self.skip_blanks()
         breaks: list[str] | None = super().scan_plain_spaces(indent, start_mark)
         if breaks and self.column >= indent:
@@ -74,7 +74,7 @@ class PythonParser(Reader, Scanner, Parser):
         return [blanks] if breaks == [] and blanks else breaks
 
     def save_possible_simple_key(self) -> None:
-        """Refuse what is nested too deeply here already: to look ahead for a key takes the square of the depth."""
+        """Refuse deep nesting before the parser sees it: looking ahead for a key takes the square of the depth."""
         if self.flow_level > DEEPEST:
             raise ContentError(problem=_TOO_DEEP, problem_mark=self.get_mark())
         super().save_possible_simple_key()

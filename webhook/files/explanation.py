@@ -45,7 +45,7 @@ def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str | Non
 
 
 def _plugin(part: ContainerDecision, decision: Decision) -> dict[str, Any] | None:
-    """Return whether the container has the client plugin, who asked for it, and what stands in its way."""
+    """Return whether the container has the client plugin, who asked for it, and what prevents it."""
     asked = decision.configuration.client_plugin if decision.configuration else None
     if asked is None or not asked.value:
         return None

@@ -1,4 +1,4 @@
-"""The kinds of objects that make pods: where their pod templates stand, and what their controllers put on the pods.
+"""The kinds of objects that make pods: the places of their pod templates, and what controllers write on the pods.
 
 KINDS is the whole list of those that are looked into, OTHERS of those that are known to make pods from something else.
 A new kind is a new entry. The labels are those by which `webhook.core.controllers` names experiments and runs, and it
@@ -21,7 +21,7 @@ _JOB_OF_SET = {f"{JOBSET}jobset-name": "{name}", f"{JOBSET}replicatedjob-name": 
 
 
 class Template(NamedTuple):
-    """A JSON Pointer to a pod template, in which ``*`` stands for each key or item, and labels of its pods.
+    """A JSON Pointer to a pod template, in which ``*`` is each key or item, and labels of its pods.
 
     In the labels' values ``{name}`` is the object's name and ``{part}`` the key, or the item's name, in lower case.
     """
@@ -33,9 +33,9 @@ class Template(NamedTuple):
 class Kind(NamedTuple):
     """A kind of object that holds pod templates.
 
-    `owner`: the kind of the pods' controlling owner, where it is called as the object. `metadata`: where the labels and
-    annotations of the pods stand, if not in the template. `unknown`: what lineage is told from that is not known before
-    a pod is made. `for_any_job`: the pods belong to TrainJobs whose names are not known. `in_namespace`: whether the
+    `owner`: the kind of the pods' controlling owner, where it has the name of the object. `metadata`: the JSON Pointer
+    of the pods' labels and annotations, if not the template's. `unknown`: what lineage needs and is not known before a
+    pod is made. `for_any_job`: the pods belong to TrainJobs whose names are not known. `in_namespace`: whether the
     object is in the namespace of its pods.
     """
 
@@ -50,7 +50,7 @@ class Kind(NamedTuple):
 
 
 class Other(NamedTuple):
-    """A kind of object whose pods do not come from a pod template in it; `label_at` is where a label has to stand."""
+    """A kind of object whose pods do not come from a pod template in it; `label_at` is the right place of a label."""
 
     group: str
     name: str

@@ -1,4 +1,4 @@
-"""Where the label stands in objects that make pods, and whether it reaches the pods."""
+"""Finds labels in objects that make pods, at places from which no controller copies them to the pods."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from webhook.files.pointers import mapping, resolve
 def misplaced(value: dict[str, Any], kind: str, *, template: str, right: str) -> tuple[str, ...]:
     """Return warnings for labels above a pod template, or in it, that no controller copies to the pods.
 
-    `template` is its pointer, `right` that of the metadata that reaches the pods. There are none when the label stands
-    there.
+    `template` is its pointer, `right` that of the metadata that reaches the pods. Nothing is returned when that has the
+    label.
     """
     if not template or _has_label(value, right):
         return ()

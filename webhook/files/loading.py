@@ -28,7 +28,7 @@ class Loaded(NamedTuple):
 
 
 def load(text: str) -> list[Loaded]:
-    """Read YAML or JSON documents. An AdmissionReview stands for the object in it, an array for its items.
+    """Read YAML or JSON documents. Of an AdmissionReview the object in it is returned, of an array its items.
 
     Raises DocumentError.
     """

@@ -12,7 +12,7 @@ from webhook.files.pointers import items, mapping, resolve, text
 
 
 class Object(NamedTuple):
-    """An object, and where it stands in its document. `group` None: neither it nor its list names an API group."""
+    """An object and its place in its document. `group` None: neither it nor its list names an API group."""
 
     document: dict[str, Any]
     at: str
@@ -22,7 +22,7 @@ class Object(NamedTuple):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Return its metadata, empty when there is none."""
+        """Return its metadata, empty when it has no metadata."""
         return mapping(self.value.get("metadata"))
 
     @property
@@ -49,7 +49,7 @@ def list_objects(documents: Sequence[dict[str, Any]]) -> list[Object]:
 
 
 def find_namespaces(documents: Sequence[dict[str, Any]]) -> list[Namespace]:
-    """List the Namespaces in documents. Raises DocumentError for anything else, or when there are none."""
+    """List the Namespaces in documents. Raises DocumentError for anything else, or when nothing is found."""
     namespaces = [read_namespace(item) for item in list_objects(documents)]
     if not namespaces:
         raise DocumentError("no Namespace found")

@@ -1,4 +1,4 @@
-"""Finds values in a document by JSON Pointers (RFC 6901), in which ``*`` may stand for each key or item."""
+"""Finds values in a document by JSON Pointers (RFC 6901), in which ``*`` is each key or item."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Place(NamedTuple):
-    """A value in a document. `part` is the key, or the item's name, that the last ``*`` stands for."""
+    """A value in a document. `part` is the key, or the item's name, at the ``*``."""
 
     pointer: str
     value: Any
@@ -27,7 +27,7 @@ def resolve(value: Any, pointer: str) -> Any:
 
 
 def expand(value: Any, pattern: str) -> Iterator[Place]:
-    """List the places that a pattern stands for, where there is a value.
+    """List the places that match a pattern and have a value.
 
     Raises TypeError with the pointer of what is neither a mapping nor a list.
     """

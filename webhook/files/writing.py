@@ -1,4 +1,4 @@
-"""Writes YAML that kubectl reads back as the same values, whatever parser it is read with."""
+"""Writes YAML that kubectl and other parsers read back as the same values."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from webhook.files.words import plain_value
 _PLAIN = re.compile(
     r"[A-Za-z0-9_./$(+][A-Za-z0-9_./$()+*&=@~^;%<>'\"|\\-]*(?:(?: +|:+)[A-Za-z0-9_./$()+*=@~^;%<>'\"|\\-]+)*"
 )
-"""Words that need no quotation marks, if kubectl takes them for text."""
+"""Words that need no quotation marks, if kubectl reads them as text."""
 _LINES = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]*")
-"""Text that can stand in a block: without characters that YAML does not allow, or takes for line breaks."""
+"""Text that can be written as a block: without characters that YAML does not allow or reads as line breaks."""
 _TO_ESCAPE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _LONGEST_KEY = 120
-"""Characters. YAML looks no further than 1024 for the colon behind a key."""
+"""Characters. YAML looks no further than 1024 for the colon after a key."""
 
 _LONGEST_PLAIN = 400
 _YAML_1_1 = yaml.resolver.Resolver()
@@ -52,7 +52,7 @@ def _list(items: list[Any], indent: str) -> Iterator[str]:
 
 
 def _entry(head: str, value: Any, indent: str) -> Iterator[str]:
-    """Write what stands behind a key or a hyphen."""
+    """Write the value of a key, or an item after its hyphen."""
     if isinstance(value, dict) and value:
         yield head
         yield from _mapping(value, indent + "  ")

@@ -18,21 +18,21 @@ kind: Pod
 metadata: {name: a, labels: {mlflow-enabled: 'true'}}
 spec: {containers: [{name: c}]}
 """
-GIVE = "give a pod that it made: kubectl get pod NAME -o yaml | mlflow-webhook explain -f -"
+GIVE = "give a pod that it made: kubectl get pod NAME -o yaml | mlflow-webhook explain -f -)"
 WITHOUT_PODS = {
     "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n": "Service s: no pod template",
     "kind: pod\nmetadata: {name: p}\n": "pod p: pod is not a known kind; is Pod meant?",
     "apiVersion: batch.volcano.sh/v1alpha1\nkind: Job\nmetadata: {name: v}\nspec: {tasks: [{template: {}}]}\n": (
-        f"Job v: this command does not look into the kind Job of batch.volcano.sh; {GIVE}"
+        f"Job v: this command does not look into the kind Job of batch.volcano.sh ({GIVE}"
     ),
     "apiVersion: argoproj.io/v1alpha1\nkind: WorkflowTemplate\nmetadata: {name: w}\n": (
-        f"WorkflowTemplate w: this command does not look into the kind WorkflowTemplate of argoproj.io; {GIVE}"
+        f"WorkflowTemplate w: this command does not look into the kind WorkflowTemplate of argoproj.io ({GIVE}"
     ),
     "apiVersion: argoproj.io/v1alpha1\nkind: CronWorkflow\nmetadata: {name: w}\n": (
         "CronWorkflow w: this command does not look into the kind CronWorkflow"
     ),
     "apiVersion: example.com/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {template: 3}\n": (
-        "Deployment d: this command does not look into the kind Deployment of example.com; if it makes pods, give a pod"
+        "Deployment d: this command does not look into the kind Deployment of example.com (if it makes pods, give"
     ),
     "apiVersion: v1\nkind: Service\nmetadata: {name: t}\nspec: {template: {spec: {containers: []}}}\n": (
         "Service t: no pod template"
@@ -51,7 +51,9 @@ WITHOUT_PODS = {
         "a document without a kind: not a Kubernetes object"
     ),
     "apiVersion: v1\nkind: List\nitems: []\n": "",
-    "apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n": "",
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n": (
+        "Namespace team: no pod in the files is in it (--namespace team changes that)"
+    ),
     "# nothing but a comment\n": "",
     "": "",
     "apiVersion: trainer.kubeflow.org/v1alpha1\nkind: TrainJob\nmetadata: {name: t}\nspec: {runtimeRef: {name: r}}\n": (
@@ -180,3 +182,22 @@ def test_a_namespace_in_the_files_is_that_of_its_pods() -> None:
     (found,) = json.loads(call("explain", "-f", "-", "-o", "json", text=namespace + POD).stdout)
     assert found["namespace"] == "default"
     assert "ours" not in str(found)
+
+
+def test_what_is_wrong_with_a_namespace_is_said_beside_pods_of_another() -> None:
+    metadata = {
+        "name": "team",
+        "labels": {"mlflow-enabled": "True"},
+        "annotations": {"mlflow.kubeflow.org/token-secret": "A B"},
+    }
+    text = yaml.safe_dump({"kind": "Namespace", "metadata": metadata}) + f"---\n{POD}"
+    for command in ("explain", "inject"):
+        shown = call(command, "-f", "-", text=text).stderr
+        assert "Namespace team: no pod in the files is in it (--namespace team changes that)" in shown
+        assert "Namespace team: warning: label mlflow-enabled=True of the namespace is neither" in shown
+        assert (
+            "Namespace team: warning: annotation mlflow.kubeflow.org/token-secret of the namespace is ignored" in shown
+        )
+    inside = call("explain", "-f", "-", "-n", "team", text=text)
+    assert "Namespace team:" not in inside.stderr
+    assert "label mlflow-enabled=True of the namespace is neither" in inside.stdout

@@ -74,7 +74,7 @@ def test_inject_passes_it_on_and_says_what_becomes_of_it() -> None:
     result = call("inject", "-f", "-", text=text)
     assert (result.exit_code, result.stdout) == (0, text)
     assert result.stderr == (
-        "compiled pipeline my-pipe: Kubeflow Pipelines makes a pod of each task when the pipeline runs, and the "
+        "compiled pipeline my-pipe: Kubeflow Pipelines makes a pod for each task when the pipeline runs, and the "
         "webhook wires those; left as it is\n"
     )
 
