@@ -1,8 +1,8 @@
 """Joins a TrainJob with its runtime, as Trainer does: the pods of its JobSet, as far as they decide about wiring.
 
 The rules are those of Trainer 2.3.0 (kubeflow/trainer: pkg/runtime/core/trainingruntime.go, `mergeRuntimePatches`, and
-pkg/runtime/framework/plugins/jobset/builder.go). Variables that Trainer itself adds for the distributed framework are
-left out, since none of them decides.
+pkg/runtime/framework/plugins/jobset/builder.go). The trainer's image, command and arguments, and variables that Trainer
+adds for the distributed framework, are left out, since none of them decides.
 """
 
 from __future__ import annotations
@@ -74,8 +74,6 @@ def join(trainjob: dict[str, Any], runtime: dict[str, Any]) -> Iterator[Replicat
         for container in items(resolve(template, "/spec/containers")):
             if mapping(container).get("name") != _NODE:
                 continue
-            if trains:
-                container.update({key: trainer[key] for key in ("image", "command", "args") if key in trainer})
             if (trains or (launcher_trains and name == _NODE)) and trainer.get("env"):
                 container["env"] = _merge_list(items(container.get("env")), items(trainer["env"]), replace=True)
         if items(resolve(template, "/spec/containers")):

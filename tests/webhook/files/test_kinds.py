@@ -156,6 +156,29 @@ def test_a_notebook_gives_its_own_labels_to_its_pod_and_not_those_of_the_templat
     }
 
 
+@pytest.mark.parametrize("name", ["StatefulSet", "DaemonSet", "CloneSet"])
+def test_an_owner_that_outlives_its_pods_names_the_experiment(name: str) -> None:
+    kind = next(kind for kind in KINDS if kind.name == name)
+    labelled = {"metadata": {"labels": {**LABEL, "app": "shared-by-all"}}, "spec": {"containers": [{"name": "c"}]}}
+    made = document(kind, kind.templates[0], labelled, name="resnet")
+    assert other_lineage(find([made]).pods[0].pod).experiment == "resnet"
+
+
+def test_a_patch_with_a_misplaced_label_gets_the_warning_too() -> None:
+    patch = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "labels": LABEL}}
+    shown = on("inject", patch).stderr
+    assert "Deployment web: the pod template is missing at /spec/template, as in a patch; left as it is" in shown
+    assert "of the Deployment is not on its pods: put it into /spec/template/metadata/labels" in shown
+
+
+def test_items_of_a_list_have_its_group_if_they_name_none() -> None:
+    items = [{"metadata": {"name": "web"}, "spec": {"template": ASKS}}]
+    ours = {"apiVersion": "apps/v1", "kind": "DeploymentList", "items": items}
+    assert on("explain", ours).stdout.startswith("Deployment web in namespace default\n  wired")
+    theirs = {**ours, "apiVersion": "example.com/v1"}
+    assert "does not look into the kind Deployment of example.com" in on("explain", theirs).stderr
+
+
 MADE = {
     "cronjob": "CronJob",
     "deployment": "Deployment",

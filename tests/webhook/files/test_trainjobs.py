@@ -170,15 +170,15 @@ def test_a_label_that_does_not_reach_the_pods_is_named_with_its_place(with_runti
 def test_the_runtime_is_the_one_to_which_the_trainjob_refers() -> None:
     own = runtime(job("own", [{"name": "node"}]), kind="TrainingRuntime")
     own["metadata"]["namespace"] = "team"
-    elsewhere = copy.deepcopy(own)
+    elsewhere = runtime(job("other", [{"name": "node"}]), kind="TrainingRuntime")
     elsewhere["metadata"]["namespace"] = "elsewhere"
     found = explained(elsewhere, own, TORCH, TRAINJOB)
     assert found[-1]["pod"] == "TrainJob finetune (node)"
-    assert [one["pod"] for one in found[:2]] == ["TrainingRuntime torch (own)"] * 2
+    assert [one["pod"] for one in found[:2]] == ["TrainingRuntime torch (other)", "TrainingRuntime torch (own)"]
     refers = copy.deepcopy(TRAINJOB)
     refers["spec"]["runtimeRef"]["kind"] = "TrainingRuntime"
     pods = [one["pod"] for one in explained(elsewhere, own, TORCH, refers)]
-    assert pods == ["TrainingRuntime torch (own)", "ClusterTrainingRuntime torch (node)", "TrainJob finetune (own)"]
+    assert pods == ["TrainingRuntime torch (other)", "ClusterTrainingRuntime torch (node)", "TrainJob finetune (own)"]
     alone = call("explain", "-f", "-", text=yaml.safe_dump(refers))
     assert "give that too (kubectl get trainingruntime torch -o yaml), or a pod that it made" in alone.stderr
 
@@ -190,6 +190,7 @@ def test_inject_changes_the_runtime_and_not_the_trainjob() -> None:
     assert first == TRAINJOB
     assert "MLFLOW_TRACKING_URI" in str(second)
     assert "finetune" not in str(second)
+    assert "'B'" not in str(second)  # a variable of this TrainJob only
     assert (
         "TrainJob finetune: its pods come from its runtime; the webhook wires them when they are made" in result.stderr
     )
