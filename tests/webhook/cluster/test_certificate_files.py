@@ -167,3 +167,4 @@ def test_the_folder_is_looked_at_as_soon_as_it_starts(replica: Replica) -> None:
     replica.files.start()
     wait_until(lambda: replica.count("renewals") == 1, "the certificate", every=0.01)
     replica.files.stop()
+    assert not any(thread.name == "certificates" for thread in threading.enumerate())

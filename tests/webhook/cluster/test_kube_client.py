@@ -186,6 +186,14 @@ def test_an_answer_that_is_not_json_is_named(server: Server) -> None:
         server.client.get(PATH)
 
 
+def test_a_redirect_is_not_followed(server: Server) -> None:
+    """The token must not go to where somebody else sends it."""
+    server.status, server.headers, server.chunks = 302, [("Location", f"{server.client.server}/elsewhere")], []
+    with pytest.raises(KubeInvalidError, match="does not answer like a Kubernetes API server"):
+        server.client.get(PATH)
+    assert [seen.path for seen in server.seen] == [PATH]
+
+
 def test_warnings_are_passed_on_without_their_code(server: Server) -> None:
     server.headers = [("Warning", '299 - "a \\"quoted\\" warning"'), ("Warning", '299 - "another"')]
     warnings: list[str] = []

@@ -30,7 +30,7 @@ class Steps:
         return self.wait
 
     def until(self, number: int) -> None:
-        wait_until(lambda: len(self.times) >= number, f"step {number}", seconds=5, every=0.005)
+        wait_until(lambda: len(self.times) >= number, f"step {number}", seconds=20, every=0.005)
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ class Running:
 
     def wait_until_ready(self) -> None:
         ready = self.request
-        wait_until(lambda: ready("GET", "/readyz").status_code == 200, "it to be ready", seconds=5, every=0.02)
+        wait_until(lambda: ready("GET", "/readyz").status_code == 200, "it to be ready", seconds=20, every=0.02)
 
     def names(self) -> list[str]:
         served = x509.load_pem_x509_certificate(ssl.get_server_certificate(("127.0.0.1", self.port)).encode())
@@ -148,7 +148,7 @@ def test_a_restart_of_the_watch_of_namespaces_is_counted(kube: FakeKube, run: Ru
 
     def check(webhook: Running) -> None:
         counted = "mlflow_webhook_namespace_watch_restarts_total 0.0"
-        wait_until(lambda: counted not in webhook.request("GET", "/metrics").text, "it", seconds=5, every=0.02)
+        wait_until(lambda: counted not in webhook.request("GET", "/metrics").text, "it", seconds=20, every=0.02)
 
     run(check)
 
