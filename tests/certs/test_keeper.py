@@ -21,6 +21,7 @@ from certs.keeper import CertificateSpec, Keeper
 from certs.lease import DURATION, Lease, Observation, claim, observe
 from certs.ports import InstallError, StoreConflictError, StoreError
 from certs.renewal import validity
+from tests.support.examples import security_examples
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -287,6 +288,19 @@ def test_a_crash_after_taking_the_lease_delays_the_others_by_no_more_than_its_du
     assert other.trusted(START + DURATION)
 
 
+def test_a_leader_that_crashes_after_storing_keeps_others_from_writing_for_its_lease_only() -> None:
+    cluster = Cluster()
+    crashed, other = Replica(cluster, "a"), Replica(cluster, "b")
+    crashed.keeper.step(START)
+    other.keeper.step(START)
+    cluster.bundles = [b"", b""]
+    for second in range(15):
+        other.keeper.step(START + second * SECOND)
+        assert other.publications == 0
+    other.keeper.step(START + DURATION)
+    assert other.trusted(START + DURATION)
+
+
 def test_a_replica_whose_watch_is_late_looks_again_before_it_writes() -> None:
     cluster = Cluster()
     first, late = Replica(cluster, "a"), Replica(cluster, "b")
@@ -442,7 +456,7 @@ def test_leaves_are_renewed_while_the_api_server_is_away() -> None:
     assert set(replica.problems) == {"away"}  # the CA should have a successor by now
 
 
-@settings(max_examples=max(2, settings().max_examples // 30))
+@settings(max_examples=max(2, security_examples() // 30))
 @given(st.integers(0, 2**32))
 def test_no_client_ever_meets_a_certificate_it_cannot_verify(seed: int) -> None:
     """Three replicas over two lifetimes of a CA, in any order, with late watches, restarts and faults in between."""
