@@ -7,6 +7,7 @@ appears in the middle of a later one.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -21,7 +22,7 @@ from webhook.errors import error_location
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def configure_logging(*, form: str, level: str, stream: TextIO = sys.stderr) -> None:
+def configure_logging(*, form: str, level: str, stream: TextIO | None = sys.stderr) -> None:
     """Send all logging to `stream`, as "json" or "text", from `level` on."""
     handler = _Handler(stream)
     handler.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
@@ -37,7 +38,7 @@ def count_lost_lines(on_lost: Callable[[], None]) -> None:
             handler.on_lost = on_lost
 
 
-def decision_writer(*, form: str, stream: TextIO = sys.stderr) -> Callable[[Mapping[str, Any]], None]:
+def decision_writer(*, form: str, stream: TextIO | None = sys.stderr) -> Callable[[Mapping[str, Any]], None]:
     """Return the function that writes one decision's line. It raises OSError or ValueError if it cannot."""
     raw = _unbuffered(stream)
     if form == "text":
@@ -58,7 +59,7 @@ def decision_writer(*, form: str, stream: TextIO = sys.stderr) -> Callable[[Mapp
 class _Handler(logging.Handler):
     """Writes lines to a stream; those that cannot be written are counted and dropped."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         super().__init__()
         self._raw = _unbuffered(stream)
         self.on_lost: Callable[[], None] = lambda: None
@@ -71,7 +72,11 @@ class _Handler(logging.Handler):
             self.on_lost()
 
 
-def _unbuffered(stream: TextIO) -> BinaryIO:
+def _unbuffered(stream: TextIO | None) -> BinaryIO:
+    if stream is None:  # what Python makes of a standard error that is closed
+        closed = io.BytesIO()
+        closed.close()
+        return closed
     return getattr(stream.buffer, "raw", stream.buffer)
 
 

@@ -51,6 +51,10 @@ def closed_stream() -> TextIO:
     return closed
 
 
+def no_stream() -> None:
+    """Python has no standard error when it is closed at the start."""
+
+
 def test_a_decision_is_one_json_object_a_line() -> None:
     to = stream()
     decision_writer(form="json", stream=to)(LINE)
@@ -83,9 +87,9 @@ def test_events_have_their_fields_and_an_error_no_message(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-@pytest.mark.parametrize("broken", [full_disk, closed_pipe, closed_stream])
+@pytest.mark.parametrize("broken", [full_disk, closed_pipe, closed_stream, no_stream])
 def test_a_line_that_cannot_be_written_is_counted_and_harms_nobody(
-    form: str, broken: Callable[[], TextIO], capsys: pytest.CaptureFixture[str]
+    form: str, broken: Callable[[], TextIO | None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lost: list[bool] = []
     to = broken()
@@ -95,7 +99,7 @@ def test_a_line_that_cannot_be_written_is_counted_and_harms_nobody(
     assert lost == [True]
     with pytest.raises((OSError, ValueError)):
         decision_writer(form=form, stream=to)(LINE)
-    if not to.buffer.closed:
+    if to and not to.buffer.closed:
         to.close()
     assert capsys.readouterr().err == ""
 
