@@ -66,7 +66,7 @@ def given_names(name: str) -> set[str]:
 
 
 def record(name: str) -> dict[str, Any]:
-    """Return the record that an answer writes on the pod; empty when there is none."""
+    """Return the record that an answer writes on the pod, or an empty dict."""
     for operation in GOLDEN[name].get("patch", ()):
         if operation["path"].endswith("mlflow.kubeflow.org~1decision"):
             return dict(json.loads(operation["value"]))

@@ -35,7 +35,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors, anchor
 
 
-def test_the_commands_without_a_cluster_run_as_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_without_a_cluster_run_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert OFFLINE
     for line in OFFLINE:

@@ -21,7 +21,6 @@ NOT_REWORDED_YET = (
     "README.md",
     "certs/",
     "docs/",
-    "tests/",
     "webhook/cli/",
     "webhook/cluster/",
     "webhook/doctor/",
@@ -77,8 +76,9 @@ class Finding(NamedTuple):
 
 
 def find_phrases(text: str) -> Iterator[Finding]:
-    """Find the phrases of RULES, also where a comment, a string or a paragraph breaks the line."""
+    """Find the phrases of RULES: in text, across line breaks in comments and strings, and in the names of tests."""
     joined = re.sub(r"""["']\n\s*f?["']|\n[ \t]*(#|>)[ \t]?""", lambda gap: re.sub(r"[^\n]", " ", gap[0]), text)
+    joined = re.sub(r"def test_\w+", lambda name: name[0].replace("_", " "), joined)
     for rule in RULES:
         for match in re.finditer(rule.phrase.replace(" ", r"\s+"), joined, re.IGNORECASE):
             begins = match.end() - len(match[0].lstrip())
@@ -121,6 +121,7 @@ def test_code_docs_manifests_and_the_makefile_are_checked() -> None:
         ("# a process of\n# its own: it ends by itself\n", (1, "of its own")),
         ('raise ValueError(\n    "the port is "\n    f"no number: {port}"\n)\n', (2, "is no")),
         ('def port() -> int:\n    """Give the port."""\n', (2, '"""Give')),
+        ("def test_a_wrong_name_is_said_to_be() -> None:\n", (1, "is said")),
         ("summary: The token IS GOOD FOR a day.\n", (1, "IS GOOD FOR")),
     ],
 )

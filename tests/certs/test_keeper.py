@@ -128,7 +128,7 @@ class Replica:
         self.problems.append(problem)
 
     def trusted(self, now: datetime) -> bool:
-        """Whether a client that has the caBundle verifies what this replica serves now."""
+        """Return whether a client that has the caBundle verifies what this replica serves now."""
         return self.leaf is not None and verified(self.leaf, self.cluster.bundles or [b""], now)
 
 

@@ -38,6 +38,6 @@ def test_the_time_before_its_making_is_not_part_of_a_short_life() -> None:
     assert span.due(START + timedelta(seconds=20))
 
 
-def test_what_is_no_certificate_is_refused() -> None:
+def test_bytes_that_are_not_a_certificate_are_refused() -> None:
     with pytest.raises(ValueError, match="PEM"):
         validity(b"rubbish")

@@ -39,12 +39,12 @@ _ENVTEST = {"etcd", "kube-apiserver", "kubectl"}
 
 
 def find(name: str) -> Path:
-    """Return a program's path; skips the test that needs it when there is none and it cannot be built."""
+    """Return a program's path; skips the test if the program is missing and cannot be built."""
     return _given(name) or _built(name)
 
 
 def prepare(module: str) -> None:
-    """Build what is missing of one Go module's programs; what cannot be had is left for `find` to say."""
+    """Build the missing programs of one Go module. `find` reports those that cannot be built."""
     for name in _MODULES[module]:
         with contextlib.suppress(pytest.skip.Exception, pytest.fail.Exception):
             find(name)

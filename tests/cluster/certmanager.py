@@ -24,6 +24,6 @@ class CertManager:
         self._programs.append(Program([find("certmanager")], log, environment))
 
     def stop(self) -> None:
-        """End them."""
+        """Stop them."""
         for program in self._programs:
             program.stop(seconds=5)

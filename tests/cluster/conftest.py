@@ -1,4 +1,4 @@
-"""One control plane for all tests of this folder; each test has a namespace of its own."""
+"""One control plane for all tests of this folder. Each test has its own namespace."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def admin(control_plane: ControlPlane) -> KubeClient:
 
 @pytest.fixture
 def namespace(admin: KubeClient) -> str:
-    """A namespace of the test's own. It is left behind: the whole cluster goes in the end."""
+    """A namespace for one test. It is not deleted, because the whole cluster is."""
     name = f"test-{next(_numbers)}"
     admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
     return name
@@ -107,7 +107,7 @@ def installation(control_plane: ControlPlane) -> Iterator[Installation]:
 
 @pytest.fixture
 def labelled(admin: KubeClient) -> str:
-    """A namespace of the test's own that is labelled for MLflow."""
+    """A namespace for one test, labelled for MLflow."""
     name = f"labelled-{next(_numbers)}"
     admin.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": {"mlflow-enabled": "true"}}})
     return name
@@ -115,7 +115,7 @@ def labelled(admin: KubeClient) -> str:
 
 @pytest.fixture
 def installed(control_plane: ControlPlane) -> Iterator[Installation]:
-    """An installation of the test's own, from nothing."""
+    """A new installation for one test."""
     installation = Installation(control_plane)
     try:
         installation.install()

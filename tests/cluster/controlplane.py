@@ -70,7 +70,7 @@ class ControlPlane:
         self._programs: dict[str, Program] = {}
         self.ca = folder / "ca.crt"
         self.webhook_client_ca = folder / "webhook-client-ca.crt"
-        """The CA of the certificate that the API server shows to webhooks that ask for one."""
+        """The CA of the client certificate that the API server sends to webhooks."""
         self._write_keys()
         self.kubeconfig = self.write_kubeconfig("admin", self._token)
 
@@ -102,7 +102,7 @@ class ControlPlane:
         )
 
     def stop(self) -> None:
-        """End everything."""
+        """Stop everything."""
         for name in ("controller-manager", "apiserver", "etcd"):
             if program := self._programs.pop(name, None):
                 program.stop(seconds=5)
@@ -159,7 +159,7 @@ class ControlPlane:
         self._programs.pop("apiserver").stop(seconds=5)
 
     def ready(self) -> bool:
-        """Whether the API server says that it is ready."""
+        """Return whether the API server says that it is ready."""
         program = self._programs["apiserver"]
         if program.process.poll() is not None:
             raise AssertionError(f"the API server has ended:\n{program.tail()}")
@@ -214,7 +214,7 @@ class ControlPlane:
         return [line for line in lines if line["user"]["username"] == f"system:serviceaccount:{user}"]
 
     def compact(self) -> None:
-        """Have etcd forget everything but the present, so that older resource versions are gone."""
+        """Compact etcd, so that older resource versions are gone."""
         status = httpx.post(f"{self._etcd_url}/v3/maintenance/status", json={}, trust_env=False).json()
         revision = status["header"]["revision"]
         httpx.post(f"{self._etcd_url}/v3/kv/compaction", json={"revision": revision}, trust_env=False)

@@ -1,7 +1,7 @@
-"""Our manifests on the control plane as they are, and replicas of the webhook as the ServiceAccount that they make.
+"""Installs the unchanged manifests on the control plane, and runs replicas of the webhook with their ServiceAccount.
 
-There is no kubelet: a replica is a process, and the Service is a balancer on the loopback address that sends each new
-connection to a replica whose /readyz says so. Only `clientConfig.service` is replaced, by its URL.
+There is no kubelet: a replica is a process. A balancer on the loopback address replaces the Service, and sends each new
+connection to a replica whose /readyz is good. Only `clientConfig.service` is replaced, by the balancer's URL.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Replica:
             return client.get(f"https://127.0.0.1:{self.port}{path}")
 
     def ready(self) -> bool:
-        """Whether it takes reviews now."""
+        """Return whether it takes reviews now."""
         if self._program.process.poll() is not None:
             return False
         try:
@@ -72,7 +72,7 @@ class Replica:
             return False
 
     def alive(self) -> bool:
-        """Whether it answers at all."""
+        """Return whether it answers at all."""
         try:
             return self.get("/healthz").status_code == 200
         except httpx.HTTPError:
@@ -108,7 +108,7 @@ class Replica:
 
 
 class Balancer:
-    """What a Service is to clients: one address for all ready replicas."""
+    """Replaces a Service: one address for all ready replicas."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -130,11 +130,11 @@ class Balancer:
             thread.join(10)
 
     def send_to(self, replica: Replica) -> None:
-        """Send everything to one replica from now on, ready or not."""
+        """Send all calls to one replica from now on, ready or not."""
         self._forced = replica.port
 
     def knows(self, replica: Replica) -> bool:
-        """Whether a replica gets calls."""
+        """Return whether a replica gets calls."""
         return replica.port in self._ready
 
     def _probe(self) -> None:
@@ -189,7 +189,7 @@ def write_overlay(folder: Path, overlay: str, *components: str, **fields: Any) -
 
 
 class Installation:
-    """The webhook as installed by an overlay."""
+    """The webhook, installed by an overlay."""
 
     def __init__(
         self, plane: ControlPlane, overlay: str = "self-signed", *, namespace: str = NAMESPACE, prefix: str = ""
@@ -299,7 +299,7 @@ class Installation:
         return sum(replica.metric("mlflow_webhook_decisions_total", **labels) for replica in self.replicas)
 
     def remove(self) -> None:
-        """Stop the replicas, and delete what they made and what calls them; the rest is as before at the next one."""
+        """Stop the replicas, and delete what they created and what calls them. The next start finds the rest."""
         self.stop(*self.replicas)
         self.balancer.stop()
         self.plane.kubectl("delete", "mutatingwebhookconfiguration", self.name, "--ignore-not-found")

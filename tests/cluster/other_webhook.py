@@ -1,4 +1,4 @@
-"""Somebody else's mutating webhook: adds two variables to every container that does not have them."""
+"""Another mutating webhook, which adds two variables to every container that does not have them."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ class OtherWebhook:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
 
     @contextmanager
     def registered(self, admin: KubeClient, name: str, namespace: str) -> Iterator[None]:
-        """Register it for one namespace's pods under a name, which decides who is called first."""
+        """Register it for one namespace's pods. The name decides which webhook is called first."""
         path = group_path("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations")
         entry = {
             "name": "theirs.example.org",
@@ -95,7 +95,7 @@ class OtherWebhook:
 
 
 def _wait_for_the_api_server(admin: KubeClient, namespace: str) -> None:
-    """Create pods in vain until the API server knows of the registration."""
+    """Create pods as dry runs until the API server calls this webhook."""
     probe = {
         "metadata": {"name": "probe", "labels": {"mlflow-enabled": "false"}},
         "spec": {"containers": [{"name": "c", "image": "i"}]},

@@ -22,7 +22,7 @@ def implied(name: str = "i") -> dict[str, Any]:
 
 
 def wired(client: KubeClient, namespace: str) -> bool:
-    """Whether an explicit pod would be created wired now."""
+    """Return whether an explicit pod would be created wired now."""
     try:
         created = client.create(core_path(namespace, "pods"), pod(), params={"dryRun": "All"})
     except KubeError:

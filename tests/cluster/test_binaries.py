@@ -1,4 +1,4 @@
-"""Where a program is taken from, and what is said when it is nowhere."""
+"""Where a program is found, and the message if it is missing."""
 
 from __future__ import annotations
 

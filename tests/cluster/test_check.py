@@ -156,7 +156,9 @@ EVERY = [
 ]
 
 
-def test_what_may_not_be_read_is_skipped_and_said_to_be(control_plane: ControlPlane, case: DoctorCase) -> None:
+def test_objects_that_the_user_may_not_read_are_skipped_and_named(
+    control_plane: ControlPlane, case: DoctorCase
+) -> None:
     code, every = case.check(case.namespace, kubeconfig=control_plane.service_account("default", "default"))
     assert code == 0
     assert [finding["check"] for finding in every] == EVERY
@@ -379,7 +381,7 @@ PAGE = ROOT / "docs" / "checks.md"
 
 
 def test_the_transcripts_in_the_docs_are_true(case: DoctorCase) -> None:
-    """Run with UPDATE_TRANSCRIPTS=1 to write them anew."""
+    """Run with UPDATE_TRANSCRIPTS=1 to write them again."""
     _, healthy = case.run(case.namespace)
     case.token(case.jwt(exp=int(time.time()) - 7300))
     case.spoil("/webhooks/1/matchConditions")

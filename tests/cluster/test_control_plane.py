@@ -85,7 +85,7 @@ def test_a_server_that_is_not_there_is_unavailable(control_plane: ControlPlane, 
         control_plane.client(file).get("/version")
 
 
-def test_a_kubeconfig_that_is_missing_or_broken_is_said_to_be(tmp_path: Path) -> None:
+def test_a_missing_or_invalid_kubeconfig_is_named(tmp_path: Path) -> None:
     with pytest.raises(KubeConfigError, match="nowhere"):
         KubeClient.from_environment(kubeconfig=str(tmp_path / "nowhere"))
     broken = tmp_path / "broken"

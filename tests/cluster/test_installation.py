@@ -141,7 +141,7 @@ def unchanged_by_apply(plane: ControlPlane, folder: Path, delete: str = "") -> N
         before = versions()
         assert set(apply("--server-side").values()) == {"serverside-applied"}
         again = apply()
-        # kubectl sends a PodDisruptionBudget's selector each time, and says so whatever the API server makes of it.
+        # kubectl sends a PodDisruptionBudget's selector each time, and prints "configured" even if nothing changes.
         assert {name for name, what in again.items() if what != "unchanged"} <= {
             name for name in again if name.startswith("poddisruptionbudget")
         }

@@ -128,7 +128,7 @@ def test_a_pod_created_a_moment_after_its_namespace_was_labelled_is_wired(admin:
         assert variables(created, "main")[:2] == ["MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE"]
 
 
-def test_whatever_the_api_server_sends_because_of_a_new_label_is_wired(
+def test_every_pod_that_the_api_server_sends_because_of_a_new_label_is_wired(
     admin: KubeClient, namespace: str, installation: Installation
 ) -> None:
     """The API server itself takes some milliseconds to see a label. From its first call on the answer must be right."""
@@ -157,7 +157,7 @@ def test_a_dry_run_answers_the_same_and_leaves_nothing(admin: KubeClient, labell
     assert environments(admin.create(path, plain(KFP))) == environments(dry)
 
 
-def test_annotations_decide_and_what_is_wrong_with_them_is_said(admin: KubeClient, labelled: str) -> None:
+def test_annotations_decide_and_wrong_ones_get_a_warning(admin: KubeClient, labelled: str) -> None:
     path = f"/api/v1/namespaces/{labelled}"
     admin.patch(path, {"metadata": {"annotations": {"mlflow.kubeflow.org/experiment": "ours"}}})
     document = plain(KFP)
@@ -201,7 +201,7 @@ def test_the_created_pod_says_whether_it_waits_for_a_secret_that_is_missing(
 
 
 @pytest.mark.parametrize("name", ["a-first", "z-last"])
-def test_another_webhook_that_adds_variables_is_no_trouble(
+def test_another_webhook_may_add_variables(
     name: str, admin: KubeClient, labelled: str, other_webhook: OtherWebhook
 ) -> None:
     wait_until(lambda: _accounts(admin, labelled), "the service account")
@@ -414,7 +414,7 @@ def test_a_native_sidecar_is_left_alone(admin: KubeClient, labelled: str) -> Non
     assert "MLFLOW_TRACKING_URI" in variables(created, "node")
 
 
-def test_a_body_that_is_no_pod_is_still_the_api_servers_to_refuse(admin: KubeClient, labelled: str) -> None:
+def test_the_api_server_refuses_a_body_that_is_not_a_pod(admin: KubeClient, labelled: str) -> None:
     with pytest.raises(KubeInvalidError):
         admin.create(core_path(labelled, "pods"), {"metadata": {"name": "p"}, "spec": {"containers": []}})
 

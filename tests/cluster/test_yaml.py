@@ -28,7 +28,7 @@ def read(plane: ControlPlane, text: str) -> Any:
     return json.loads(plane.kubectl("annotate", "--local", "--filename=-", "--output=json", "a=b", stdin=text))["xs"]
 
 
-def test_plain_words_are_what_kubectl_takes_them_for(control_plane: ControlPlane) -> None:
+def test_plain_words_have_the_types_that_kubectl_reads(control_plane: ControlPlane) -> None:
     text = f"{HEAD}xs:\n" + "".join(f"- {word}\n" for word in words())
     (document,) = read_documents(text)
     taken = read(control_plane, text)

@@ -46,7 +46,7 @@ class Trainer:
         self._plane.kubectl("apply", "--server-side", "--filename=-", stdin=runtimes)
 
     def stop(self) -> None:
-        """End both controllers."""
+        """Stop both controllers."""
         for program in self._programs:
             program.stop(seconds=5)
 

@@ -22,7 +22,7 @@ TRAINING_IMAGE = "mlflow-webhook-e2e-training:1"
 
 
 def run(*command: str | Path, stdin: str | None = None, check: bool = True, timeout: float = 300) -> str:
-    """Run a command; gives its output, or raises AssertionError with what it said."""
+    """Run a command; returns its output, or raises AssertionError with what it said."""
     words = [str(word) for word in command]
     done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False, timeout=timeout)
     if check and done.returncode:
@@ -41,7 +41,7 @@ def apply(*documents: dict[str, Any]) -> None:
 
 
 def get(kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
-    """Give the objects of a kind in a namespace."""
+    """Return the objects of a kind in a namespace."""
     found = kubectl("get", kind, f"--namespace={namespace}", "--output=json", *arguments)
     items: list[dict[str, Any]] = json.loads(found)["items"]
     return items

@@ -24,7 +24,7 @@ ISSUER = "http://dex.auth.svc.cluster.local:5556/dex"
 
 @pytest.fixture(scope="module")
 def dex(training_image: str) -> str:
-    """A stand-in for Dex, as a Service; gives its issuer."""
+    """A stand-in for Dex, as a Service; returns its issuer."""
     labels = {"app": "dex"}
     container = {
         "name": "dex",

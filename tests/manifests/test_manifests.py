@@ -88,7 +88,7 @@ def test_there_is_time_to_drain() -> None:
 
 
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    """Whether a label selector matches, as the API server has it: what is not there is in no list."""
+    """Return whether a label selector matches, as the API server has it: what is not there is in no list."""
     tests: dict[str, Callable[[str | None, list[str]], bool]] = {
         "In": lambda value, values: value in values,
         "NotIn": lambda value, values: value not in values,

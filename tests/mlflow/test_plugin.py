@@ -89,7 +89,7 @@ def test_a_second_run_of_a_process_has_another_name_and_nested_ones_have_mlflows
     assert all(run["tags"]["kfp.pipeline_run_id"].startswith("d308ca25") for run in found)
 
 
-def test_runs_of_a_thread_pool_are_told_apart(server: str, tmp_path: Path) -> None:
+def test_runs_of_a_thread_pool_have_distinct_names(server: str, tmp_path: Path) -> None:
     container = Container(tmp_path, server, experiment="threads")
     container.run(
         """

@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def found(server: str, run_id: str) -> dict[str, Any]:
-    """Give a run of the workspace team-a; another workspace's would not be found."""
+    """Return a run of the workspace team-a; another workspace's would not be found."""
     headers = {"X-MLFLOW-WORKSPACE": "team-a"}
     with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=30) as client:
         data = client.get("runs/get", params={"run_id": run_id}).raise_for_status().json()["run"]
@@ -100,7 +100,7 @@ def run_component(sample: str, env: dict[str, str], folder: Path, *, server: str
 
 
 def written(server: str, run_name: str) -> dict[str, Any]:
-    """Give what a run in the workspace team-a holds, without what differs from run to run."""
+    """Return what a run in the workspace team-a holds, without what differs from run to run."""
     headers = {"X-MLFLOW-WORKSPACE": "team-a"}
     with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=30) as client:
         named = client.get("experiments/get-by-name", params={"experiment_name": "kfp-training-experiment"}).json()
@@ -118,7 +118,7 @@ def written(server: str, run_name: str) -> dict[str, Any]:
     }
 
 
-def test_the_documentations_pipeline_exactly_as_written_behaves_as_without_us(server: str, tmp_path: Path) -> None:
+def test_the_documentations_unchanged_pipeline_behaves_as_without_the_webhook(server: str, tmp_path: Path) -> None:
     runs = {}
     for wired in (False, True):
         name = "wired" if wired else "plain"

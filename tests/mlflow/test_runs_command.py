@@ -120,7 +120,7 @@ def test_what_a_terminal_would_obey_is_escaped(server: str) -> None:
     assert EVIL in [found["name"] for found in documents(server, "run", PIPELINE_RUN)]
 
 
-def test_the_nodes_of_a_trainjob_are_told_apart_and_one_has_failed(server: str) -> None:
+def test_the_nodes_of_a_trainjob_have_their_own_rows_and_one_has_failed(server: str) -> None:
     found = documents(server, "trainjob", TRAINJOB)
     assert {(run_["place"], run_["status"]) for run_ in found} == {("node-0", "FINISHED"), ("node-1", "FAILED")}
 

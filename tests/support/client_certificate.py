@@ -1,4 +1,4 @@
-"""Issues a client's certificate; the product itself issues only those of servers."""
+"""Issues client certificates. The webhook itself issues only server certificates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 
 
 def issue_client(ca: KeyPair, name: str, *, now: datetime, usage: x509.ObjectIdentifier | None = None) -> KeyPair:
-    """Return a certificate for a client of that common name, valid for a day."""
+    """Return a client certificate with this common name, valid for a day."""
     issuer = x509.load_pem_x509_certificate(ca.certificate_pem)
     signer = serialization.load_pem_private_key(ca.private_key_pem, password=None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)

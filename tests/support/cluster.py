@@ -1,4 +1,4 @@
-"""A stand-in for an API server, as far as commands of one namespace ask; the real one is in tests/cluster."""
+"""A fake API server for commands that ask about one namespace. tests/cluster has the real one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Cluster:
-    """Holds objects by their paths, and Secrets by their names."""
+    """A fake API server: objects by path, Secrets by name."""
 
     def __init__(self, folder: Path) -> None:
         self.objects: dict[str, dict[str, Any]] = {}

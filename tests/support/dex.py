@@ -1,4 +1,4 @@
-"""A stand-in for Dex: answers at its token endpoint as Dex 2.45.0 does, with tokens that are really signed."""
+"""A fake Dex: its token endpoint answers like Dex 2.45.0, with signed tokens."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def keys() -> dict[str, Any]:
 
 
 def jwt(*, key: rsa.RSAPrivateKey = KEY, kid: str = KEY_ID, **claims: Any) -> str:
-    """Sign a token (RS256) with these claims over Dex's usual ones; a claim of None is left out."""
+    """Sign a token (RS256) with these claims in addition to Dex's usual ones. A claim with None is left out."""
     now = int(time.time())
     usual: dict[str, Any] = {
         "iss": "http://dex/dex",
@@ -54,7 +54,7 @@ def _encode(content: bytes) -> str:
 
 @dataclass
 class Answer:
-    """What the next requests are answered with, in place of Dex's own judgement."""
+    """The answers to the next requests, instead of Dex's own."""
 
     status: int
     body: bytes = b""
@@ -62,7 +62,7 @@ class Answer:
 
 
 class Dex:
-    """The server, on a free port of the loopback address unless told otherwise."""
+    """The server, by default on a free port of the loopback address."""
 
     def __init__(
         self, address: tuple[str, int] = ("127.0.0.1", 0), *, issuer: str | None = None, lifetime: int = 86400
@@ -71,7 +71,7 @@ class Dex:
         self.lifetime = lifetime
         """Seconds from now until a token expires."""
         self.token: str | None = None
-        """A token to give in place of a good one."""
+        """A token to return instead of a valid one."""
         self.answers: list[Answer] = []
         self.password_grant = True
         self.keys = keys()
@@ -83,13 +83,13 @@ class Dex:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
 
     def answer(self, form: dict[str, str], authorization: str) -> Answer:
-        """Judge a request in Dex's order: grant type, client, scopes, connector, password."""
+        """Check a request in Dex's order: grant type, client, scopes, connector, password."""
         self.requests.append(form)
         if form.get("grant_type") != "password" or not self.password_grant:
             return _error(400, "unsupported_grant_type")

@@ -1,4 +1,4 @@
-"""The environment of a command under test: nothing of ours, so that what it finds is what the test gave it."""
+"""The environment of a command under test, without the variables of the test run."""
 
 from __future__ import annotations
 

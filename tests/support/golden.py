@@ -141,7 +141,7 @@ def _platform(settings: Mapping[str, Any]) -> Platform:
 
 
 def render(answer: dict[str, Any]) -> str:
-    """Return an answer as it stands in its golden file: in the answer's order, the plugin's files by their names."""
+    """Return an answer as written to its golden file: in the answer's order, the plugin's files by their names."""
     return yaml.dump(_shortened(answer), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
 
 

@@ -41,7 +41,7 @@ class FakeKube:
 
     @property
     def client(self) -> KubeClient:
-        """Return itself, for what takes a KubeClient."""
+        """Return itself, for functions that take a KubeClient."""
         return cast("KubeClient", self)
 
     def get(self, path: str, **_: object) -> Object:
@@ -127,7 +127,7 @@ class FakeKube:
             return new, len(self._events)
 
     def wake(self) -> None:
-        """Have watches look whether they are closed."""
+        """Make watches check whether they are closed."""
         with self._changed:
             self._changed.notify_all()
 

@@ -1,4 +1,4 @@
-"""What a kubelet does to give a container its environment. Pure."""
+"""Makes a container's environment and files as a kubelet does. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _FIELDS = {"metadata.name": "name", "metadata.namespace": "namespace", "metadata
 
 
 class ContainerConfigError(Exception):
-    """The kubelet would hold the pod with the status CreateContainerConfigError; the message says what is missing."""
+    """The pod would wait with the status CreateContainerConfigError. The message says what is missing."""
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:
-    """Expand ``$(VAR)`` as Kubernetes does: what is not known stays as it is, ``$$`` is a dollar sign."""
+    """Expand ``$(VAR)`` as Kubernetes does: unknown references stay unchanged, ``$$`` is a dollar sign."""
 
     def value(match: re.Match[str]) -> str:
         return "$" if match[1] == "$" else environment.get(match[2], match[0])
@@ -28,7 +28,7 @@ def container_environment(
 ) -> dict[str, str]:
     """Return a container's environment, from its ``env``, the pod's own fields and the Secrets of its namespace.
 
-    ``envFrom`` is left out: the pods of the demo have none but an optional one of KFP's. Raises ContainerConfigError.
+    ``envFrom`` is left out: the demo's pods have only an optional one from KFP. Raises ContainerConfigError.
     """
     entries = next(c for c in pod["spec"]["containers"] if c["name"] == container).get("env") or []
     environment: dict[str, str] = {}

@@ -30,9 +30,9 @@ def commands(page: Path) -> dict[str, list[str]]:
 def type_commands(
     blocks: Sequence[str], *, folder: Path, environment: Mapping[str, str], before: str = "", seconds: float = 120
 ) -> str:
-    """Run blocks of commands in one shell, which ends at the first that fails; returns what they print.
+    """Run blocks of commands in one shell, which stops at the first failure. Returns their output.
 
-    `before` is what the reader has done already. Raises AssertionError with the output of a failure.
+    `before`: commands that the reader has already run. Raises AssertionError with the output of a failure.
     """
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "\n".join([before, *blocks])],

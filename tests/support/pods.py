@@ -20,14 +20,14 @@ def review(name: str) -> dict[str, Any]:
 
 
 def pod(name: str) -> dict[str, Any]:
-    """Load a pod: a file of its own, or the object of a review."""
+    """Load a pod, from its file or from a review."""
     document = review(name)
     found: dict[str, Any] = document["request"]["object"] if "request" in document else document
     return found
 
 
 def plain(sample: str, name: str = "p") -> dict[str, Any]:
-    """A captured pod as somebody could create it again: without what only the controllers' own cluster has."""
+    """Return a captured pod without the fields that only its original cluster has, so that it can be created again."""
     document = copy.deepcopy(pod(sample))
     metadata = document["metadata"]
     document["metadata"] = {

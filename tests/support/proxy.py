@@ -1,4 +1,4 @@
-"""A stand-in for MLflow behind an oauth2-proxy: answers as oauth2-proxy 7.15.3 and mlflow 3.17.2 were observed to."""
+"""A fake MLflow behind an oauth2-proxy: answers as observed with oauth2-proxy 7.15.3 and mlflow 3.17.2."""
 
 from __future__ import annotations
 
@@ -43,26 +43,26 @@ def of_json(status: int, body: dict[str, Any]) -> Reply:
 
 
 class Server:
-    """The proxy and the server behind it, with switches for what can be wrong."""
+    """The proxy and the server behind it, with switches for everything that can be wrong."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.proxied = True
         self.client_id = "mlflow"
         self.issuer = "http://dex/dex"
         self.login_url = ""
-        """What --login-url sets, in place of the one from the issuer's discovery document. It may be relative."""
+        """The value of --login-url, instead of the URL in the issuer's discovery document. It may be relative."""
         self.prefix = "/oauth2"
-        """What --proxy-prefix sets."""
+        """The value of --proxy-prefix."""
         self.takes_bearer = True
-        """What --skip-jwt-bearer-tokens turns on."""
+        """Whether --skip-jwt-bearer-tokens is on."""
         self.keys: dict[str, Any] | None = keys()
-        """The issuer's keys; None where they could not be fetched."""
+        """The issuer's keys; None if the proxy could not fetch them."""
         self.redirects = False
-        """What --skip-provider-button turns on."""
+        """Whether --skip-provider-button is on."""
         self.json_errors = False
-        """What --force-json-errors turns on."""
+        """Whether --force-json-errors is on."""
         self.fallback = True
-        """What --bearer-token-login-fallback=false turns off."""
+        """Whether --bearer-token-login-fallback is on."""
         self.own_paths = True
         """Whether the proxy's own paths are routed to it, or only the server's."""
         self.allowed = True
@@ -71,9 +71,9 @@ class Server:
         self.workspaces_enabled = True
         self.workspaces = {"team-a", "default"}
         self.replies: dict[str, Reply] = {}
-        """What a path is answered with, in place of all that."""
+        """Fixed answers by path."""
         self.everywhere: Reply | None = None
-        """What every other path is answered with."""
+        """The fixed answer for all other paths."""
         self.authorizations: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         if context:
@@ -83,13 +83,13 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
 
     def answer(self, path: str, headers: dict[str, str]) -> Reply:
-        """Answer a request as the proxy, or behind it as MLflow."""
+        """Answer a request like the proxy, or like MLflow behind it."""
         path = path.partition("?")[0]
         if path in self.replies:
             return self.replies[path]
@@ -119,7 +119,7 @@ class Server:
         return Reply(reply.status, reply.body, {**reply.headers, "GAP-Auth": identity})
 
     def _identity(self, authorization: str) -> str | None:
-        """Judge a token as the proxy does, by a library that the doctor's reading of claims knows nothing of."""
+        """Check a token as the proxy does, with another library than the doctor's."""
         token = authorization.removeprefix("Bearer ")
         if not self.takes_bearer or token == authorization or self.keys is None:
             return None

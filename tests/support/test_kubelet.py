@@ -23,7 +23,7 @@ def secret(optional: bool) -> dict[str, Any]:
     return {"name": "T", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": optional}}}
 
 
-def test_only_what_stands_before_can_be_referred_to() -> None:
+def test_only_earlier_variables_can_be_referred_to() -> None:
     env = [{"name": "A", "value": "$(B)"}, {"name": "B", "value": "2"}, {"name": "C", "value": "$(B)"}]
     assert container_environment(pod(*env), "c", secrets={}) == {"A": "$(B)", "B": "2", "C": "2"}
 

@@ -57,7 +57,7 @@ def environment(
 
 
 def run(code: str, env: dict[str, str], folder: Path) -> str:
-    """Run code to its end; returns what it printed last as `RUN …`."""
+    """Run code to its end. Returns the last `RUN …` that it printed."""
     minimal = {"PATH": f"{PYTHON.parent}:/usr/bin:/bin", "HOME": str(folder)}
     result = subprocess.run(
         [PYTHON, "-W", "ignore", "-c", textwrap.dedent(code)],

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 
 def wait_until(true: Callable[[], bool], what: str, *, seconds: float = 60, every: float = 0.1) -> None:
-    """Wait for something to become true; AssertionError after `seconds`."""
+    """Wait until a condition is true. Raises AssertionError after `seconds`."""
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:
-            raise AssertionError(f"waited {seconds:g} s in vain: {what}")
+            raise AssertionError(f"waited {seconds:g} s for: {what}")
         time.sleep(every)

@@ -52,7 +52,7 @@ class Silent(ThreadingHTTPServer):
         ("127.0.0.1", DAY, 2 * DAY, True, NetworkFault.OUT_OF_DATE),
     ],
 )
-def test_each_fault_of_a_certificate_is_told_apart(
+def test_the_faults_of_certificates_are_distinguished(
     host: str, start: timedelta, end: timedelta, trusted: bool, fault: NetworkFault, tmp_path: Path
 ) -> None:
     file = tmp_path / "server.pem"

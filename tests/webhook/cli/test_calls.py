@@ -80,7 +80,7 @@ def test_flags_that_do_not_go_together_are_refused(arguments: list[str], sentenc
     assert sentence in result.stderr
 
 
-def test_a_standalone_webhook_has_a_certificate_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_standalone_webhook_makes_its_own_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_WEBHOOK_CERTIFICATES", "files")
     result = call("serve", "--standalone")
     assert result.exit_code == 1

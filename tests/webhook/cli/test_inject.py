@@ -55,7 +55,7 @@ NODE = {"spec": {"template": {"spec": {"containers": [{"name": "node"}]}}}}
     ],
     ids=["deployment", "job", "cronjob", "list", "runtime"],
 )
-def test_pod_templates_are_wired_where_they_stand(document: dict[str, Any], path: str) -> None:
+def test_pod_templates_are_wired_in_place(document: dict[str, Any], path: str) -> None:
     result = on("inject", document, *LABELLED, "-o", "patch")
     assert result.exit_code == 0, result.output
     ((_, name), (_, operations)) = json.loads(result.stdout)[0].items()
@@ -76,7 +76,7 @@ def test_a_runtime_does_not_give_its_own_name_to_the_runs_of_its_trainjobs() -> 
     assert "added to its pods by the webhook" in explained["notes"][0]
 
 
-def test_what_holds_no_pod_is_passed_through_beside_what_does() -> None:
+def test_documents_without_pods_are_passed_through() -> None:
     service = {"kind": "Service", "metadata": {"name": "s"}}
     deployment = {"kind": "Deployment", "metadata": {"name": "d"}, "spec": {"template": TEMPLATE}}
     apart = yaml.safe_dump_all([service, deployment])
@@ -90,7 +90,7 @@ def test_what_holds_no_pod_is_passed_through_beside_what_does() -> None:
         assert call("explain", "-f", "-", text=text).exit_code == 0
 
 
-def test_several_documents_give_several() -> None:
+def test_several_documents_make_several() -> None:
     text = "\n---\n".join(yaml.safe_dump({"kind": "Pod", **TEMPLATE}) for _ in range(2))
     assert len(list(yaml.safe_load_all(call("inject", "-f", "-", text=text).stdout))) == 2
     assert len(json.loads(call("explain", "-f", "-", "-o", "json", text=text).stdout)) == 2
@@ -121,13 +121,13 @@ def test_what_yaml_shares_is_wired_once_in_each_place() -> None:
     assert "mlflow.kubeflow.org/decision" in after["metadata"]["annotations"]
 
 
-def test_what_is_not_wired_stays_as_it_is() -> None:
+def test_a_pod_that_is_not_wired_does_not_change() -> None:
     document = {"kind": "Deployment", "metadata": {"name": "d"}, "spec": {"template": {"spec": {"containers": []}}}}
     assert yaml.safe_load(on("inject", document).stdout) == document
     assert on("inject", document, "-o", "diff").stdout == ""
 
 
-def test_several_files_are_all_looked_at(tmp_path: Path) -> None:
+def test_all_files_are_read(tmp_path: Path) -> None:
     wired, other = tmp_path / "wired.yaml", tmp_path / "other.yaml"
     wired.write_text(yaml.safe_dump({"kind": "Pod", **TEMPLATE}))
     other.write_text("kind: Pod\nmetadata: {name: other}\nspec: {containers: [{name: c}]}")
@@ -247,7 +247,7 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
         ),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_a_sentence(text: str, sentence: str) -> None:
+def test_an_unreadable_file_is_refused_with_a_sentence(text: str, sentence: str) -> None:
     for command in ("inject", "explain"):
         result = call(command, "-f", "-", text=text)
         assert result.exit_code == 1

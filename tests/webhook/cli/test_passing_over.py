@@ -63,7 +63,7 @@ WITHOUT_PODS = {
 
 
 @pytest.mark.parametrize("text", WITHOUT_PODS)
-def test_a_text_without_a_pod_is_passed_on_as_it_is_and_said_to_be(text: str) -> None:
+def test_a_text_without_a_pod_is_passed_on_unchanged_with_a_message(text: str) -> None:
     injected = call("inject", "-f", "-", text=text)
     assert injected.exit_code == 0
     assert injected.stdout == text
@@ -184,7 +184,7 @@ def test_a_namespace_in_the_files_is_that_of_its_pods() -> None:
     assert "ours" not in str(found)
 
 
-def test_what_is_wrong_with_a_namespace_is_said_beside_pods_of_another() -> None:
+def test_a_mistake_in_a_namespace_is_named_even_beside_pods_of_another_one() -> None:
     metadata = {
         "name": "team",
         "labels": {"mlflow-enabled": "True"},

@@ -131,7 +131,7 @@ def test_watching_goes_on_with_the_secrets_new_token(
 
 
 @pytest.mark.parametrize("status", [502, 503])
-def test_watching_goes_on_while_the_server_restarts_but_not_for_ever(
+def test_watching_goes_on_while_the_server_restarts_but_not_forever(
     server: Server, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.proxied = False

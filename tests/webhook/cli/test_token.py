@@ -69,7 +69,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "another audience": {"arguments": ["--audience=other"]},
     "no token": {"token": "planted-rubbish"},
     "a newline": {"token": jwt() + "\n"},
-    "a name that is no address": {"arguments": ["--issuer=dex"]},
+    "a name instead of an address": {"arguments": ["--issuer=dex"]},
 }
 
 
@@ -95,7 +95,7 @@ def test_a_token_that_has_ended_and_does_not_say_when_it_began_is_an_event(clust
     assert "The token in the Secret expired" in cluster.events[0]["message"]
 
 
-def test_no_secret_and_a_wrong_password_are_both_said(cluster: Cluster, dex: Dex) -> None:
+def test_a_missing_secret_and_a_wrong_password_are_both_reported(cluster: Cluster, dex: Dex) -> None:
     done = refresh(cluster, dex, MLFLOW_TOKEN_PASSWORD="wrong")
     assert done.returncode == 1
     assert "Dex refused the user name or the password" in done.stderr

@@ -61,7 +61,7 @@ class Forgetful(Client):
 
 
 class Telling(Client):
-    """Tells of bookmarks and changes, then waits."""
+    """An API server that sends bookmarks and changes, then waits."""
 
     def watch(self, *_: object, **__: object) -> Watch:
         self.watches += 1
@@ -80,7 +80,7 @@ class Follower:
         raise AssertionError(kind, changed)
 
 
-def test_an_event_that_nobody_foresaw_does_not_end_the_watch() -> None:
+def test_an_unexpected_event_does_not_end_the_watch() -> None:
     client = Client(odd=True, seconds=30)
     restarts: list[bool] = []
     informer = Informer(
@@ -109,7 +109,7 @@ def test_a_watch_that_ends_at_once_again_and_again_is_a_failure() -> None:
 
 
 @pytest.mark.parametrize(("times", "lists"), [(1, 2), (2, 2)], ids=["once", "again after the list"])
-def test_what_is_too_old_is_listed_again_at_once_and_waited_for_only_when_that_did_not_help(
+def test_after_too_old_the_list_is_read_again_at_once_and_a_pause_follows_only_if_that_fails(
     times: int, lists: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FIRST_WAIT", 600.0)

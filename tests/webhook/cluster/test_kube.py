@@ -30,7 +30,7 @@ users: [{name: u, user: {token: t}}]
         f"{CONTEXT}clusters: [{{name: c, cluster: {{server: 'https://h', certificate-authority: nowhere}}}}]".encode(),
     ],
 )
-def test_a_file_that_is_no_kubeconfig_is_named_in_one_line(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_kubeconfig_is_named_in_one_line(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "config"
     file.write_bytes(content)
     with pytest.raises(KubeConfigError) as raised:
@@ -39,7 +39,7 @@ def test_a_file_that_is_no_kubeconfig_is_named_in_one_line(content: bytes, tmp_p
     assert "\n" not in str(raised.value)
 
 
-def test_a_kubeconfig_that_is_not_there_is_said_not_to_be(tmp_path: Path) -> None:
+def test_a_missing_kubeconfig_is_named(tmp_path: Path) -> None:
     with pytest.raises(KubeConfigError, match=r"^kubeconfig .*nowhere not found$"):
         KubeClient.from_environment(kubeconfig=str(tmp_path / "nowhere"))
 

@@ -145,7 +145,7 @@ def test_a_name_that_the_watch_reports_is_read_at_once() -> None:
     run(test)
 
 
-def test_made_up_names_cause_no_more_reads_than_the_limit_and_little_memory() -> None:
+def test_forged_names_cause_no_more_reads_than_the_limit_and_little_memory() -> None:
     async def test(server: Server) -> None:
         outcomes = [await server.outcome(f"made-up-{number}") for number in range(300)]
         assert outcomes == ["not_found"] * BURST + ["limited"] * (300 - BURST)
@@ -164,7 +164,7 @@ def test_made_up_names_cause_no_more_reads_than_the_limit_and_little_memory() ->
     run(test)
 
 
-def test_made_up_names_leave_the_reads_of_known_names_alone() -> None:
+def test_forged_names_do_not_limit_the_reads_of_known_names() -> None:
     async def test(server: Server) -> None:
         for number in range(2 * BURST):
             await server.outcome(f"made-up-{number}")

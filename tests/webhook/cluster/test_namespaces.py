@@ -264,7 +264,7 @@ def test_a_name_that_was_not_found_is_read_again_a_moment_later() -> None:
         assert experiment(asyncio.run(watch.read("a"))) == "3"
 
 
-def test_made_up_names_do_not_use_up_the_reads_of_known_namespaces() -> None:
+def test_forged_names_do_not_use_up_the_reads_of_known_namespaces() -> None:
     missing = [KubeNotFoundError("not found", status=404)] * BURST
     with watching(Client(*missing, found("a", 2)), clock=lambda: 0.0) as watch:
         watch.replaced([found("a", 1)])

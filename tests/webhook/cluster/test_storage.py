@@ -90,7 +90,7 @@ def test_a_secret_that_changed_or_appeared_meanwhile_is_not_overwritten(server: 
     assert server.objects[SECRET]["data"] == {"ca.crt": "eQ=="}
 
 
-def test_what_is_not_base64_is_empty(server: FakeKube) -> None:
+def test_text_that_is_not_base64_counts_as_empty(server: FakeKube) -> None:
     server.put(SECRET, {"metadata": {"name": "ca"}, "data": {"ca.crt": "not base64!", "ca.key": "eA=="}})
     found = secret_store(server).read(live=True)
     assert found

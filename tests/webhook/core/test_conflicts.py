@@ -98,7 +98,7 @@ def test_a_server_from_elsewhere_cannot_be_read_and_is_not_called_another_one(
 
 
 @pytest.mark.parametrize("entry", [{"value": ""}, {"value": None}, {}], ids=["empty", "null", "absent"])
-def test_an_empty_server_is_none(entry: dict[str, Any]) -> None:
+def test_an_empty_server_counts_as_unset(entry: dict[str, Any]) -> None:
     for name in BESIDE_THE_TRACKING_URI:
         assert names.TRACKING_TOKEN in given(pod({"name": name, **entry}))
     assert decision(pod({"name": names.TRACKING_URI, **entry})).reason is Reason.SERVER_EMPTY
@@ -170,7 +170,7 @@ def test_credentials_from_elsewhere_do_not_go_to_the_configured_server(name: str
         ("MLFLOW_TRACKING_AWS_SIGV4", "0"),
     ],
 )
-def test_credentials_that_are_off_are_none(name: str, value: str) -> None:
+def test_credentials_that_are_off_do_not_count(name: str, value: str) -> None:
     assert names.TRACKING_TOKEN in given(pod(*literal(**{name: value})))
 
 
@@ -186,7 +186,7 @@ def test_an_empty_token_is_not_called_credentials_and_no_token_comes_beside_it()
 PLUGIN = literal(KFP_MLFLOW_CONFIG="{}", MLFLOW_RUN_ID="abc")
 
 
-def test_a_second_call_does_not_take_its_own_wiring_for_that_of_the_kfp_plugin() -> None:
+def test_a_second_call_does_not_mistake_its_own_wiring_for_that_of_the_kfp_plugin() -> None:
     first = wired(pod(*PLUGIN))
     assert decision(first).reason is Reason.ALREADY_WIRED
     assert wired(first) == first
@@ -200,7 +200,7 @@ def test_a_second_call_gives_what_is_still_missing_beside_its_own_wiring() -> No
     assert given(first) == {names.WORKSPACE}
 
 
-def test_what_the_kfp_plugin_wired_is_left_to_it() -> None:
+def test_a_container_that_the_kfp_plugin_wired_is_not_changed() -> None:
     assert decision(pod(*PLUGIN, *literal(MLFLOW_TRACKING_URI=URI))).reason is Reason.KFP_PLUGIN
 
 

@@ -196,7 +196,7 @@ def test_a_wired_pod_is_already_wired() -> None:
     assert run(wired(pod(KFP))).reason is Reason.ALREADY_WIRED
 
 
-def test_a_wired_container_stays_recorded_whatever_stands_in_the_way_of_another() -> None:
+def test_a_wired_container_stays_recorded_when_another_cannot_be_wired() -> None:
     document = wired(with_env(labels={"mlflow-enabled": "true"}, annotations={f"{GROUP}/containers": "node, own"}))
     document["spec"]["containers"].append(
         {"name": "own", "env": [{"name": "MLFLOW_TRACKING_URI", "value": "http://other:5000"}]}
@@ -224,7 +224,7 @@ def test_a_variable_that_another_webhook_took_away_is_given_and_recorded_again()
 
 @pytest.mark.timeout(20)  # milliseconds when the time is linear, minutes when it grows with the square
 @pytest.mark.parametrize("piece", [";", "\n", " ", "/", "f(a|b);", "exec ", " -m ", "mlflow ", "; /mlflow", "|\t"])
-def test_nothing_written_into_a_pod_can_hold_the_webhook_up(piece: str) -> None:
+def test_no_content_of_a_pod_makes_the_decision_slow(piece: str) -> None:
     decision = run(other_pod(name="c", args=[piece * (300_000 // len(piece))]))
     assert decision.reason is Reason.WIRED_BY_POD_LABEL
 
@@ -239,11 +239,11 @@ def test_nothing_written_into_a_pod_can_hold_the_webhook_up(piece: str) -> None:
         ["sh", "-c", "sleep 1\n  mlflow server"],
     ],
 )
-def test_a_pod_that_runs_the_server_is_left_alone(command: list[str]) -> None:
+def test_a_pod_that_runs_the_server_is_not_wired(command: list[str]) -> None:
     assert run(other_pod(name="c", command=command)).reason is Reason.MLFLOW_SERVER
 
 
-def test_a_comment_about_the_server_makes_no_server() -> None:
+def test_a_comment_about_the_server_does_not_count() -> None:
     decision = run(other_pod(name="c", args=["python", "-c", "# logs to the mlflow server of the team"]))
     assert decision.reason is Reason.WIRED_BY_POD_LABEL
 
@@ -253,7 +253,7 @@ def test_a_sidecar_alone_and_a_pod_without_containers_are_skipped() -> None:
     assert run({"metadata": {"labels": {"mlflow-enabled": "true"}}}).reason is Reason.NO_CONTAINER
 
 
-def test_a_component_of_kfp_v1_is_told_so_and_is_wired_when_it_asks() -> None:
+def test_a_component_of_kfp_v1_has_its_own_reason_and_is_wired_when_it_asks() -> None:
     implied = run(KFP_V1)
     assert (implied.reason, implied.workload) == (Reason.KFP_V1, WorkloadKind.KFP_V1_COMPONENT)
     assert "Kubeflow Pipelines v1" in implied.reason.sentence
@@ -263,13 +263,13 @@ def test_a_component_of_kfp_v1_is_told_so_and_is_wired_when_it_asks() -> None:
     assert run(KFP_V1, UNLABELLED).reason is Reason.NOT_ENABLED
 
 
-def test_a_failed_look_up_refuses_only_who_asked() -> None:
+def test_a_failed_lookup_refuses_only_pods_that_asked() -> None:
     implied, explicit = run(with_env(), None), run(with_env(labels={"mlflow-enabled": "true"}), None)
     assert implied.reason is explicit.reason is Reason.NAMESPACE_LOOKUP_FAILED
     assert (implied.try_again, explicit.try_again) == (False, True)
 
 
-def test_pod_annotations_go_before_the_namespaces_and_bad_ones_are_named() -> None:
+def test_pod_annotations_override_the_namespaces_and_invalid_ones_are_named() -> None:
     namespace = Namespace(
         "team-a",
         {"mlflow-enabled": "true"},
@@ -391,7 +391,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @given(st.data())
-def test_no_spoilt_pod_raises_anything_but_malformed(data: st.DataObject) -> None:
+def test_no_invalid_pod_raises_anything_but_malformed(data: st.DataObject) -> None:
     document = copy.deepcopy(pod(data.draw(st.sampled_from([KFP, TRAINJOB]))))
     document["metadata"].pop("managedFields", None)
     place = data.draw(st.sampled_from(places(document)[1:]))

@@ -124,7 +124,7 @@ def test_there_is_a_pod_of_each_controller() -> None:
     ],
     ids=["task", "sub-pipeline", "exit-handler", "loop", "loop-in-a-loop", "without-retries", "nameless"],
 )
-def test_tasks_of_one_name_are_told_apart_by_their_path_and_their_iteration(
+def test_tasks_with_the_same_name_are_distinguished_by_path_and_iteration(
     node_name: str, run_name: str, tags: dict[str, str]
 ) -> None:
     found = lineage(component(node_name))
@@ -168,7 +168,7 @@ def test_a_run_id_cannot_change_the_pages_address() -> None:
         ("finetune", "finetune"),
     ],
 )
-def test_only_a_trainjobs_name_that_the_sdk_made_up_is_no_experiment(name: str, experiment: str) -> None:
+def test_only_a_trainjobs_name_that_the_sdk_generated_is_not_an_experiment(name: str, experiment: str) -> None:
     document = copy.deepcopy(pod(TRAINJOB))
     document["metadata"]["labels"]["jobset.sigs.k8s.io/jobset-name"] = name
     found = lineage(document)
@@ -190,7 +190,7 @@ def test_only_a_trainjobs_name_that_the_sdk_made_up_is_no_experiment(name: str, 
         ("katib.kubeflow.org/trial", "search-x7k2pq4w", "search"),
     ],
 )
-def test_what_a_controller_puts_behind_a_name_for_each_run_is_left_out_of_the_experiment(
+def test_the_suffix_that_a_controller_adds_for_each_run_is_left_out_of_the_experiment(
     label: str, name: str, experiment: str
 ) -> None:
     assert lineage(other(labels={label: name})).experiment == experiment
@@ -210,7 +210,7 @@ def test_an_owner_that_is_not_the_controller_names_nothing() -> None:
     assert lineage(other(ownerReferences=owners[:1])).experiment == "p"
 
 
-def test_general_labels_alone_tell_no_controller() -> None:
+def test_general_labels_alone_do_not_identify_a_controller() -> None:
     labels = {"dag_id": "d", "group-name": "g", "component": "c", "batch.kubernetes.io/job-completion-index": "0"}
     assert lineage(other(labels=labels)) == Found("p", None, {})
 
@@ -220,7 +220,7 @@ def test_a_queue_is_a_tag_and_no_experiment() -> None:
     assert found == Found("tuner", None, {"kueue.queue_name": "gpu"})
 
 
-def test_names_and_tags_fit_into_what_mlflow_takes() -> None:
+def test_names_and_tags_fit_into_mlflows_limits() -> None:
     annotations = {"metaflow/flow_name": "f" * 500, "metaflow/run_id": "r" * 9000, "metaflow/step_name": "a\tb"}
     found = lineage(other(annotations=annotations))
     assert found.experiment == "f" * 500
@@ -242,7 +242,7 @@ def test_names_and_tags_fit_into_what_mlflow_takes() -> None:
     ],
     ids=["unprintable", "nothing printable", "long", "missing"],
 )
-def test_a_pipeline_has_an_experiment_whatever_it_is_called(name: str | None, experiment: str) -> None:
+def test_a_pipeline_with_any_name_has_an_experiment(name: str | None, experiment: str) -> None:
     document = copy.deepcopy(pod(KFP))
     command = next(container for container in document["spec"]["containers"] if container["name"] == "main")["command"]
     place = command.index("--pipeline_name")
@@ -251,12 +251,12 @@ def test_a_pipeline_has_an_experiment_whatever_it_is_called(name: str | None, ex
 
 
 @pytest.mark.parametrize("value", ["$(HOME)", "$$", "$", 'say "no"', "back\\slash", "größe", "a/b:c"])
-def test_what_a_label_says_reaches_the_run_as_it_is(value: str) -> None:
+def test_the_value_of_a_label_reaches_the_run_unchanged(value: str) -> None:
     found = lineage(other(annotations={"metaflow/flow_name": value, "metaflow/run_id": value}))
     assert found == Found(value, f"{value}-{value}", {"metaflow.flow_name": value, "metaflow.run_id": value})
 
 
 @pytest.mark.timeout(10)  # milliseconds when the time is linear, minutes when it grows with the square
 @pytest.mark.parametrize("piece", ["(", ")", "(:", "(1:", "a(", ".(", "()", ".", "a.", "-", "(1:1)(0).a"])
-def test_no_node_name_can_hold_the_webhook_up(piece: str) -> None:
+def test_no_node_name_makes_the_decision_slow(piece: str) -> None:
     lineage(component(piece * (200_000 // len(piece))))

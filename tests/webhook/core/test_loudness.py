@@ -56,7 +56,7 @@ def test_a_sidecar_beside_a_wired_container_needs_no_warning() -> None:
     assert decision(pod({"name": "c"}, {"name": "istio-proxy"})).warnings == ()
 
 
-def test_what_did_not_ask_has_no_warning() -> None:
+def test_a_pod_that_did_not_ask_gets_no_warning() -> None:
     labels = {"jobset.sigs.k8s.io/jobset-name": "j"}
     node = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "node", "env": OTHER}]}}
     assert decision(node).reason is Reason.OTHER_SERVER
@@ -73,7 +73,7 @@ def test_a_mirror_pod_is_admitted_as_it_is(namespace: Namespace | None) -> None:
     assert patch(decode_pod(json.dumps(document).encode()), found) == []
 
 
-def test_names_that_are_not_found_are_named_to_everybody_since_they_are_mistakes() -> None:
+def test_wrong_container_names_get_a_warning_on_every_pod() -> None:
     document = pod({"name": "main"}, **{CONTAINERS: "main, mian, prep"})
     document["spec"]["initContainers"] = [{"name": "prep", "restartPolicy": "Always"}]
     found = decision(document)
@@ -85,7 +85,7 @@ def test_names_that_are_not_found_are_named_to_everybody_since_they_are_mistakes
     )
 
 
-def test_variables_from_env_from_are_announced_to_who_asks_and_only_where_a_container_is_wired() -> None:
+def test_env_from_gets_a_warning_only_in_wired_containers_of_pods_that_ask() -> None:
     sources = [{"configMapRef": {"name": "metadata-grpc-configmap"}}, {"secretRef": {"name": "mlflow-creds"}}]
     container = {"name": "c", "envFrom": sources}
     (warning,) = decision(pod(container)).warnings

@@ -58,7 +58,7 @@ def test_a_look_alike_is_another_server_or_none(uri: str) -> None:
 @pytest.mark.parametrize(
     "uri", ["http://::1", "http://[fe80::1%25eth0]:5000", "http://[v1.x]", "http://[::1", "http://::1]"]
 )
-def test_what_is_not_plainly_a_host_is_no_server(uri: str) -> None:
+def test_a_host_that_clients_may_read_differently_is_not_a_server(uri: str) -> None:
     assert origin(uri) is None
     with pytest.raises(ValueError, match="an http:// or https:// URL"):
         parse_tracking_uri(uri)
@@ -109,7 +109,7 @@ def spellings(draw: st.DrawFn) -> str:
 
 @settings(max_examples=security_examples(3))
 @given(spellings())
-def test_whatever_counts_as_the_server_is_that_server_for_every_client(uri: str) -> None:
+def test_a_uri_that_counts_as_the_server_is_that_server_for_every_client(uri: str) -> None:
     if origin(uri) != origin(SERVER):
         return
     standard = urlsplit(uri)

@@ -1,4 +1,4 @@
-"""What holds for every pod, whatever it has, and whatever its namespace and the platform say."""
+"""Properties that hold for every pod, every namespace and every configuration of the platform."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ _POD_ANNOTATIONS = _annotations(
             '{"decision":"wired","containers":{"main":["OWN","MLFLOW_WORKSPACE"],"absent":["OWN"]}}',
             '{"decision":"wired","containers":["main"]}',
             json.dumps({"decision": "wired", "containers": {name: sorted(names.MANAGED) for name in ("main", "node")}}),
-            "spoilt",
+            "invalid",
         ]
     ),
 )
@@ -174,7 +174,7 @@ def wired(case: Case) -> dict[str, Any]:
 
 
 def added(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give what stands in front of a container's own entries."""
+    """Return the entries before a container's own."""
     own, entries = before.get("env", []), after.get("env", [])
     return list(entries[: len(entries) - len(own)])
 
@@ -187,7 +187,7 @@ def origin(uri: str) -> tuple[str, str, int]:
 
 
 def server_of_the_token(case: Case) -> str:
-    """Give the server of the pod when the pod names a token too, else the namespace's, else the platform's."""
+    """Return the server of the pod when the pod names a token too, else the namespace's, else the platform's."""
     own = case.document["metadata"].get("annotations") or {}
     named = own.get(f"{names.ANNOTATION_GROUP}/token-secret", "Not/A/Secret") != "Not/A/Secret"
     uris = [
@@ -267,7 +267,7 @@ def test_a_second_time_changes_nothing(case: Case) -> None:
 
 
 @given(cases())
-def test_whoever_asks_and_is_not_wired_is_told_so(case: Case) -> None:
+def test_a_pod_that_asks_and_is_not_wired_gets_a_warning(case: Case) -> None:
     decision = decided(case)
     if not decision.explicit or decision.reason.verdict == "wired":
         return

@@ -46,7 +46,7 @@ def test_a_malformed_review_is_refused_with_a_sentence_that_quotes_nothing(body:
 @pytest.mark.parametrize(
     "request_", [{"operation": "DELETE", "object": None}, {"resource": {"group": "apps", "resource": "deployments"}}]
 )
-def test_what_creates_no_pod_has_no_pod(request_: dict[str, Any]) -> None:
+def test_a_review_that_creates_no_pod_has_no_pod(request_: dict[str, Any]) -> None:
     assert decode_review(changed(**request_)).pod is None
 
 

@@ -80,12 +80,12 @@ def test_a_general_name_is_a_sidecars_only_in_its_platforms_pods(name: str, labe
 
 
 @pytest.mark.parametrize("name", ["proxy", "sidecar", "collector", "metrics", "logger", "envoy-trainer", "my-agent"])
-def test_names_that_people_give_containers_are_not_taken_for_sidecars(name: str) -> None:
+def test_names_that_people_give_containers_do_not_count_as_sidecars(name: str) -> None:
     assert skipped(decision(name)) == {name: None}
 
 
 @pytest.mark.parametrize("name", ["envoy", "fluentd", "agent"])
-def test_a_container_that_the_annotation_names_is_wired_whatever_it_is_called(name: str) -> None:
+def test_a_container_that_the_annotation_names_is_wired_with_any_name(name: str) -> None:
     labels = {"serving.kserve.io/inferenceservice": "iris"}
     found = decision("trainer", name, labels=labels, chosen=f"trainer, {name}")
     assert found.reason is Reason.WIRED_BY_POD_LABEL

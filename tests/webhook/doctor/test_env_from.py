@@ -1,4 +1,4 @@
-"""Which variables from ConfigMaps and Secrets stand beside a pod's wiring."""
+"""Which variables from ConfigMaps and Secrets conflict with a pod's wiring."""
 
 from __future__ import annotations
 

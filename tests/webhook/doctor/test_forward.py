@@ -11,7 +11,7 @@ SERVICE = Service("kubeflow", "mlflow", 5000)
 
 
 class Client:
-    """Holds objects by their paths."""
+    """A fake cluster: objects by path."""
 
     def __init__(self, **objects: Any) -> None:
         self.objects = objects

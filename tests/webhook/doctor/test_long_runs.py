@@ -63,7 +63,7 @@ def test_the_plugin_alone_does_not_help_where_nothing_refreshes_the_token(
 
 @pytest.mark.parametrize("bad", [None, "", "rubbish", token(-HOUR), jwt(exp=None), token(5 * HOUR)[:-3]])
 @pytest.mark.parametrize("plugin", [True, False])
-def test_without_a_good_token_nothing_is_said(bad: str | None, plugin: bool) -> None:
+def test_without_a_valid_token_there_is_no_finding(bad: str | None, plugin: bool) -> None:
     assert check(bad, plugin=plugin).status is Status.SKIPPED
 
 

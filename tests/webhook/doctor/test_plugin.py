@@ -79,7 +79,7 @@ def test_a_pod_that_is_not_wired_is_not_looked_at() -> None:
     assert check({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main"}]}}) == {}
 
 
-def test_what_is_in_the_way_is_said() -> None:
+def test_an_obstacle_is_named() -> None:
     finding = check(pod(ON, env=[{"name": "PYTHONPATH", "value": "/app"}]))["pod-client-plugin"]
     assert (finding.status, finding.code) == (Status.WARNED, "plugin_left_out")
     assert finding.message == (

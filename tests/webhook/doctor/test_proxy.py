@@ -37,7 +37,7 @@ REFUSED: dict[str, tuple[Callable[[Server], Any], Callable[[str], str]]] = {
 
 @pytest.mark.parametrize("flags", FLAGS)
 @pytest.mark.parametrize("code", REFUSED)
-def test_a_cause_is_told_whatever_shape_the_proxys_refusal_has(code: str, flags: str, server: Server) -> None:
+def test_a_cause_is_found_in_every_form_of_the_proxys_refusal(code: str, flags: str, server: Server) -> None:
     prepare, token = REFUSED[code]
     switches, seen = FLAGS[flags]
     prepare(server)
@@ -51,7 +51,7 @@ def test_a_cause_is_told_whatever_shape_the_proxys_refusal_has(code: str, flags:
 
 
 @pytest.mark.parametrize("flags", FLAGS)
-def test_nothing_is_found_whatever_the_flags_when_nothing_is_wrong(flags: str, server: Server) -> None:
+def test_nothing_is_found_with_any_flags_when_nothing_is_wrong(flags: str, server: Server) -> None:
     switch(**FLAGS[flags][0])(server)
     found = ask(server)
     assert {finding.status for finding in found.values()} == {Status.PASSED, Status.SKIPPED}
@@ -68,7 +68,9 @@ def test_nothing_is_found_whatever_the_flags_when_nothing_is_wrong(flags: str, s
     ],
 )
 @pytest.mark.parametrize("token", [None, minted()], ids=["no-token", "token"])
-def test_what_refuses_every_path_alike_is_no_proxy(answer: Reply, code: str, token: Any, server: Server) -> None:
+def test_a_server_that_refuses_every_path_in_the_same_way_is_not_a_proxy(
+    answer: Reply, code: str, token: Any, server: Server
+) -> None:
     switch(proxied=False, everywhere=answer)(server)
     found = ask(server, token=token)
     assert found["proxy-accepts-token"].status is Status.SKIPPED
@@ -223,7 +225,7 @@ def test_a_key_that_names_no_algorithm_serves_all_of_its_kind(algorithm: str, co
     try:
         switch(issuer=f"{issuer.url}/dex", takes_bearer=False)(server)
         claims = pyjwt.decode(jwt(iss=server.issuer), options={"verify_signature": False})
-        key = "a secret of its own, long enough" if algorithm == "HS256" else KEY
+        key = "another secret that is long enough" if algorithm == "HS256" else KEY
         token = pyjwt.encode(claims, key, algorithm, {"kid": KEY_ID})
         assert ask(server, token=token)["proxy-accepts-token"].code == code
     finally:

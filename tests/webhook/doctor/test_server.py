@@ -28,7 +28,7 @@ def test_nothing_is_found_where_nothing_is_wrong(server: Server) -> None:
     assert "alice@example.com" in found["proxy-accepts-token"].message
 
 
-def test_a_server_without_a_proxy_is_no_fault(server: Server) -> None:
+def test_a_server_without_a_proxy_is_not_a_fault(server: Server) -> None:
     server.proxied = False
     found = ask(server, token="any")
     assert found["proxy-accepts-token"].status is Status.SKIPPED
@@ -131,7 +131,7 @@ def test_an_address_that_a_server_or_a_token_makes_up_is_never_more_than_a_findi
 
 
 @pytest.mark.parametrize("url", ODD_URLS)
-def test_a_tracking_uri_that_is_no_address_is_a_finding(url: str, server: Server) -> None:
+def test_an_invalid_tracking_uri_is_a_finding(url: str, server: Server) -> None:
     assert ask(server, uri=url)["server-reachable"].status is Status.FAILED
 
 
@@ -177,7 +177,7 @@ def test_an_answer_without_end_is_read_for_no_longer_than_the_time_out() -> None
 
 
 @pytest.mark.parametrize("unread", ["token", "wiring"])
-def test_what_could_not_be_read_is_not_taken_for_missing(unread: str, server: Server) -> None:
+def test_a_workspace_that_cannot_be_read_does_not_count_as_missing(unread: str, server: Server) -> None:
     found = ask(server, token=None, unread=unread)
     assert found.pop("server-reachable").status is Status.PASSED
     assert {finding.status for finding in found.values()} == {Status.SKIPPED}
@@ -245,7 +245,7 @@ RUNS = "/api/2.0/mlflow/runs/"
         ("s3://bucket/1", 200, Status.WARNED, "artifact_storage_not_tried"),
     ],
 )
-def test_what_was_written_and_what_was_not_tried_is_said(
+def test_the_finding_names_what_was_written_and_what_was_not_tried(
     uri: str, artifact: int, status: Status, code: str, server: Server
 ) -> None:
     server.replies["/api/2.0/mlflow/experiments/get-by-name"] = of_json(200, {"experiment": {"experiment_id": "1"}})

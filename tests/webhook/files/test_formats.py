@@ -121,7 +121,7 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("parser")
 @pytest.mark.parametrize("word", WORDS)
-def test_plain_words_are_what_kubectl_takes_them_for(word: str) -> None:
+def test_plain_words_have_the_types_that_kubectl_reads(word: str) -> None:
     (document,) = read_documents(f"a: {word}")
     assert document["a"] == WORDS[word]
     assert type(document["a"]) is type(WORDS[word])
@@ -135,7 +135,7 @@ def test_documents_are_read_as_kubectl_reads_them(text: str) -> None:
 
 @pytest.mark.usefixtures("parser")
 @pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:20])
-def test_what_cannot_be_read_is_said_with_its_place(text: str) -> None:
+def test_invalid_text_is_reported_with_its_place(text: str) -> None:
     with pytest.raises(FormatError) as refused:
         read_documents(text)
     assert REFUSED[text] in str(refused.value)

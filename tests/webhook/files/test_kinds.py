@@ -87,7 +87,7 @@ RUNTIME = next(document(kind, template) for kind, template in TEMPLATES if kind.
 
 
 @pytest.mark.parametrize(("kind", "template"), TEMPLATES, ids=IDS)
-def test_a_template_is_wired_where_it_stands_and_only_once(kind: Kind, template: Template) -> None:
+def test_a_template_is_wired_in_place_and_only_once(kind: Kind, template: Template) -> None:
     before = document(kind, template)
     (patch,) = json.loads(on("inject", before, "-o", "patch").stdout)
     written = on("inject", before).stdout
@@ -109,7 +109,9 @@ def test_the_same_kind_of_another_group_is_passed_over(kind: Kind, template: Tem
 
 
 @pytest.mark.parametrize(("kind", "template"), TEMPLATES, ids=IDS)
-def test_a_label_above_the_template_is_said_not_to_reach_the_pods(kind: Kind, template: Template) -> None:
+def test_a_label_above_the_template_gets_a_warning_that_it_does_not_reach_the_pods(
+    kind: Kind, template: Template
+) -> None:
     unlabelled = {"spec": {"containers": [{"name": "c"}]}}
     labelled = document(kind, template, unlabelled)
     labelled["metadata"]["labels"] = LABEL
@@ -228,7 +230,7 @@ def test_each_replica_is_named() -> None:
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=lambda other: f"{other.group}/{other.name}")
-def test_of_other_kinds_it_is_said_how_to_give_a_pod_and_where_a_label_belongs(other: Any) -> None:
+def test_for_other_kinds_a_message_says_how_to_pass_a_pod_and_where_a_label_belongs(other: Any) -> None:
     made = {"apiVersion": f"{other.group}/v1", "kind": other.name, "metadata": {"name": "w", "labels": LABEL}}
     result = on("inject", made)
     assert "does not look into" in result.stderr
@@ -259,7 +261,7 @@ VALUES = st.recursive(
 
 
 @given(st.sampled_from(WHOLE), st.lists(st.tuples(st.integers(0, 40), VALUES), min_size=1, max_size=4))
-def test_whatever_is_wrong_in_a_document_there_is_a_sentence(whole: dict[str, Any], changes: Any) -> None:
+def test_every_mistake_in_a_document_has_a_sentence(whole: dict[str, Any], changes: Any) -> None:
     documents = copy.deepcopy([whole, RUNTIME])
     for number, value in changes:
         places = list(containers_of(documents[0]))

@@ -79,7 +79,7 @@ def test_inject_passes_it_on_and_says_what_becomes_of_it() -> None:
     )
 
 
-def test_what_is_malformed_in_it_is_passed_over_or_said() -> None:
+def test_malformed_parts_are_skipped_or_named() -> None:
     assert "my-pipe" in on("explain", SMALL).stdout
     malformed: tuple[dict[str, Any], ...] = (
         {"components": 3},

@@ -1,4 +1,4 @@
-"""A curve fits into a terminal, whatever was logged."""
+"""A curve of any values fits into a terminal."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_a_value_is_the_number_that_was_logged(value: float | str, number: float
 
 
 @pytest.mark.parametrize("value", ["NaN", "what"])
-def test_a_value_that_is_no_number_is_not_a_number(value: str) -> None:
+def test_a_value_without_a_number_is_nan(value: str) -> None:
     assert math.isnan(run(metrics={"loss": value}).metrics["loss"].number)
 
 
@@ -65,7 +65,7 @@ def test_the_user_is_the_tags_and_the_name_is_there_for_servers_that_have_it_in_
 
 
 @pytest.mark.parametrize("broken", [None, [], {}, {"info": {}}, {"info": {"run_id": [], "experiment_id": "1"}}])
-def test_what_is_no_run_is_an_error_of_the_servers(broken: object) -> None:
+def test_an_invalid_run_is_an_error_of_the_server(broken: object) -> None:
     with pytest.raises(msgspec.ValidationError):
         read_run(broken, experiments={})
 

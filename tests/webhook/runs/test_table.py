@@ -44,7 +44,7 @@ def test_a_long_name_is_cut() -> None:
     assert name == "n" * 59 + "…"
 
 
-def test_a_document_has_every_key_and_is_json_whatever_the_values() -> None:
+def test_a_document_has_every_key_and_is_json_for_all_values() -> None:
     row = Row(0, run(tags=TAGS, metrics={"loss": "NaN", "auc": 1.7976931348623157e308, "f1": 0.5}))
     made = document(row, LINKS, now=NOW, history=[Point("loss", 2.0, 1)])
     assert json.loads(json.dumps(made, allow_nan=False)) == {

@@ -80,7 +80,7 @@ def test_only_experiments_that_are_wanted_are_searched() -> None:
 
 
 @pytest.mark.parametrize("path", [SEARCH, RUNS, HISTORY])
-def test_a_server_that_promises_more_and_has_nothing_is_not_asked_for_ever(path: str) -> None:
+def test_a_server_that_promises_more_and_has_nothing_is_not_asked_forever(path: str) -> None:
     empty: Answers = {path: lambda _: {"next_page_token": "more"}}
     found, asked = tracking({SEARCH: EXPERIMENTS, RUNS: pages("runs", []), HISTORY: pages("metrics", []), **empty})
     assert list(found.search("")) == []
@@ -107,7 +107,7 @@ def test_the_history_of_a_metric_is_read_to_its_end() -> None:
         (HISTORY, {"metrics": [1]}),
     ],
 )
-def test_what_is_no_answer_is_refused_and_the_token_is_not_in_the_message(path: str, answer: Any) -> None:
+def test_an_invalid_answer_is_refused_and_the_token_is_not_in_the_message(path: str, answer: Any) -> None:
     said = [*answer, TOKEN] if isinstance(answer, list) else {**answer, "echo": TOKEN}
     found, _ = tracking({SEARCH: EXPERIMENTS, path: lambda _: said})
     look: Callable[[], object] = {

@@ -88,7 +88,7 @@ def test_events_have_their_fields_and_an_error_no_message(form: str) -> None:
 
 @pytest.mark.parametrize("form", ["json", "text"])
 @pytest.mark.parametrize("broken", [full_disk, closed_pipe, closed_stream, no_stream])
-def test_a_line_that_cannot_be_written_is_counted_and_harms_nobody(
+def test_a_line_that_cannot_be_written_is_counted_and_harms_nothing(
     form: str, broken: Callable[[], TextIO | None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lost: list[bool] = []

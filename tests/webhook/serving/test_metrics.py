@@ -7,7 +7,7 @@ from webhook.serving.metrics import Metrics
 
 
 @pytest.mark.parametrize("outcome", LookupOutcome)
-def test_every_outcome_of_a_look_up_has_a_series_from_the_start(outcome: LookupOutcome) -> None:
+def test_every_outcome_of_a_lookup_has_a_series_from_the_start(outcome: LookupOutcome) -> None:
     """A series that begins with its first event has not grown, and no alert sees it."""
     sample = f'mlflow_webhook_namespace_lookups_total{{outcome="{outcome}"}} 0.0'
     assert sample in Metrics().render().decode().splitlines()

@@ -80,7 +80,7 @@ def test_a_namespace_is_read_when_what_is_known_may_be_out_of_date(
     assert namespaces.reads == reads
 
 
-def test_reviews_that_wait_for_a_look_up_have_a_limit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reviews_that_wait_for_a_lookup_share_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     body = (FOLDER / KFP).read_bytes()
     monkeypatch.setattr("webhook.serving.mutate.HELD_LIMIT", 3 * len(body))
     go_on = asyncio.Event()
@@ -148,7 +148,7 @@ def test_a_decision_that_cannot_be_logged_is_answered_all_the_same_and_counted(e
     assert metrics.registry.get_sample_value("mlflow_webhook_internal_errors_total") == 0
 
 
-def test_made_up_reviews_cause_few_reads_and_raise_no_alert() -> None:
+def test_forged_reviews_cause_few_reads_and_raise_no_alert() -> None:
     """Three hundred reviews, each for a namespace that does not exist."""
     paths: list[str] = []
 

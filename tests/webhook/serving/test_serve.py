@@ -144,7 +144,7 @@ def changed(path: list[str | int], value: object) -> bytes:
     return json.dumps(document).encode()
 
 
-def test_what_is_odd_but_readable_is_answered(server: Serving) -> None:
+def test_unusual_but_readable_reviews_are_answered(server: Serving) -> None:
     twice = [{"name": "MLFLOW_RUN_ID", "value": "1"}, {"name": "MLFLOW_RUN_ID", "value": "2"}]
     for body in (
         changed(["spec", "containers"], []),
@@ -312,14 +312,14 @@ def memory(server: Serving) -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
-def test_a_body_that_is_longer_than_it_says_harms_nobody(server: Serving) -> None:
+def test_a_body_that_is_longer_than_its_declared_length_harms_nothing(server: Serving) -> None:
     with server.connect() as connection:
         connection.sendall(HEAD % (len(BODY) - 100) + BODY)
         assert connection.recv(4096).startswith(b"HTTP/1.1 400")
     assert server.review().status_code == 200
 
 
-def test_a_half_closed_connection_harms_nobody(server: Serving) -> None:
+def test_a_half_closed_connection_harms_nothing(server: Serving) -> None:
     with server.connect() as connection:
         connection.sendall(HEAD % 9 + b"{")
         connection.unwrap()
@@ -335,7 +335,7 @@ def test_a_half_closed_connection_harms_nobody(server: Serving) -> None:
     ],
     ids=["delete", "another-kind", "subresource"],
 )
-def test_what_creates_no_pod_is_let_through(server: Serving, change: dict[str, Any]) -> None:
+def test_a_review_that_creates_no_pod_is_allowed(server: Serving, change: dict[str, Any]) -> None:
     document = json.loads(BODY)
     document["request"].update(change)
     response = server.review(json.dumps(document).encode()).json()["response"]
@@ -343,7 +343,7 @@ def test_what_creates_no_pod_is_let_through(server: Serving, change: dict[str, A
     assert "patch" not in response
 
 
-def test_ten_thousand_variables_are_no_trouble(server: Serving) -> None:
+def test_a_pod_may_have_ten_thousand_variables(server: Serving) -> None:
     document = json.loads(BODY)
     main = document["request"]["object"]["spec"]["containers"][-1]
     main["env"] = [{"name": f"V{number}", "value": "x"} for number in range(10_000)]
@@ -364,7 +364,7 @@ def test_the_log_begins_with_where_it_listens(server: Serving) -> None:
     assert (first["event"], first["address"], first["port"]) == ("listening", "127.0.0.1", server.port)
 
 
-def test_a_port_that_is_taken_is_said_to_be(server: Serving) -> None:
+def test_a_port_that_is_in_use_is_named(server: Serving) -> None:
     command = ["-m", "webhook.cli", "serve", "--standalone", "--port", str(server.port)]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1

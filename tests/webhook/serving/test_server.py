@@ -104,7 +104,7 @@ def test_a_server_that_is_busy_for_too_long_is_a_failure_and_not_a_deadlock(monk
         go_on.set()
 
 
-def test_nothing_older_than_tls_1_2_is_spoken() -> None:
+def test_nothing_older_than_tls_1_2_is_supported() -> None:
     assert create()._context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 

@@ -83,12 +83,12 @@ def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 3
 
 
-def test_what_kubernetes_sets_for_a_service_is_not_taken_for_a_setting() -> None:
+def test_variables_that_kubernetes_sets_for_a_service_are_not_settings() -> None:
     links = {"MLFLOW_WEBHOOK_PORT": "tcp://10.0.0.1:443", "MLFLOW_WEBHOOK_SERVICE_HOST": "10.0.0.1"}
     assert load_settings(environment=links).listen_port == 8443
 
 
-def test_what_a_wired_pod_is_given_is_not_taken_for_a_setting() -> None:
+def test_variables_of_a_wired_pod_are_not_settings() -> None:
     assert load_settings(environment={"MLFLOW_WEBHOOK_POD_NAME": "p"}).listen_port == 8443
 
 
@@ -97,7 +97,7 @@ def test_every_setting_has_a_variable_of_its_own_and_help() -> None:
     assert all(setting.help.endswith(".") for setting in SETTINGS)
 
 
-def test_values_are_the_text_that_they_are_written_as(tmp_path: Path) -> None:
+def test_values_are_read_as_text(tmp_path: Path) -> None:
     text = "experiment: 1.10\nenv: {A: 0777, B: 12:30, C: yes, D: 1_000}"
     platform = load_settings(file=write(tmp_path, text), environment={}).platform
     assert platform.experiment.value == "1.10"

@@ -63,7 +63,7 @@ def test_a_tokens_single_audience_is_a_string() -> None:
 
 @pytest.mark.parametrize("name", ["iss", "sub", "aud", "exp", "email", "groups", "iat", "nbf", "email_verified", "azp"])
 @pytest.mark.parametrize("value", [None, 10**30, -(10**30), {"a": 1}, [1, None], True, "", []])
-def test_a_claim_that_is_absent_or_of_another_type_is_no_error(name: str, value: Any) -> None:
+def test_a_claim_that_is_absent_or_has_another_type_is_not_an_error(name: str, value: Any) -> None:
     read_claims(token(**{name: value}))
 
 
