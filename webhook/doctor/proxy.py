@@ -20,6 +20,8 @@ from webhook.token.problems import TokenProblem
 
 TOKEN = "proxy-accepts-token"  # noqa: S105 - the name of a check
 _LOG = "The proxy's log says why."
+_CLIENT_ID, _ISSUER = "the proxy's client id", "the issuer that the proxy trusts"
+"""What of the proxy cannot always be compared with a token."""
 
 
 def find_proxy(prober: Prober) -> bool:
@@ -78,8 +80,8 @@ def _cause(prober: Prober, target: Target, token: str, answer: Answer, *, now: d
             f"The token is from {claims.issuer or 'an issuer that it does not name'}; the proxy {where}.",
             f"Get a token there: {target.refresh(force=True, issuer=issuer.trusted)}",
         )
-    unknown = [] if sign_in.client_id else ["the proxy's client id"]
-    unknown += [] if issuer.same else ["the issuer that the proxy trusts"]
+    unknown = [] if sign_in.client_id else [_CLIENT_ID]
+    unknown += [] if issuer.same else [_ISSUER]
     return (
         _email(claims)
         or _not_allowed(answer, claims)
@@ -93,8 +95,8 @@ def _other_audience(claims: Claims, sign_in: SignIn, target: Target) -> _Cause:
     return _Cause(
         "token_other_audience",
         f"The token is for {', '.join(claims.audience) or 'nobody'}; the proxy accepts tokens for {sign_in.client_id}.",
-        f"Get one with the client id {sign_in.client_id} in your credentials: {command}. Or add the token's audience "
-        "to the proxy's --oidc-extra-audience.",
+        f"Add the token's audience to the proxy's --oidc-extra-audience, or get a token with the client id "
+        f"{sign_in.client_id} in your credentials: {command}",
     )
 
 
@@ -151,7 +153,7 @@ def _signature(prober: Prober, token: str, claims: Claims, target: Target, unkno
             return _Cause(
                 "issuer_down",
                 f"The keys of the token's issuer cannot be read, so the proxy cannot verify it: {why}.{not_compared}",
-                "Check that Dex is running and that the proxy can reach it.",
+                f"Check that Dex is running and that the proxy can reach it.{_other_issuer(target, unknown)}",
             )
         case Signature.GOOD if not unknown:
             return _Cause(
@@ -164,13 +166,22 @@ def _signature(prober: Prober, token: str, claims: Claims, target: Target, unkno
             found = "It has not expired, and its issuer's key signed it."
         case Signature.NOT_LOOKED_AT:
             found = f"It has not expired. Its signature could not be verified from here: {why}."
-    flags = ["--client-id (or --oidc-extra-audience)"] if "the proxy's client id" in unknown else []
-    flags += ["--oidc-issuer-url"] if "the issuer that the proxy trusts" in unknown else []
+    flags = ["--client-id (or --oidc-extra-audience)"] if _CLIENT_ID in unknown else []
+    flags += ["--oidc-issuer-url"] if _ISSUER in unknown else []
     compare = f"Compare the token with the proxy's {' and '.join(flags)}. If they match: " if flags else ""
     return _Cause(
         "bearer_refused",
         f"The proxy refuses the token. {found}{not_compared or f' {token_is} The proxy accepts both.'}",
         f"{compare}is --skip-jwt-bearer-tokens on, and does Dex still have the key? {_LOG}",
+    )
+
+
+def _other_issuer(target: Target, unknown: list[str]) -> str:
+    """Return what to do if the proxy trusts another issuer, as a further sentence; empty if it trusts the same."""
+    if _ISSUER not in unknown:
+        return ""
+    return (
+        f" If the proxy's --oidc-issuer-url is another one, get a token there: {target.refresh(force=True, issuer='')}"
     )
 
 

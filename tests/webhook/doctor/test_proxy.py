@@ -93,6 +93,7 @@ def test_the_sign_in_of_an_issuer_may_be_beside_it_when_its_discovery_document_s
         issuer.stop()
 
 
+MINT = "mlflow-webhook token refresh --namespace NAMESPACE --force --issuer ISSUER"
 KUBEFLOW = {"login_url": "/dex/auth"}
 """As in Kubeflow's manifests: ``--skip-oidc-discovery --login-url=/dex/auth``; the redirect names no host."""
 
@@ -126,6 +127,7 @@ def test_a_relative_redirect_names_the_issuer_only_where_it_answers(own_dex: boo
         assert found.code == "issuer_down"
         assert "The token is for mlflow, from http://127.0.0.1:1/dex." in found.message
         assert "Not compared with that: the issuer that the proxy trusts." in found.message
+        assert found.remedy.endswith("get a token there: " + MINT)
 
 
 def test_a_relative_sign_in_at_the_issuers_path_may_be_the_issuers_and_another_path_is_not(server: Server) -> None:
