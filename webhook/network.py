@@ -41,7 +41,7 @@ class NetworkFault(StrEnum):
             NetworkFault.REFUSED: f"Connection refused: nothing listens at {place}.",
             NetworkFault.PLAIN: f"{place} does not speak TLS: use http:// for this port, or the TLS port.",
             NetworkFault.UNTRUSTED: f"The certificate of {place} is from a CA that is not trusted here: use --ca-file.",
-            NetworkFault.OTHER_HOST: f"The certificate of {place} is for another host name: use a name that is in it.",
+            NetworkFault.OTHER_HOST: f"The certificate of {place} is for another host name. Use a name that is in it.",
             NetworkFault.OUT_OF_DATE: f"The certificate of {place} has expired or is not valid yet (by this clock).",
             NetworkFault.TIMEOUT: f"{place} did not answer in time.",
             NetworkFault.NOT_HTTP: f"{place} answered with something that is not valid HTTP.",

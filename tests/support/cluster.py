@@ -15,6 +15,8 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
+        self.forbidden: set[str] = set()
+        """Paths that the user may not read."""
         self.secrets: dict[str, dict[str, Any]] = {}
         self.events: list[dict[str, Any]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -44,7 +46,10 @@ def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             found = cluster.objects.get(path) or cluster.secrets.get(path.rpartition("/")[2])
-            self._send(200 if found else 404, found or {"message": "not found"})
+            if path in cluster.forbidden:
+                self._send(403, {"message": "forbidden"})
+            else:
+                self._send(200 if found else 404, found or {"message": "not found"})
 
         def do_PATCH(self) -> None:
             found, body = cluster.secrets.get(self.path.rpartition("/")[2]), self._body()

@@ -1,6 +1,6 @@
-"""Which ConfigMaps and Secrets give a wired container a server or credentials besides those of the webhook.
+"""Checks which ConfigMaps and Secrets give a wired container another server or other credentials.
 
-The webhook cannot see them; whoever runs the check may. Only the names of their keys are looked at, never a value.
+The webhook cannot read them; the user of the check perhaps can. Only the names of their keys are read, never a value.
 """
 
 from __future__ import annotations
@@ -48,14 +48,12 @@ def _check(client: KubeClient, env: set[str], sources: list[EnvFrom], *, where: 
             ENV_FROM,
             "env_from_conflict",
             f"{where}: {'; '.join([*conflicts, *unread])}.",
-            "Take in env the keys that the container needs, in place of envFrom; or opt the pod out with the label "
-            f"{names.LABEL}=false when it is meant for another server.",
+            "Instead of envFrom, set the variables that the container needs in env. If the pod is meant for another "
+            f"server, opt it out with the label {names.LABEL}=false.",
         )
     if unread:
         return skipped(ENV_FROM, f"{where}: {'; '.join(unread)}, which may name another server or credentials")
-    return passed(
-        ENV_FROM, f"{where}: nothing in {', '.join(map(str, sources))} concerns MLflow's servers or credentials."
-    )
+    return passed(ENV_FROM, f"{where}: {', '.join(map(str, sources))}: no server and no credentials of MLflow")
 
 
 def _keys(client: KubeClient, source: EnvFrom, namespace: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Is the webhook installed as shipped, trusted by the API server, and does a pod come back wired?"""
+"""Checks whether the webhook is installed as shipped, whether the API server trusts it, and whether it wires a pod."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Signature(Enum):
 
 
 class Verdict(NamedTuple):
-    """What was found, and a reason in words where nothing was."""
+    """What was found out about a signature, and why nothing was, as a clause."""
 
     signature: Signature
     why: str = ""

@@ -1,4 +1,4 @@
-"""Where the webhook is installed: another namespace and a namePrefix are found from its configuration."""
+"""Finds where the webhook is installed, also in another namespace or with a namePrefix, from its configuration."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Place(NamedTuple):
 def find_configuration(client: KubeClient) -> dict[str, Any]:
     """Return the webhook's MutatingWebhookConfiguration: by its shipped name, else the one with the webhook's entries.
 
-    Raises KubeError: KubeNotFoundError where there is none, or none that this user may find.
+    Raises KubeError: KubeNotFoundError where no such configuration exists, or this user may not find it.
     """
     try:
         return client.get(group_path(CONFIGURATIONS, _RESOURCE, SHIPPED))

@@ -1,4 +1,4 @@
-"""Why was a pod wired, or why not: what is recorded on it, what the webhook would decide now, and the difference."""
+"""Checks why a pod was wired, or why not: compares what is recorded on it with what the webhook would decide now."""
 
 from __future__ import annotations
 

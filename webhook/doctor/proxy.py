@@ -1,4 +1,4 @@
-"""Is there an oauth2-proxy in front of a server, does it accept the token, and if not, why?
+"""Checks whether an oauth2-proxy is in front of a server, whether it accepts the token, and if not, why.
 
 What it answers was observed with oauth2-proxy 7.15.3. It gives every caller the same answer, whatever is wrong with a
 token. So the token itself is read, then the proxy's redirect to the sign-in (webhook.doctor.sign_in), which names the
@@ -223,6 +223,6 @@ def _identity(answer: Answer, token: str) -> Finding:
             TOKEN,
             "another_identity",
             f"To the proxy you are {answer.identity}, but the token says {owner}.",
-            "Runs belong to whom the proxy names. Ask for the scope email when the token is minted.",
+            "Runs belong to the user that the proxy names. Ask for the scope email when minting the token.",
         )
-    return passed(TOKEN, f"to the proxy you are {answer.identity or owner or 'somebody whom it does not name'}")
+    return passed(TOKEN, f"to the proxy you are {answer.identity or owner or 'a user without a name'}")

@@ -149,7 +149,7 @@ def _access(prober: Prober, target: Target) -> Finding:
                 ACCESS,
                 "workspace_unknown",
                 f"Workspace {target.workspace} not found, or you may not see it{_others(prober)}.",
-                _create_workspace(target),
+                create_workspace(target),
             )
         case 400, "INVALID_PARAMETER_VALUE":
             return failed(
@@ -183,7 +183,7 @@ def _access(prober: Prober, target: Target) -> Finding:
             return _unexpected(ACCESS, answer)
 
 
-def _create_workspace(target: Target) -> str:
+def create_workspace(target: Target) -> str:
     """Return how to make a workspace: by a namespace's label, or by MLflow's API (mlflow 3.17.2 has no command)."""
     code = f"import mlflow; mlflow.create_workspace({dumps(target.workspace)})"
     command = f"MLFLOW_TRACKING_URI={shlex.quote(target.uri)} python -c {shlex.quote(code)}"

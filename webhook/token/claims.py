@@ -1,4 +1,4 @@
-"""What a token says, and what is wrong with it as far as the token itself shows. Pure: no key is fetched.
+"""Reads what a token says, and finds what is wrong with it as far as the token itself shows. Pure: no key is fetched.
 
 The shapes are those of Dex's id tokens (observed with Dex 2.45.0): `aud` is a string, `email` and `groups` are there
 only with the scopes of those names. `exp` counts to the second, without leeway (observed with oauth2-proxy 7.15.3).
@@ -53,7 +53,7 @@ class Claims:
 
     @property
     def owner(self) -> str:
-        """Return to whom runs with this token belong: the e-mail address, or the subject without one."""
+        """Return the owner of runs with this token: the e-mail address, or the subject without one."""
         return self.email or self.subject
 
     @property
@@ -118,7 +118,7 @@ def read_claims(text: str) -> Claims:
 def problem_of(
     text: str, *, now: datetime, audience: str | None = None, allow_unverified_email: bool = False
 ) -> TokenProblem | None:
-    """Return the first thing that is wrong with a token, or None. `audience`: for whom it must be issued, if given."""
+    """Return the first thing that is wrong with a token, or None. `audience` is the one that it must have, if given."""
     try:
         claims = read_claims(text)
     except NotATokenError as error:
@@ -139,7 +139,7 @@ def problem_of(
 
 
 def _mistaken(text: str) -> TokenProblem | None:
-    """Return what a text is that was taken for a token, where that can be recognised."""
+    """Return what a text is that is not a token, where that can be recognised."""
     if _json_object(text.encode(errors="replace")) is not None:
         return TokenProblem.JSON
     try:  # `base64` without -w0 breaks its lines

@@ -29,7 +29,7 @@ class Origin:
     scope: str = ""
 
 
-def why_not_ours(
+def find_mismatch(
     claims: Claims, settings: Origin, published: Published, annotations: Mapping[str, str], *, expires: str
 ) -> str | None:
     """Return why the present settings cannot have minted a token, as a clause; None when they can have.

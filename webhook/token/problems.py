@@ -1,4 +1,4 @@
-"""What can be wrong with a token that can be seen in the token itself: a closed set of codes with their sentences."""
+"""What can be wrong with a token, as far as the token itself shows: a closed set of codes with their sentences."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from webhook.core.configuration import SecretKey
 from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
 from webhook.token.durations import format_duration
 from webhook.token.issuer import Published
-from webhook.token.origin import EXPIRES, MINTED, OWNER, SCOPE, USERNAME, Origin, why_not_ours
+from webhook.token.origin import EXPIRES, MINTED, OWNER, SCOPE, USERNAME, Origin, find_mismatch
 from webhook.token.problems import TokenProblem
 
 EXPIRES_SOON = 0.75
@@ -207,7 +207,7 @@ def _why(
         return "the old one does not say when it was issued, or when it expires"
     if age >= after:
         return f"{age:.0%} of the old one's life had passed"
-    changed = why_not_ours(
+    changed = find_mismatch(
         claims, minter.settings(), minter.published(), present.annotations, expires=_stamp(claims.expires)
     )
     return f"the old one cannot be used with the present settings: {changed}" if changed else None

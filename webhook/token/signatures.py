@@ -1,4 +1,4 @@
-"""Which lengths a signature can have by its algorithm: a token that was cut off at its end has another one."""
+"""The lengths that a signature can have, by its algorithm. A token that was cut off at its end has another length."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RSA_STEP = 64
 def is_complete(signature: str, *, algorithm: str) -> bool:
     """Return whether a signature, in base64url without padding, has a length that the algorithm can give.
 
-    Of an algorithm that is not known here, every length will do.
+    For an unknown algorithm, any length is accepted.
     """
     if len(signature) % 4 == 1:  # no number of bytes is encoded in that many characters
         return False

@@ -29,7 +29,7 @@ def test_a_file_that_is_not_there_and_a_wrong_flag_are_named() -> None:
 def test_a_name_that_no_namespace_has_is_refused(command: list[str], name: str) -> None:
     result = call(*command, "--namespace", name)
     assert result.exit_code == 2
-    assert f"no namespace is called {name!r}" in result.stderr
+    assert f"{name!r} is not a valid name of a namespace" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "inject", "explain", "check", "runs", "token"])

@@ -55,6 +55,13 @@ def test_a_command_exits_with_the_code_that_all_use(command: str, code: int, kub
     assert result.exit_code == code, result.output
 
 
+def test_a_check_that_may_read_nothing_has_not_looked(cluster: Cluster, kubeconfig: str) -> None:
+    cluster.forbidden = {"/api/v1/namespaces/team-a"}
+    result = call("check", "pod", "missed", "--kubeconfig", kubeconfig)
+    assert result.exit_code == 1
+    assert "you may not read the namespace team-a" in result.stdout
+
+
 def test_the_calls_are_of_every_command() -> None:
     commands = cli.list_commands(click.Context(cli))
     assert {command.split()[0] for command in CALLS} == set(commands)

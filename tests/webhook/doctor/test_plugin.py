@@ -10,6 +10,7 @@ import pytest
 
 from webhook.cluster.kube import KubeClient
 from webhook.cluster.kube_errors import KubeForbiddenError, KubeNotFoundError, KubeUnavailableError
+from webhook.core.client_plugin import PluginObstacle
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import Decision, decide
 from webhook.core.patch import patch
@@ -82,9 +83,7 @@ def test_a_pod_that_is_not_wired_is_not_looked_at() -> None:
 def test_an_obstacle_is_named() -> None:
     finding = check(pod(ON, env=[{"name": "PYTHONPATH", "value": "/app"}]))["pod-client-plugin"]
     assert (finding.status, finding.code) == (Status.WARNED, "plugin_left_out")
-    assert finding.message == (
-        "p is without the client plugin in main: PYTHONPATH is already set, and the plugin would override it."
-    )
+    assert finding.message == f"p is without the client plugin in main: {PluginObstacle.PYTHON_PATH_SET.sentence}"
 
 
 def test_an_obstacle_of_another_version_is_shown_as_it_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import threading
 import time
@@ -19,7 +20,7 @@ from tests.support.proxy import PLUGIN_401, PLUGIN_403, Reply, Server, html, of_
 from tests.webhook.doctor.probing import INFO, SEARCH, TEXT, ask, minted, reply, switch
 from webhook.doctor.findings import Status
 from webhook.doctor.probe import Target
-from webhook.doctor.server import check_server
+from webhook.doctor.server import check_server, create_workspace
 
 
 def test_nothing_is_found_where_nothing_is_wrong(server: Server) -> None:
@@ -204,6 +205,20 @@ def test_beside_an_unknown_workspace_those_that_there_are_are_named(answer: Repl
     found = ask(server, workspace="team-c")["workspace-access"]
     assert found.code == "workspace_unknown"
     assert found.message.endswith(words)
+
+
+@pytest.mark.parametrize("uri", ["", "http://mlflow.kubeflow:5000/a b"])
+def test_an_unknown_workspace_comes_with_how_to_create_it(uri: str, server: Server) -> None:
+    target = Target(uri=uri or server.url, workspace="team-c", token=None)
+    assert create_workspace(target) == (
+        "If the server has MLflow's Kubernetes plugin, the workspace is the namespace with the label that the plugin "
+        "selects: kubectl label namespace team-c mlflow-enabled=true. Otherwise create it, with the token of somebody "
+        f"who may in MLFLOW_TRACKING_TOKEN: MLFLOW_TRACKING_URI={shlex.quote(uri or server.url)} python -c "
+        "'import mlflow; mlflow.create_workspace(\"team-c\")'"
+    )
+    assert ask(server, workspace="team-c")["workspace-access"].remedy.startswith(
+        "If the server has MLflow's Kubernetes"
+    )
 
 
 def test_a_server_that_says_nothing_is_not_waited_for_long() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from webhook.token.claims import Claims
 from webhook.token.issuer import Published
-from webhook.token.origin import EXPIRES, OWNER, SCOPE, USERNAME, Origin, why_not_ours
+from webhook.token.origin import EXPIRES, OWNER, SCOPE, USERNAME, Origin, find_mismatch
 
 CLAIMS = Claims(
     email="alice@example.com", subject="CiQw", audience=("mlflow",), issuer="http://dex/dex", key_id="1", complete=True
@@ -26,7 +26,7 @@ def why(
     published: Published = PUBLISHED,
     annotations: dict[str, str] | None = None,
 ) -> str | None:
-    return why_not_ours(claims, settings, published, annotations or {}, expires=END)
+    return find_mismatch(claims, settings, published, annotations or {}, expires=END)
 
 
 SAME: dict[str, dict[str, Any]] = {
