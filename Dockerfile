@@ -18,8 +18,8 @@ RUN site=$(/opt/mlflow-webhook/bin/python -c 'import sysconfig; print(sysconfig.
     && chmod 755 /opt/mlflow-webhook/bin/mlflow-webhook \
     && ln -s mlflow-webhook /opt/mlflow-webhook/bin/kubectl-mlflow \
     && /opt/mlflow-webhook/bin/python -m compileall -q "$site"
-# Four fifths of the client library are generated code for each Kubernetes API, which the webhook does not use: it sends
-# raw JSON. The last two lines check that nothing needed is gone; so does every test in a cluster.
+# Four fifths of the client library are generated code for each Kubernetes API. The webhook does not use it, because it sends
+# raw JSON. The last two lines check that no needed file is missing; so does every test in a cluster.
 RUN site=$(/opt/mlflow-webhook/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
     && rm -rf "$site/kubernetes/aio" "$site"/kubernetes/client/api/*_api.py "$site"/kubernetes/client/api/__pycache__ \
     && find "$site/kubernetes/client/models" -name 'v[0-9]*' -delete \

@@ -1,10 +1,10 @@
-# `make help` lists what there is. Everything is installed into this folder: .venv, .venv-training, .cache.
+# `make help` lists the targets. Everything is installed into this folder: .venv, .venv-training, .cache.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
 TRAINING := .venv-training
 MUTANTS := .venv-mutants
-# Go's binaries for tests/cluster, and other things that are made once.
+# Go binaries for tests/cluster, and other things that are built once.
 CACHE := .cache
 OLD_CLIENTS := $(CACHE)/mlflow-2-9/.installed $(CACHE)/mlflow-2-22/.installed
 
@@ -13,7 +13,7 @@ OLD_CLIENTS := $(CACHE)/mlflow-2-9/.installed $(CACHE)/mlflow-2-22/.installed
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(BIN)/.installed $(TRAINING)/.installed ## Make .venv (the webhook and its tools) and .venv-training (MLflow and KFP)
+install: $(BIN)/.installed $(TRAINING)/.installed ## Create .venv (the webhook and its tools) and .venv-training (MLflow and KFP)
 
 $(BIN)/.installed: requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -38,7 +38,7 @@ $(OLD_CLIENTS): $(CACHE)/mlflow-%/.installed: requirements/mlflow-%.txt
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-check: $(BIN)/.installed lint ## Lint, types, import rules, unit tests (under a minute)
+check: $(BIN)/.installed lint ## Lint, types, import rules and unit tests (about a minute)
 	$(BIN)/pytest -q -n 4 --dist worksteal -m "not mlflow and not cluster and not e2e"
 
 lint: $(BIN)/.installed ## Lint, types and import rules
@@ -47,23 +47,23 @@ lint: $(BIN)/.installed ## Lint, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: install $(OLD_CLIENTS) lint ## All tests but e2e, with a coverage report of their own process (the control plane needs Go, or KUBEBUILDER_ASSETS)
+test: install $(OLD_CLIENTS) lint ## All tests except e2e, with coverage of the test process (the control plane needs Go or KUBEBUILDER_ASSETS)
 	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --hypothesis-profile thorough --cov --cov-report=term
 
-coverage: install $(OLD_CLIENTS) ## All tests but e2e, and a coverage report that sees the processes they start as well (half as long again)
+coverage: install $(OLD_CLIENTS) ## All tests except e2e, with coverage of the processes that tests start too (takes half as long again)
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage \
 	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --hypothesis-profile thorough --cov --cov-report=term
 
 golden: $(BIN)/.installed ## Write the golden answers again (tests/data/golden); read the diff before you commit it
 	$(BIN)/python -m tests.support.golden
 
-mutants: $(MUTANTS)/.installed ## Small changes of the code that no test notices; MUTANTS_ARGS=--all tries all, MUTANTS_ARGS="--all core" those of an area
+mutants: $(MUTANTS)/.installed ## List small changes of the code that no test notices; MUTANTS_ARGS=--all tries all, "--all core" one area
 	$(MUTANTS)/bin/python -m tests.mutants $(MUTANTS_ARGS)
 
-e2e: install ## The whole in the cluster of KUBECONFIG, with real pods; E2E_BUILD='… {image} {folder}' loads an image
+e2e: install ## Everything in the cluster of KUBECONFIG, with real pods; E2E_BUILD='… {image} {folder}' loads an image
 	$(BIN)/pytest -m e2e -s tests/e2e
 
-bench: $(BIN)/.installed ## What a review costs, in ratios (docs/performance.md); BENCH="--only decision" measures a part
+bench: $(BIN)/.installed ## Measure the cost of a review, as ratios (docs/performance.md); BENCH="--only decision" measures one part
 	$(BIN)/python -m benchmarks $(BENCH)
 	$(BIN)/python -m benchmarks.report
 
@@ -71,7 +71,7 @@ format: $(BIN)/.installed ## Format and sort imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(BIN)/.installed ## Resolve the pinned requirements again, for every supported Python
+lock: $(BIN)/.installed ## Resolve the pinned requirements again, for all supported Python versions
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -o requirements/runtime.txt
 	$(BIN)/uv pip compile pyproject.toml --group dev --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -c requirements/runtime.txt -o requirements/dev.txt
 	for group in mlflow-2-9 mlflow-2-22; do \
@@ -80,8 +80,8 @@ lock: $(BIN)/.installed ## Resolve the pinned requirements again, for every supp
 	$(BIN)/uv pip compile --group mutants --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -c requirements/dev.txt -o requirements/mutants.txt
 	$(BIN)/uv pip compile --group training --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -o requirements/training.txt
 
-demo: install ## An unmodified pipeline's run lands in a real MLflow server, with no cluster
+demo: install ## Run an unmodified pipeline with a real MLflow server, without a cluster
 	$(BIN)/python -m demo $(DEMO)
 
-clean: ## Delete what was installed and built here
+clean: ## Delete everything that was installed and built here
 	rm -rf .venv $(TRAINING) $(MUTANTS) .mutants $(CACHE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -16,6 +16,7 @@ from tests.cluster.certmanager import CertManager
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installation import ROOT, Installation
 from tests.cluster.stream import wired
+from tests.cluster.trainer import Trainer
 from tests.support.page import commands, type_commands
 from tests.support.waiting import wait_until
 from webhook import __version__
@@ -74,7 +75,9 @@ def reader(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Reader]:
     control_plane.kubectl("delete", "mutatingwebhookconfiguration", "mlflow-webhook", "--ignore-not-found")
 
 
-def test_the_page_leads_from_a_checkout_to_a_wired_pod_and_back(reader: Reader, admin: KubeClient) -> None:
+def test_the_page_leads_from_a_checkout_to_a_wired_trainjob_and_back(
+    reader: Reader, admin: KubeClient, trainer: Trainer
+) -> None:
     reader.types("Build the image")
     reader.types("Apply")
     installation = Installation.of_what_is_there(reader.plane)
@@ -86,6 +89,9 @@ def test_the_page_leads_from_a_checkout_to_a_wired_pod_and_back(reader: Reader, 
         wait_until(lambda: wired(admin, "team-a"), "the webhook to be called")
         reader.types("Label a namespace", 1)
         assert "MLFLOW_TRACKING_URI" in reader.types("Label a namespace", 2)
+        reader.types("Run a TrainJob", 0)
+        wait_until(lambda: bool(admin.list(core_path("team-a", "pods"))["items"]), "the TrainJob's pod")
+        assert '"decision":"wired"' in reader.types("Run a TrainJob", 1)
         reader.plane.kubectl("delete", "namespace", "team-a")
     finally:
         installation.stop(*installation.replicas)
