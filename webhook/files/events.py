@@ -69,8 +69,11 @@ class PythonParser(Reader, Scanner, Parser):
         """Return what is between two words of a plain scalar: blanks and tabs, or line breaks."""
         blanks = self.skip_blanks()
         breaks: list[str] | None = super().scan_plain_spaces(indent, start_mark)
-        if breaks and self.column >= indent:
-            self.skip_blanks()
+        while breaks and self.column >= indent and self.skip_blanks() and self.peek() in "\r\n":
+            more = super().scan_plain_spaces(indent, start_mark)  # the line had nothing but tabs
+            if more is None:
+                return None
+            breaks = ["\n"] * (_line_breaks(breaks) + _line_breaks(more) - 1)
         return [blanks] if breaks == [] and blanks else breaks
 
     def save_possible_simple_key(self) -> None:
@@ -244,6 +247,11 @@ def _scalar(event: Any) -> Scalar:
     if not isinstance(value, _NUMBERS[name]) or (name != "bool" and isinstance(value, bool)):
         raise _fault(event, f"{text} is not a valid !!{name}")
     return value
+
+
+def _line_breaks(chunks: list[str]) -> int:
+    """Return how many line breaks PyYAML's scanner has folded into these chunks."""
+    return 1 if chunks == [" "] else len(chunks) + 1
 
 
 def _fault(event: Any, problem: str) -> ContentError:

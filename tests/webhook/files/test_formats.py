@@ -48,6 +48,7 @@ WORDS: dict[str, Any] = {
 READ: dict[str, list[Any]] = {
     "a: Never\t\nb:\tc\t# d": [{"a": "Never", "b": "c"}],
     "a: b\tc": [{"a": "b\tc"}],
+    "a: b\n  \t\n  c\n  \td": [{"a": "b\nc d"}],
     "a: [\n\t1,\n\t2\n]": [{"a": [1, 2]}],
     "a: |\n  sleep 10": [{"a": "sleep 10\n"}],
     "a: >\n  sleep\n  10": [{"a": "sleep 10\n"}],
