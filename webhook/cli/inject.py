@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ from webhook.core.client_plugin import is_file_annotation
 from webhook.files.injection import inject as inject_pod
 from webhook.files.loading import Loaded
 from webhook.files.writing import dump_yaml
+
+_COMMENTS = re.compile(r"(?:[ \t]*(?:#.*)?\n)*")
+"""Comments above a document, such as those of `helm template` that name its source."""
 
 
 class _Result(NamedTuple):
@@ -56,8 +60,8 @@ def inject(output: str, **options: Any) -> None:
     results = [result for _, several in files for result in several]
     if output == "yaml":
         with_pods = {id(pod.document) for pod in inputs.found.pods}
-        as_json = len(files) == 1 and not any(id(result.loaded.value) in with_pods for result in results)
-        click.echo(_join([_as_yaml(file, several, as_json=as_json) for file, several in files]), nl=False)
+        keep_json = len(files) == 1 and not any(id(result.loaded.value) in with_pods for result in results)
+        click.echo(_join([_as_yaml(file, several, keep_json=keep_json) for file, several in files]), nl=False)
     elif output == "json":
         _print_json([result.after for result in results])
     elif output == "patch":
@@ -90,12 +94,9 @@ def _apply(loaded: Loaded, changed: dict[int, list[dict[str, Any]]]) -> _Result:
     return _Result(loaded, after, operations)
 
 
-def _as_yaml(file: File, results: list[_Result], *, as_json: bool) -> str:
-    """Return a file's text, in which the changed documents are replaced.
-
-    JSON becomes YAML, unless `as_json` says that a text without pods may stay as it is.
-    """
-    if as_json or not results:
+def _as_yaml(file: File, results: list[_Result], *, keep_json: bool) -> str:
+    """Return a file's text, in which the changed documents are replaced. JSON becomes YAML, unless `keep_json`."""
+    if keep_json or not results:
         return file.text
     if not all(result.loaded.exact and not result.loaded.is_json for result in results):
         return "---\n".join(dump_yaml(result.after) for result in results)
@@ -107,7 +108,11 @@ def _pieces(text: str, results: list[_Result]) -> Iterator[str]:
     for result in results:
         yield text[end : result.loaded.start]
         end = result.loaded.end
-        yield text[result.loaded.start : end] if result.unchanged else dump_yaml(result.after)
+        if result.unchanged:
+            yield text[result.loaded.start : end]
+        else:
+            comments = _COMMENTS.match(text, result.loaded.start, end)
+            yield (comments[0] if comments else "") + dump_yaml(result.after)
     yield text[end:]
 
 

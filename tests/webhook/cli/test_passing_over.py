@@ -136,6 +136,14 @@ def test_injecting_twice_is_injecting_once(parts: list[tuple[str, str]]) -> None
     )
 
 
+def test_comments_above_a_changed_document_are_kept() -> None:
+    text = f"---\n# Source: chart/pod.yaml\n\n  # another\n{POD}---\n# Source: chart/other.yaml\n{POD}"
+    written = call("inject", "-f", "-", text=text).stdout
+    assert written.startswith("---\n# Source: chart/pod.yaml\n\n  # another\napiVersion: v1\n")
+    assert "\n---\n# Source: chart/other.yaml\napiVersion: v1\n" in written
+    assert call("inject", "-f", "-", text=written).stdout == written
+
+
 def test_several_files_are_one_stream(tmp_path: Path) -> None:
     texts = {"a.yaml": "kind: Service", "b.json": '{"kind": "ConfigMap"}', "c.yaml": f"---\n{POD}", "d.yaml": "# end"}
     for name, text in texts.items():
