@@ -12,13 +12,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from webhook.cluster.kube import KubeClient, KubeError, KubeGoneError, KubeUnavailableError, Params, Watch
+from webhook.cluster.kube import (
+    KubeClient,
+    KubeError,
+    KubeForbiddenError,
+    KubeGoneError,
+    KubeUnavailableError,
+    Params,
+    Watch,
+)
 from webhook.errors import error_location
 
 PAGE = 500
 """Objects per page of a list, so that decoding ten thousand needs little memory."""
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
 """Seconds to wait after a first failure, and at most; doubled in between."""
+LONGEST_WAIT_FORBIDDEN = 60.0
+"""Seconds to wait at most after an answer that this is forbidden: it stays so until somebody changes RBAC."""
 SHORTEST_WATCH = 1.0
 """Seconds; a watch that ends sooner, and without an event, has failed (client-go's reflector has the same rule)."""
 STALE_AFTER = 90.0
@@ -119,7 +129,8 @@ class Informer:
                         continue
                 _log.warning("watch failed", extra={"path": self._path, "problem": error.message, "retry": wait})
                 self._stopping.wait(wait * random.uniform(0.7, 1.3))  # noqa: S311 - no secret
-                wait = min(wait * 2, LONGEST_WAIT)
+                forbidden = isinstance(error, KubeForbiddenError)
+                wait = min(wait * 2, LONGEST_WAIT_FORBIDDEN if forbidden else LONGEST_WAIT)
             except Exception as error:  # noqa: BLE001 - an unexpected answer must not end the watch for good
                 if self._stopping.is_set():
                     return

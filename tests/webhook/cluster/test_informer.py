@@ -12,7 +12,7 @@ from tests.support.kube import FakeKube
 from tests.support.waiting import wait_until
 from webhook.cluster import informer as module
 from webhook.cluster.informer import Informer
-from webhook.cluster.kube import KubeClient, KubeGoneError, KubeUnavailableError
+from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, KubeGoneError, KubeUnavailableError
 
 
 class Watch:
@@ -168,20 +168,27 @@ class Waits(threading.Event):
         return self.is_set()
 
 
-class Away(Client):
-    """An API server that cannot be reached."""
+class Failing(Client):
+    """An API server that cannot be reached, or refuses."""
+
+    def __init__(self, error: KubeError) -> None:
+        super().__init__(seconds=0)
+        self._error = error
 
     def list(self, *_: object, **__: object) -> dict[str, Any]:
-        raise KubeUnavailableError("away")
+        raise self._error
 
 
-def test_it_waits_longer_after_each_failure_up_to_a_limit() -> None:
-    informer = Informer(cast("KubeClient", Away(seconds=0)), "/api/v1/namespaces", Follower())
-    waits = Waits(9)
+@pytest.mark.parametrize(
+    ("error", "longest"), [(KubeUnavailableError("away"), 10), (KubeForbiddenError("no", status=403), 60)]
+)
+def test_it_waits_longer_after_each_failure_up_to_a_limit(error: KubeError, longest: float) -> None:
+    informer = Informer(cast("KubeClient", Failing(error)), "/api/v1/namespaces", Follower())
+    waits = Waits(12)
     informer._stopping = waits
     informer.start()
-    informer._thread.join(2)
-    expected = [min(module.FIRST_WAIT * 2**number, module.LONGEST_WAIT) for number in range(9)]
+    informer._thread.join(20)
+    expected = [min(module.FIRST_WAIT * 2**number, longest) for number in range(12)]
     assert all(0.7 * wait <= waited <= 1.3 * wait for wait, waited in zip(expected, waits.waits, strict=True))
     assert len({waited / wait for wait, waited in zip(expected, waits.waits, strict=True)}) > 1  # not all at once
 
