@@ -220,5 +220,5 @@ def test_it_stops_at_once_while_it_waits_for_an_event() -> None:
     wait_until(lambda: informer._watch is not None, "the watch", seconds=20, every=0.005)
     before = time.monotonic()
     informer.stop()
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < 4  # it would wait five seconds for a thread that does not end
     assert not informer._thread.is_alive()

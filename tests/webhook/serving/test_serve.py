@@ -229,9 +229,10 @@ def test_a_request_is_waited_for_no_longer_than_the_limit(tmp_path: Path) -> Non
     with ExitStack() as stack:
         stderr = stack.enter_context((tmp_path / "log").open("w"))
         server = stack.enter_context(started(tmp_path, stderr=stderr, before=shorter))
-        waiting = {name: stack.enter_context(server.connect()) for name in TOO_SLOW}
-        for name, connection in waiting.items():
-            connection.sendall(TOO_SLOW[name][0])
+        waiting = {}
+        for name, (sent, _) in TOO_SLOW.items():
+            waiting[name] = stack.enter_context(server.connect())
+            waiting[name].sendall(sent)
         reused = stack.enter_context(server.connect())
         reused.sendall(HEAD % len(BODY) + BODY)
         while not reused.recv(65536).endswith(b"}"):
