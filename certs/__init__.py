@@ -1,1 +1,1 @@
-"""Certificates for a webhook's server: a CA, leaves signed by it, their renewal. Knows nothing of MLflow."""
+"""Certificates for a webhook's server: a CA, the certificates that it signs, their renewal. Independent of MLflow."""

@@ -2,16 +2,17 @@
 
 A CA is replaced in three steps, so that no client ever meets a certificate it cannot verify:
 
-1. a *next* CA is made. Nothing is signed by it, but clients are told to trust it (it is in the caBundle);
-2. after that has had time to reach every API server it becomes the *current* one, which signs. Its predecessor's key is
-   forgotten, its certificate stays trusted as a *previous* one;
+1. a *next* CA is made. It signs nothing yet, but clients already trust it (it is in the caBundle);
+2. when every API server has had time to learn of it, it becomes the *current* CA, which signs. The key of the old CA is
+   deleted, and its certificate stays trusted as a *previous* one;
 3. a previous CA is dropped when it expires, or one lifetime after its successor was issued if that is sooner. By then
-   no leaf that it signed is valid.
+   no certificate that it signed is valid.
 
-A CA whose key has leaked is *distrusted*: whoever may write what is stored adds the entry `distrust`. All CAs that are
-stored at that moment are then replaced, by the same steps, and dropped as soon as every replica has had time to follow.
+To *distrust* a CA whose key has leaked, somebody with write access adds the entry `distrust` to the stored data. All
+CAs that are stored at that moment are replaced by the same steps, and dropped as soon as every replica has had time to
+follow.
 
-    UnreadableAuthorityError   what was stored is not an authority
+    UnreadableAuthorityError   the stored data is not an authority
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _DISTRUSTED, _SINCE = "distrusted.crt", "since"
 
 
 class UnreadableAuthorityError(Exception):
-    """What was stored is not an authority; the message has no key in it."""
+    """The stored data is not an authority. The message contains no key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Authority:
     next: KeyPair | None = None
     previous: tuple[bytes, ...] = ()
     distrusted: frozenset[bytes] = frozenset()
-    """The certificates among these whose trust is to end as soon as possible."""
+    """The certificates that should no longer be trusted as soon as possible."""
     since: datetime | None = None
     """When the current CA took over from the latest of `previous`."""
 
@@ -58,7 +59,7 @@ class Authority:
         return b"".join(dict.fromkeys((self.current.certificate_pem, *alive)))
 
     def to_data(self) -> dict[str, bytes]:
-        """Return what is to be stored: names of entries and their content."""
+        """Return the data to store: the content of each entry by its name."""
         data = dict(zip(_CURRENT, (self.current.certificate_pem, self.current.private_key_pem), strict=True))
         if self.next:
             data |= dict(zip(_NEXT, (self.next.certificate_pem, self.next.private_key_pem), strict=True))
@@ -72,7 +73,7 @@ class Authority:
 
     @classmethod
     def from_data(cls, data: Mapping[str, bytes]) -> Authority:
-        """Read what `to_data` returned, and perhaps DISTRUST. Raises UnreadableAuthorityError."""
+        """Read the data that `to_data` returned, possibly with the entry DISTRUST. Raises UnreadableAuthorityError."""
         current, next = _pair(data, *_CURRENT), _pair(data, *_NEXT)  # noqa: A001 - the field's name
         if current is None:
             raise UnreadableAuthorityError(f"{_CURRENT[0]} is missing")
@@ -113,7 +114,7 @@ def advance(
         return replace(authority, next=issue_ca(common_name=common_name, lifetime=lifetime, now=now))
     trusted = authority.next.certificate_pem in split_bundle(published)
     issued = _validity(authority.next).issued
-    # Half of what is left, when there is little: better trusted by most than expired for all.
+    # Half of the remaining time if it is short: better trusted by most clients than expired for all.
     old_enough = now - issued >= min(propagation, span.left(issued) / 2)
     if (trusted and old_enough) or span.left(now) <= timedelta(0):
         return Authority(

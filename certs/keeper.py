@@ -63,7 +63,7 @@ class Keeper:
         self._failures = 0  # in a row
 
     def problem(self) -> str | None:
-        """Return why clients cannot verify this replica yet; None once they could.
+        """Return why clients cannot verify this replica yet, or None.
 
         There is no problem while no client is configured.
         """
@@ -141,7 +141,7 @@ class Keeper:
         spec = self._spec
         if found.authority is None and self._ca and validity(self._ca.certificate_pem).left(now) > timedelta(0):
             return rotate(self._ca, common_name=spec.common_name, lifetime=spec.ca_lifetime, now=now)
-        # Bundles that differ are as good as none: some client does not have what the others have.
+        # Different bundles count as none: some clients lack a CA that others have.
         published = found.bundles[0] if found.bundles and len(set(found.bundles)) == 1 else b""
         return advance(
             found.authority,

@@ -1,6 +1,6 @@
-"""What the keeper needs from outside: where the CA is stored, what clients trust, who leads, who is told. Ports only.
+"""The interfaces that the keeper needs: the CA's storage, the clients' trust, the leadership, and events.
 
-StoreError                a port could not do its work now; the message says why
+StoreError                a port failed, and may succeed later; the message says why
 └── StoreConflictError    something else wrote first: read again
 InstallError              a certificate could not be put into service; the message says why
 """
@@ -15,7 +15,7 @@ from certs.issue import KeyPair
 
 
 class StoreError(Exception):
-    """A port could not do its work now."""
+    """A port failed, and may succeed later."""
 
 
 class StoreConflictError(StoreError):

@@ -32,7 +32,7 @@ def explain(output: str, **options: Any) -> None:
 
     For each container that runs the user's code: each variable, its value, and where the value comes from. A TrainJob
     given together with its runtime, and the tasks of a compiled pipeline, are explained as the pods that are made of
-    them. What holds no pod is named on standard error.
+    them. Documents without pods are named on standard error.
     """
     inputs = read_inputs(**options)
     report_passed_over(inputs, all_of_them=False)

@@ -80,7 +80,7 @@ def inputs_options(command: F) -> F:
             "namespace_name",
             metavar="NAME",
             callback=valid_namespace,
-            help="The namespace the pods are made in.",
+            help="The namespace of the pods.",
         ),
         click.option(
             "--namespace-label",
@@ -88,7 +88,7 @@ def inputs_options(command: F) -> F:
             multiple=True,
             metavar="KEY=VALUE",
             callback=_pairs,
-            help="A label of that namespace, such as mlflow-enabled=true. A Namespace in the files is used as well.",
+            help="A label of that namespace, such as mlflow-enabled=true. Overrides that of a Namespace in the files.",
         ),
         click.option(
             "--namespace-annotation",

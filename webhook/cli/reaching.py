@@ -39,7 +39,7 @@ def reaching_options(*, timeout: float) -> Callable[[F], F]:
             "--url",
             metavar="URL",
             callback=_url,
-            help="Reach the tracking server at this address instead of by a port-forward.",
+            help="Reach the tracking server at this URL instead of by a port-forward.",
         ),
         click.option(
             "--ca-file",
@@ -47,7 +47,7 @@ def reaching_options(*, timeout: float) -> Callable[[F], F]:
             type=click.Path(exists=True, dir_okay=False),
             callback=_trust,
             metavar="FILE",
-            help="The CA of the server's certificate and Dex's, if it is not one of the system's.",
+            help="The CA of the server's and Dex's certificates, if the system does not trust it.",
         ),
         click.option(
             "--timeout",
@@ -55,7 +55,7 @@ def reaching_options(*, timeout: float) -> Callable[[F], F]:
             default=timeout,
             show_default=True,
             metavar="SECONDS",
-            help="The time-out of each request.",
+            help="The timeout of each request.",
         ),
         click.option("--kubeconfig", metavar="FILE", help="The kubeconfig, if it is not the usual one."),
         click.option("--context", metavar="NAME", help="The context of the kubeconfig."),

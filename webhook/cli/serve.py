@@ -22,14 +22,14 @@ from webhook.settings import ENV_HELP, SETTINGS, SettingsError, load_settings
 class _Serve(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(s.name, f"{s.help} [{s.variable}; default: {s.default or 'none'}]") for s in SETTINGS]
-        with formatter.section("Settings, in the file or (before it) in the environment"):
+        with formatter.section("Settings, in the file or in the environment, which overrides the file"):
             formatter.write_dl([*rows, ("env", ENV_HELP)])
 
 
 @click.command(cls=_Serve)
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="The configuration file (YAML).")
-@click.option("--standalone", is_flag=True, help="Need no cluster: own certificate, namespaces from the options below.")
-@click.option("--kubeconfig", metavar="FILE", help="The cluster, when not run in one.")
+@click.option("--standalone", is_flag=True, help="Run without a cluster: own certificate, fixed namespaces.")
+@click.option("--kubeconfig", metavar="FILE", help="The kubeconfig, if this does not run in the cluster.")
 @click.option("--context", metavar="NAME", help="The context of the kubeconfig.")
 @click.option("--host", metavar="ADDRESS", help="Set listenAddress.  [standalone: 127.0.0.1]")
 @click.option("--port", metavar="NUMBER", help="Set listenPort.")
@@ -50,7 +50,7 @@ class _Serve(click.Command):
 @click.option(
     "--ca-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Standalone: where to write the CA by which clients can verify the certificate.",
+    help="Standalone: the file to write the CA to, with which clients verify the certificate.",
 )
 def serve(
     config: Path | None,
@@ -67,7 +67,7 @@ def serve(
     only = {"--namespace": names, "--namespaces": namespaces_file, "--ca-file": ca_file}
     never = {"--kubeconfig": kubeconfig, "--context": context}
     if given := ", ".join(name for name, value in (never if standalone else only).items() if value):
-        why = "not with --standalone, which asks no cluster" if standalone else "only with --standalone"
+        why = "not allowed with --standalone" if standalone else "allowed only with --standalone"
         raise click.UsageError(f"{given}: {why}")
     overrides = {"listenAddress": host or ("127.0.0.1" if standalone else None), "listenPort": port}
     try:
@@ -79,7 +79,9 @@ def serve(
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
     if standalone and settings.certificates == "files":
-        raise click.ClickException("certificates: files is not for --standalone, which makes a certificate of its own")
+        raise click.ClickException(
+            "certificates: files cannot be used with --standalone, which makes its own certificate"
+        )
     configure_logging(form=settings.log_format, level=settings.log_level)
     try:
         if standalone:

@@ -169,7 +169,7 @@ _ENV = ", ".join(FIELDS.values())
     help=f"A mounted Secret with the files {', '.join(FIELDS)}, and {CA_FILE} if Dex's certificate needs it. What is "
     f"missing there comes from {_ENV}, or from a prompt on a terminal.",
 )
-@click.option("--basic", is_flag=True, help="Send the client's id and secret in a Basic header instead of the body.")
+@click.option("--basic", is_flag=True, help="Send the client id and secret in a Basic header instead of the body.")
 @click.option(
     "--ca-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -191,9 +191,9 @@ _ENV = ", ".join(FIELDS.values())
     default=10,
     show_default=True,
     metavar="SECONDS",
-    help="The time-out of each attempt, for the connection and for each part of the answer.",
+    help="The timeout of each attempt, for the connection and for each part of the answer.",
 )
-@click.option("--attempts", type=click.IntRange(1, 10), default=4, show_default=True, help="How often to try.")
+@click.option("--attempts", type=click.IntRange(1, 10), default=4, show_default=True, help="The number of attempts.")
 @click.option("--event", is_flag=True, help="On failure, write a Warning event if the old token expires soon.")
 def refresh(
     namespace: str | None,

@@ -1,7 +1,7 @@
-"""Limits live reads at the API server, since anybody who can reach the webhook can send reviews that cause them.
+"""Limits live reads at the API server, because anyone who can reach the webhook can send reviews that cause them.
 
-One read at a time for each name, a short memory of names that were not found, and a limit for all names together. Names
-that are known to exist have a limit of their own, so that made-up names cannot use it up.
+There is one read at a time for each name, a short memory of names that were not found, and a limit for all names
+together. Names that are known to exist have a separate limit, so that forged names cannot use it up.
 """
 
 from __future__ import annotations

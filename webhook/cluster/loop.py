@@ -26,7 +26,7 @@ class Loop:
         self._thread.start()
 
     def wake(self) -> None:
-        """Have the step called soon, from any thread."""
+        """Call the step soon. Safe to use from any thread."""
         self._wake.set()
 
     def stop(self) -> None:

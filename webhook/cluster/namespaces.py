@@ -67,7 +67,7 @@ class NamespaceWatch:
 
     @property
     def silence(self) -> float:
-        """Return the seconds since the API server last sent something on the watch; infinite before that."""
+        """Return the seconds since the API server last sent something on the watch, or infinity before that."""
         return self._informer.silence
 
     def start(self) -> None:
@@ -84,7 +84,7 @@ class NamespaceWatch:
         return None if self._informer.synced else "the namespaces have not been listed yet"
 
     def known(self, name: str) -> Namespace | None:
-        """Return the namespace by the watch or the last live read, whichever is newer; None when it is not known."""
+        """Return the namespace from the watch or the last live read (the newer one), or None if it is not known."""
         entry = self._namespaces.get(name)
         return entry[1] if entry else None
 

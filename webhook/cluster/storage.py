@@ -85,7 +85,7 @@ class ConfigurationTrust:
         }
         path = group_path(CONFIGURATIONS, "mutatingwebhookconfigurations", self._name)
         with _store_errors(f"MutatingWebhookConfiguration {self._name}"):
-            # Forced: whatever else wrote the field has written something that does not verify this webhook.
+            # Forced: another writer of this field has written a bundle that does not verify this webhook.
             self._configuration.remember(self._client.apply(path, body, field_manager=FIELD_MANAGER, force=True))
 
 

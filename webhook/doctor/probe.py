@@ -66,7 +66,7 @@ class Answer:
 
 
 class Prober:
-    """Sends requests about one target. `client` has the time-outs. With a token, no redirect is followed.
+    """Sends requests about one target. `client` has the timeouts. With a token, no redirect is followed.
 
     `most` is how many bytes of an answer are read.
     """

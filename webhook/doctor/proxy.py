@@ -1,8 +1,8 @@
 """Checks whether an oauth2-proxy is in front of a server, whether it accepts the token, and if not, why.
 
-What it answers was observed with oauth2-proxy 7.15.3. It gives every caller the same answer, whatever is wrong with a
-token. So the token itself is read, then the proxy's redirect to the sign-in (webhook.doctor.sign_in), which names the
-client id that it has, then the issuer's keys. A header `GAP-Auth` distinguishes the answers that came through the proxy
+The proxy's answers were observed with oauth2-proxy 7.15.3. It gives the same answer for everything that can be wrong
+with a token. So this reads the token itself, then the proxy's redirect to the sign-in (webhook.doctor.sign_in), which
+names its client id, then the issuer's keys. The header `GAP-Auth` distinguishes answers that came through the proxy
 from its own.
 """
 
@@ -25,7 +25,7 @@ _CLIENT_ID, _ISSUER = "the proxy's client id", "the issuer that the proxy trusts
 
 
 def find_proxy(prober: Prober) -> bool:
-    """Return whether a proxy stands in front of the server. Raises httpx.RequestError.
+    """Return whether there is a proxy in front of the server. Raises httpx.RequestError.
 
     The proxy answers /ping itself, which MLflow does not know. Where only the server's paths are routed to it, it sends
     a browser without a token to the sign-in.

@@ -33,7 +33,7 @@ def refresh_command(
 
 
 def issuer_in(token: str | None) -> str:
-    """Return the issuer that a token names; empty when it names none, or is no token."""
+    """Return the issuer that a token names, or an empty text."""
     with suppress(NotATokenError):
         return read_claims(token or "").issuer
     return ""

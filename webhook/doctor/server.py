@@ -24,7 +24,7 @@ EXPERIMENT = "mlflow-webhook-check"
 
 
 def check_server(client: httpx.Client, target: Target, *, now: datetime, write: bool = False) -> Iterator[Finding]:
-    """Ask step by step; what depends on a failed step is skipped. `client` has the time-outs."""
+    """Ask step by step; what depends on a failed step is skipped. `client` has the timeouts."""
     prober = Prober(client, target)
     try:
         proxy = find_proxy(prober)

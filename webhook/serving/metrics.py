@@ -82,7 +82,7 @@ class Metrics:
         )
         self.ready = Gauge("mlflow_webhook_ready", "Whether this replica is ready for reviews.", registry=registry)
         for outcome in LookupOutcome:
-            # an alert watches one of these, and a series that begins with its first event has not grown
+            # an alert uses one of these, and increase() does not see the first event of a series that begins with it
             self.namespace_lookups.labels(outcome)
         self._children: dict[tuple[Reason, WorkloadKind], Counter] = {}
 

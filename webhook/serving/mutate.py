@@ -1,7 +1,7 @@
-"""POST /mutate: a plain ASGI callable, since the path is hot. Reads a review, has it decided, answers.
+"""POST /mutate: reads a review, decides, and answers. It is a plain ASGI callable, because it must be fast.
 
-What goes wrong with a request is a BadRequestError with its HTTP status and a sentence. Any other exception is a bug:
-HTTP 500, so that the failurePolicy decides what happens to the pod.
+A problem with a request is a BadRequestError with an HTTP status and a sentence. Any other exception is a bug: the
+answer is HTTP 500, so that the failurePolicy decides what happens to the pod.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from webhook.errors import error_location
 from webhook.serving.metrics import Metrics
 
 HELD_LIMIT = 64 << 20
-"""How many bytes of bodies that are incomplete or wait for a lookup are held for all connections together."""
+"""The most bytes of bodies that are incomplete or wait for a lookup, for all connections together."""
 CONFIRMED_FOR = 5.0
 """Seconds for which a live read confirms that a namespace is not labelled, as long as the watch says nothing else."""
 _CONFIRMED_LIMIT = 1000
@@ -141,7 +141,7 @@ class Mutate:
             namespace = await self._read(name, size=size)
         except LookupFailedError as error:
             self._metrics.namespace_lookups.labels(error.outcome).inc()
-            # The other outcomes can be caused by made-up reviews: there is nothing to repair.
+            # Forged reviews can cause the other outcomes, where nothing needs repair.
             level = logging.WARNING if error.outcome is LookupOutcome.FAILED else logging.INFO
             _log.log(level, "namespace lookup failed", extra={"namespace": name, "problem": str(error)})
             return self._decide_without(pod, known, decision)
@@ -156,7 +156,7 @@ class Mutate:
         return known.enabled or (confirmed is known and self._clock() < until)
 
     def _confirm(self, namespace: Namespace) -> None:
-        # What the watch knows is another object as soon as anything changes.
+        # After any change, the watch has another object.
         known = self._namespaces.known(namespace.name)
         if known is None or known.enabled or namespace.enabled:
             return
@@ -175,7 +175,7 @@ class Mutate:
             return decide(pod, namespace=None, platform=self._platform)
         if not decision.explicit:
             return decision
-        effect = "what is known of it may be out of date" if known.enabled else "it is taken to be not labelled"
+        effect = "what is known of it may be out of date" if known.enabled else "it counts as not labelled"
         warning = f"namespace {known.name} could not be read from the API server; {effect}"
         return replace(decision, warnings=(*decision.warnings, warning))
 

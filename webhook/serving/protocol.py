@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Closes a connection on which no complete request arrives in time, or one whose header is too large.
 
-    uvicorn itself waits for ever, and takes a header of any size. There is one timer for header and body: a separate
-    time-out for each body would cost a twentieth of a review.
+    uvicorn itself waits forever, and accepts a header of any size. There is one timer for header and body: a separate
+    timeout for each body would cost a twentieth of a review.
     """
 
     refused: Callable[[int], None] = staticmethod(lambda _: None)
@@ -105,7 +105,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(b"408 Request Timeout", f"the body did not arrive within {REQUEST_TIMEOUT:g} seconds")
 
     def _refuse(self, status: bytes, problem: str) -> None:
-        """Close the connection, and say why unless that would be taken for the answer to an earlier request."""
+        """Close the connection, and send the reason unless it would look like the answer to an earlier request."""
         cycle = self.cycle
         answering = (
             cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body)

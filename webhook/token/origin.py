@@ -1,8 +1,9 @@
-"""Whether the present settings could have minted a token: after a change of issuer, user or client it must be replaced.
+"""Checks whether the current settings could have minted a token. After a change of issuer, user or client, it must be
+replaced.
 
-An issuer's name is taken from its discovery document, since it may be reached at another address. A user name need not
-be the e-mail address in the token: it is compared with the recorded one with which the token was minted, where there is
-one.
+The issuer's name comes from its discovery document, because it may be reached at another address. The user name can
+differ from the e-mail address in the token, so it is compared with the user name that was recorded when the token was
+minted.
 """
 
 from __future__ import annotations

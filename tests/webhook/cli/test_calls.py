@@ -70,8 +70,11 @@ def test_a_wrong_configuration_is_refused_before_serving(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--standalone", "--context", "c", "--kubeconfig", "k"], "--kubeconfig, --context: not with --standalone"),
-        (["--ca-file", "ca.pem"], "--ca-file: only with --standalone"),
+        (
+            ["--standalone", "--context", "c", "--kubeconfig", "k"],
+            "--kubeconfig, --context: not allowed with --standalone",
+        ),
+        (["--ca-file", "ca.pem"], "--ca-file: allowed only with --standalone"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(arguments: list[str], sentence: str) -> None:
@@ -84,7 +87,7 @@ def test_a_standalone_webhook_makes_its_own_certificate(monkeypatch: pytest.Monk
     monkeypatch.setenv("MLFLOW_WEBHOOK_CERTIFICATES", "files")
     result = call("serve", "--standalone")
     assert result.exit_code == 1
-    assert "certificates: files is not for --standalone" in result.stderr
+    assert "certificates: files cannot be used with --standalone" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_a_watch_that_has_been_silent_too_long_is_not_relied_on_though_it_was_co
             True,
             True,
             None,
-            "kfp-team-b could not be read from the API server; it is taken to be not labelled",
+            "kfp-team-b could not be read from the API server; it counts as not labelled",
         ),
         (LABELLED, False, True, "kfp-team-b", "what is known of it may be out of date"),
         (UNLABELLED, False, False, None, "cannot be read at present; retry"),
