@@ -104,6 +104,15 @@ def test_the_namespaces_own_token_and_workspace_find_the_runs(case: Case) -> Non
     assert set(case.server.authorizations) == {f"Bearer {SECRET}"}
 
 
+def test_a_run_that_its_pod_left_behind_is_named(case: Case) -> None:
+    case.pod("ended", reason="wired_by_namespace_label", phase="Failed")
+    left = document("a", status="RUNNING", end_time=None, tags={"k8s.pod.name": "ended"})
+    case.server.replies["/api/2.0/mlflow/runs/search"] = of_json(200, {"runs": [left]})
+    found = case.call("runs", "run", RUN, "--watch")
+    assert found.returncode == 0
+    assert "note: run-a is RUNNING in MLflow, but its pod ended has ended." in found.stderr
+
+
 def test_pods_that_are_not_wired_starting_or_at_an_end_tell_why_there_are_no_runs(case: Case) -> None:
     case.pod("plugin", reason="kfp_plugin")
     case.pod("waits", reason="wired_by_namespace_label")
@@ -138,7 +147,7 @@ def test_cached_tasks_are_named_by_the_workflow(case: Case) -> None:
     finally:
         case.admin.delete(f"{definitions}/workflows.argoproj.io")
     assert found.returncode == 3
-    assert "cached: cached: train-model. A cached task creates no pod" in found.stderr
+    assert "cached: cached: train-model. KFP creates no pod" in found.stderr
     assert "no_pods" not in found.stderr
 
 
@@ -153,7 +162,7 @@ def created(admin: KubeClient, path: str, body: dict[str, Any]) -> bool:
 def test_a_subject_that_nobody_knows_is_named_and_so_is_a_namespace(case: Case) -> None:
     found = case.call("runs", "trainjob", "nothing")
     assert found.returncode == 3
-    assert f"no_pods: no pods of the TrainJob nothing in the namespace {case.namespace}" in found.stderr
+    assert f"no_pods: no pods of TrainJob nothing found in namespace {case.namespace}" in found.stderr
     case.namespace = "nowhere"
     missing = case.call("runs", "pod", "x")
     assert missing.returncode == 1

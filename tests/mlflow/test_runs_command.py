@@ -248,11 +248,11 @@ def test_a_server_without_workspaces_has_the_runs_of_all_namespaces(tmp_path: Pa
         assert result.stderr == ""
         assert "FINISHED" in result.stdout
         everything = show(url, "team-a", workspace="")
-        assert "the server has no workspaces" in everything.stderr
+        assert "workspaces are not enabled on the server" in everything.stderr
         assert everything.exit_code == 0
         wrong = show(url, "run", "unknown", workspace="team-a")
         assert wrong.exit_code == 3
-        assert "workspaces_disabled: pods are given the workspace team-a" in wrong.stderr
+        assert "workspaces_disabled: pods get the workspace team-a" in wrong.stderr
 
 
 def plain(transcript: str) -> list[list[str]]:

@@ -23,8 +23,8 @@ from webhook.doctor.forward import Reaching, UnreachableError
 from webhook.doctor.pod import Subject
 from webhook.doctor.report import NothingToCheckError
 from webhook.network import ProxySettingsError, fault_of
-from webhook.runs.causes import Cause, workspaces_disabled
-from webhook.runs.search import Found, find_runs, server_causes
+from webhook.runs.causes import Cause, PodState, workspaces_disabled
+from webhook.runs.search import Found, find_runs, may_change, orphans, server_causes
 from webhook.runs.source import Source
 from webhook.runs.tracking import RefusedError, Tracking
 from webhook.settings.parsing import parse_mlflow_url
@@ -49,24 +49,26 @@ def _mlflow_url(_context: click.Context, _parameter: click.Parameter, value: str
         raise click.BadParameter(f"expected {error}") from error
 
 
-@click.command(epilog=f"{EPILOG} Without runs it is 3. docs/runs.md has the reasons for that, and the keys of -o json.")
+@click.command(epilog=f"{EPILOG} Without runs it is 3; docs/runs.md explains the reasons, and the keys of -o json.")
 @reaching_options(timeout=30)
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Show this metric's last value; repeatable.")
-@click.option("--plot", metavar="METRIC", help="Draw the curve of this metric for each run that has it.")
-@click.option("--watch", is_flag=True, help="Look again every 5 seconds, until all runs have ended.")
 @click.option(
-    "--workspace", metavar="NAME", callback=_workspace, help="Look in this workspace instead of the namespace's own."
+    "--metric", "metrics", multiple=True, metavar="NAME", help="Show the last value of this metric. Can be repeated."
+)
+@click.option("--plot", metavar="METRIC", help="Draw a curve of this metric for each run that has it.")
+@click.option("--watch", is_flag=True, help="Refresh every 5 seconds, until all runs have ended.")
+@click.option(
+    "--workspace", metavar="NAME", callback=_workspace, help="Search this workspace instead of that of the namespace."
 )
 @click.option(
     "--mlflow-url",
     metavar="URL",
     callback=_mlflow_url,
-    help="Where people open MLflow in a browser, if you may not read the setting mlflowUrl.",
+    help="The URL for links to runs, if you may not read the setting mlflowUrl.",
 )
 @click.option(
     "--no-cluster",
     is_flag=True,
-    help=f"Ask only the server at --url, with the token in {TRACKING_TOKEN} and the workspace in {WORKSPACE}, if set.",
+    help=f"Use only the server at --url, with the token in {TRACKING_TOKEN} and the workspace in {WORKSPACE}.",
 )
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def runs(
@@ -87,8 +89,8 @@ def runs(
 ) -> None:
     """Show the MLflow runs of a pipeline run, a TrainJob, a pod, or a whole namespace.
 
-    Runs are found by their tags, so the pods may be gone. The namespace's own token is used; it is never printed.
-    Without an argument, the namespace of the context is taken.
+    Runs are found by their tags, also after the pods are deleted. The token of the namespace is sent to the server; it
+    is never printed. Without an argument, the namespace of the context is shown.
     """
     subject, given = read_what(what, namespace)
     reaching = Reaching(url=url, timeout=timeout, verify=verify)
@@ -123,16 +125,22 @@ def _look(
         tracking = Tracking(http, target)
         if not tracking.has_workspaces():
             if target.workspace or not subject:
-                printer.note("the server has no workspaces, so it does not separate the runs of namespaces.")
+                printer.note(
+                    "workspaces are not enabled on the server, so it does not separate the runs of namespaces."
+                )
             tracking = tracking.moved(None)
-        with printer.progress() as on_page:
-            found = find_runs(tracking, subject, plot=plot, on_page=on_page)
-        if watch:
-            with printer.watching():
-                for now in _until_all_ended(found, tracking, source, subject, plot=plot):
-                    found = now
-                    printer.between(found)
-        printer.final(found)
+        with printer.progress() as report:
+            found = find_runs(tracking, subject, plot=plot, report=report)
+        try:
+            if watch:
+                with printer.watching():
+                    for now in _until_all_ended(found, tracking, source, subject, plot=plot):
+                        found = now
+                        printer.between(found)
+        finally:
+            printer.final(found)
+        for run in orphans(found.rows, _states(source)):
+            printer.note(f"{run.name} is {run.status} in MLflow, but its pod {run.pod} has ended.")
         if not found.rows:
             what = f"{subject.kind} {subject.name}" if subject else "any kind"
             where = f"in the workspace {tracking.workspace} of" if tracking.workspace else "at"
@@ -145,7 +153,7 @@ def _look(
 def _until_all_ended(
     found: Found, tracking: Tracking, source: Source, subject: Subject | None, *, plot: str | None
 ) -> Iterator[Found]:
-    """Yield what is found, again and again until no run and no pod of the subject is active.
+    """Yield the result, then a new one every few seconds, until all runs have ended and no pod may start another.
 
     A token that is refused is read again, and what fails otherwise is tried again for a minute. Raises KubeError, and
     what `find_runs` does.
@@ -154,10 +162,10 @@ def _until_all_ended(
     while True:
         yield found
         try:
-            if all(row.run.is_over for row in found.rows) and not _has_active_pods(source):
+            if not may_change(found.rows, _states(source)):
                 return
             time.sleep(_PAUSE)
-            found = find_runs(tracking, subject, plot=plot, on_page=lambda _: None)
+            found = find_runs(tracking, subject, plot=plot)
             failures = 0
         except (RefusedError, httpx.RequestError, KubeUnavailableError) as error:
             failures += 1
@@ -169,8 +177,8 @@ def _until_all_ended(
             time.sleep(_PAUSE)
 
 
-def _has_active_pods(source: Source) -> bool:
-    return source.surroundings is not None and source.surroundings.has_active_pods()
+def _states(source: Source) -> list[PodState]:
+    return source.surroundings.states() if source.surroundings else []
 
 
 def _causes(tracking: Tracking, source: Source, subject: Subject | None) -> Iterator[Cause]:
@@ -188,7 +196,7 @@ def _causes(tracking: Tracking, source: Source, subject: Subject | None) -> Iter
 
 
 def _why(error: Exception, source: Source) -> Iterator[str]:
-    """Yield the lines that say why the server could not be searched: in the doctor's words, if it knows some."""
+    """Yield the lines of an error: the doctor's checks that fail, or else the error itself."""
     findings = source.failures(now=datetime.now(UTC))
     for finding in findings:
         yield f"{finding.check}: {finding.message}"

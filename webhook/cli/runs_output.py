@@ -18,9 +18,8 @@ from webhook.cli.terminal import printable
 from webhook.runs.arrange import shared_metrics
 from webhook.runs.causes import Cause
 from webhook.runs.curve import draw
-from webhook.runs.search import Found
+from webhook.runs.search import Found, Report
 from webhook.runs.table import STATUS, Links, cells, document, header
-from webhook.runs.tracking import Progress
 
 _STYLES = {"FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "RUNNING": "cyan"}
 _WIDE = 10_000
@@ -38,7 +37,7 @@ class Style:
 
 
 class Printer:
-    """Prints what is found, once or each time that it has changed."""
+    """Prints results: once, or each time that they have changed."""
 
     def __init__(self, style: Style) -> None:
         self._style = style
@@ -49,7 +48,7 @@ class Printer:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Draw on a terminal in place while the context lasts, what is shown in between."""
+        """Redraw in place while the context lasts, on a terminal."""
         if self._style.json or not self._console.is_terminal:
             yield
             return
@@ -58,23 +57,16 @@ class Printer:
         self._live = None
 
     @contextmanager
-    def progress(self) -> Iterator[Progress]:
-        """Show on a terminal how many runs have been read."""
-        if self._live or not self._errors.is_terminal:
+    def progress(self) -> Iterator[Report]:
+        """Show the progress of the search, on a terminal."""
+        if not self._errors.is_terminal:
             yield lambda _: None
             return
-        count = 0
         with self._errors.status("searching") as status:
-
-            def add(number: int) -> None:
-                nonlocal count
-                count += number
-                status.update(f"{count:,} runs read")
-
-            yield add
+            yield status.update
 
     def between(self, found: Found) -> None:
-        """Show what is found while it is watched: in place, or anew where a status has changed."""
+        """Show an intermediate result: in place on a terminal; otherwise print it if a status has changed."""
         if self._live:
             self._live.update(self._text(found), refresh=True)
         elif not self._style.json and found.rows and self._printed != _statuses(found):
@@ -82,7 +74,7 @@ class Printer:
             self._console.print()
 
     def final(self, found: Found) -> None:
-        """Print what is found, but not the same again."""
+        """Print the result, unless it was just printed."""
         if self._style.json:
             links = Links(self._style.template, found.workspace)
             now = datetime.now(UTC)
@@ -107,7 +99,7 @@ class Printer:
                 self._errors.print(Text(f"    do: {printable(cause.remedy)}"))
 
     def note(self, text: str) -> None:
-        """Print what a person must know to read the runs."""
+        """Print a note about the result."""
         self._errors.print(Text(f"note: {printable(text)}"))
 
     def _text(self, found: Found) -> RenderableType:

@@ -1,4 +1,4 @@
-"""Puts runs into the order of a table: by start, nested runs under their parents; and chooses its metrics. Pure."""
+"""Orders runs for a table, with nested runs below their parents, and chooses its metrics. Pure."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _SYSTEM = "system/"
 
 
 class Row(NamedTuple):
-    """A run, and in how many others it is nested."""
+    """A run, and how deep it is nested."""
 
     depth: int
     run: Run
 
 
 def arrange(runs: Iterable[Run]) -> list[Row]:
-    """Return each run once, by the time of its start, nested ones under their parents.
+    """Return each run once, ordered by start time, with nested runs below their parents.
 
-    A run whose parent is not among them stands by itself, and so does the first of several that name each other.
+    A run whose parent is not among the runs is a top-level run. So is the first of runs that are each other's parents.
     """
     ordered = sorted({run.id: run for run in runs}.values(), key=lambda run: (run.started or _LONG_AGO, run.id))
     known = {run.id for run in ordered}
@@ -33,14 +33,14 @@ def arrange(runs: Iterable[Run]) -> list[Row]:
         children.setdefault(run.parent if run.parent in known else None, []).append(run)
     rows: list[Row] = []
     placed: set[str] = set()
-    for top in (*children.get(None, ()), *ordered):  # a run that is in a circle of parents is not below a top one
+    for top in (*children.get(None, ()), *ordered):  # runs that are each other's parents are not below a top-level run
         rows += _below(top, children, placed)
     return rows
 
 
 def _below(top: Run, children: dict[str | None, list[Run]], placed: set[str]) -> Iterator[Row]:
     waiting = [Row(0, top)]
-    while waiting:  # not recursive: how deep runs are nested is their user's to choose
+    while waiting:  # not recursive: users can nest runs to any depth
         row = waiting.pop()
         if row.run.id in placed:
             continue

@@ -1,4 +1,4 @@
-"""Why there are no runs, as far as pods, KFP's workflow and the tracking server tell. Pure."""
+"""Why there are no runs, as far as the pods, the workflow of KFP and the tracking server show. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Cause(NamedTuple):
 
 
 class PodState(NamedTuple):
-    """What a pod with user code tells: how it was wired, and how far it has come."""
+    """The state of a pod that runs user code: how it was wired, and its phase."""
 
     name: str
     phase: str
@@ -35,11 +35,11 @@ class PodState(NamedTuple):
     waiting: str
     lineage: bool
     server: str
-    """The tracking URI that stands in its user's container; empty where there is none, or it comes from elsewhere."""
+    """The literal tracking URI of the container with user code; empty if there is none."""
 
     @property
     def is_active(self) -> bool:
-        """Return whether its code has yet to run, or is running."""
+        """Return whether its code has not ended yet."""
         return self.phase not in {"Succeeded", "Failed"}
 
 
@@ -77,20 +77,20 @@ def _state(pod: Document, container: str | None) -> PodState:
 
 
 def _sentence(reason: object) -> str:
-    """Return what is recorded on a pod as a sentence."""
+    """Return the recorded reason as a sentence."""
     if reason is None:
         return (
-            "nothing is recorded on it: the webhook was not called for it, or neither it nor its namespace asked for "
-            "wiring when it was created"
+            "no decision is recorded: the webhook was not called, or neither the pod nor its namespace was labelled "
+            "when the pod was created"
         )
     try:
         return f"{reason}: {Reason(str(reason)).sentence.rstrip('.')}"
     except ValueError:
-        return f"{reason}, a reason that this version does not know"
+        return f"{reason}, which this version does not know"
 
 
 def _waiting(status: Document) -> str:
-    """Return why a pod is waiting, in Kubernetes' words; empty when it does not say."""
+    """Return why a pod is waiting, as its status shows it; empty if unknown."""
     containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     states = [(container.get("state") or {}).get("waiting") or {} for container in containers]
     conditions = [condition for condition in status.get("conditions") or [] if condition.get("type") == "PodScheduled"]
@@ -100,7 +100,7 @@ def _waiting(status: Document) -> str:
 
 
 def pod_causes(pods: Sequence[PodState], *, namespace: str, uri: str) -> Iterator[Cause]:
-    """Yield what pods with user code tell. `uri` is the server that was searched."""
+    """Yield the causes that pods with user code show. `uri` is the server that was searched."""
     unwired: dict[str, list[str]] = {}
     for pod in pods:
         if not pod.wired:
@@ -114,37 +114,36 @@ def pod_causes(pods: Sequence[PodState], *, namespace: str, uri: str) -> Iterato
     wired = [pod for pod in pods if pod.wired]
     for pod in wired:
         if pod.server and pod.server.rstrip("/") != uri.rstrip("/"):
-            yield Cause("other_server", f"{pod.name} was wired to another server: {pod.server}.")
+            yield Cause("other_server", f"{pod.name} uses another server: {pod.server}.")
     waiting = [pod for pod in wired if pod.phase == "Pending"]
     for pod in waiting[:_NAMED]:
         yield Cause("starting", f"{pod.name} has not started yet{f' ({pod.waiting})' if pod.waiting else ''}.")
     running = [pod.name for pod in wired if pod.is_active and pod.phase != "Pending"]
     if running:
-        yield Cause("starting", f"still running, without a run so far: {_some(running)}.")
+        yield Cause("starting", f"running, without an MLflow run so far: {_some(running)}.")
     ended = [pod for pod in wired if not pod.is_active]
     plain = [pod.name for pod in ended if not pod.lineage]
     if plain:
         yield Cause(
             "lineage_off",
-            f"wired without lineage, so that its runs have no tags to find them by: {_some(plain)}.",
+            f"wired without lineage, so the runs have no tags: {_some(plain)}.",
             f"mlflow-webhook runs {namespace}",
         )
     traced = [pod.name for pod in ended if pod.lineage]
     if traced:
         yield Cause(
             "no_run_started",
-            f"ended without a run: {_some(traced)}. The code started none, failed before it did, or names another "
-            "server or workspace itself.",
+            f"ended without a run: {_some(traced)}. The code started none, failed first, or uses another server or "
+            "workspace.",
             f"kubectl logs --namespace {namespace} {traced[0]}",
         )
 
 
 def cached_tasks(workflow: Document) -> list[str]:
-    """Return the tasks of a workflow of KFP's that were cached.
+    """Return the cached tasks of a workflow of KFP.
 
-    KFP's driver says so in an output of its node (`cached-decision`; kubeflow/pipelines:
-    backend/src/v2/compiler/argocompiler/container.go). A workflow whose nodes are compressed or offloaded
-    tells nothing.
+    KFP's driver writes it to an output of its node (`cached-decision`; kubeflow/pipelines:
+    backend/src/v2/compiler/argocompiler/container.go). Compressed or offloaded nodes are not read.
     """
     nodes = (workflow.get("status") or {}).get("nodes") or {}
     return sorted(
@@ -160,13 +159,17 @@ def cached_tasks(workflow: Document) -> list[str]:
 def run_causes(
     pods: Sequence[Document], states: Sequence[PodState], *, cached: Sequence[str] | None
 ) -> Iterator[Cause]:
-    """Yield what a pipeline run tells beside its pods with user code. `cached` None: its workflow was not readable."""
+    """Yield the causes that a pipeline run shows. `cached`: its cached tasks; None if the workflow cannot be read."""
     if cached:
-        yield Cause("cached", f"cached: {_some(cached)}. A cached task creates no pod with user code, so no run.")
+        yield Cause(
+            "cached", f"cached: {_some(cached)}. KFP creates no pod for a cached task, so it has no MLflow run."
+        )
     elif pods and not states:
-        maybe = "They have not started yet." if cached is not None else "They have not started yet, or were cached."
+        maybe = (
+            "They have not started yet." if cached is not None else "They have not started yet, or they were cached."
+        )
         code: Literal["starting", "cached_or_starting"] = "starting" if cached is not None else "cached_or_starting"
-        yield Cause(code, f"no pod runs user code of its tasks. {maybe}")
+        yield Cause(code, f"no pod runs the code of its tasks. {maybe}")
 
 
 def absent(subject: Subject, *, namespace: str) -> Cause:
@@ -174,8 +177,8 @@ def absent(subject: Subject, *, namespace: str) -> Cause:
     what = {"pod": "pod", "trainjob": "TrainJob", "run": "pipeline run"}[subject.kind]
     return Cause(
         "no_pods",
-        f"no pods of the {what} {subject.name} in the namespace {namespace}: they were deleted, or the name or the "
-        "namespace is another one.",
+        f"no pods of {what} {subject.name} found in namespace {namespace}: they were deleted, or the name or the "
+        "namespace is wrong.",
     )
 
 
@@ -184,24 +187,24 @@ def elsewhere(counts: Mapping[str, int], *, command: str) -> Iterator[Cause]:
     for workspace, number in counts.items():
         yield Cause(
             "other_workspace",
-            f"{_runs(number)} in the workspace {workspace}. MLflow older than 3.10 in the image ignores the workspace "
-            "it is given, and code can set another one.",
+            f"{_runs(number)} in the workspace {workspace}. MLflow older than 3.10 ignores MLFLOW_WORKSPACE, and code "
+            "can set another workspace.",
             f"{command} --workspace {workspace}",
         )
 
 
 def workspaces_disabled(workspace: str) -> Cause:
-    """Return the cause for a server that does not know the workspace which pods are given."""
+    """Return the cause for a server without workspaces, where pods get one."""
     return Cause(
         "workspaces_disabled",
-        f"pods are given the workspace {workspace}, and this MLflow runs without workspaces: its clients fail then.",
+        f"pods get the workspace {workspace}, but workspaces are not enabled on the server, so MLflow fails.",
         "Start the server with --enable-workspaces, or set `workspaces: false` in the webhook's configuration.",
     )
 
 
 def deleted(number: int) -> Cause:
-    """Return the cause for runs that are in MLflow's trash."""
-    return Cause("deleted", f"{_runs(number)} deleted in MLflow; they can be restored there.")
+    """Return the cause for runs that were deleted in MLflow."""
+    return Cause("deleted", f"{_runs(number)} deleted in MLflow. Deleted runs can be restored there.")
 
 
 def _runs(number: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -10,11 +10,22 @@ from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, Kube
 from webhook.core.controllers import KFP_RUN_ID
 from webhook.doctor.pod import Subject, find_pods
 from webhook.runs.arrange import Row, arrange
-from webhook.runs.causes import Cause, absent, cached_tasks, deleted, elsewhere, pod_causes, run_causes, user_pods
+from webhook.runs.causes import (
+    Cause,
+    PodState,
+    absent,
+    cached_tasks,
+    deleted,
+    elsewhere,
+    pod_causes,
+    run_causes,
+    user_pods,
+)
 from webhook.runs.query import NESTED_WITHOUT_LINEAGE, filter_of
 from webhook.runs.run import Point, Run
-from webhook.runs.tracking import Progress, RefusedError, Tracking
+from webhook.runs.tracking import RefusedError, Tracking
 
+Report = Callable[[str], None]
 _WORKSPACES = 50
 """How many other workspaces are searched at most."""
 
@@ -27,25 +38,37 @@ class Found(NamedTuple):
     workspace: str | None
 
 
-def find_runs(tracking: Tracking, subject: Subject | None, *, plot: str | None, on_page: Progress) -> Found:
+def find_runs(
+    tracking: Tracking, subject: Subject | None, *, plot: str | None, report: Report = lambda _: None
+) -> Found:
     """Return the runs of a subject, or without one all runs of the workspace.
 
     Nested runs belong to their parents' subject even if they have no tags of the wiring. `plot`: a metric to be read in
-    full. Raises RefusedError and httpx.RequestError.
+    full. `report` gets progress messages. Raises RefusedError and httpx.RequestError.
     """
-    runs = {run.id: run for run in tracking.search(filter_of(subject), on_page=on_page)}
+    runs: dict[str, Run] = {}
+    for page in tracking.pages(filter_of(subject)):
+        runs |= {run.id: run for run in page}
+        report(f"{len(runs):,} runs read")
     if subject and runs:
         runs |= _nested(tracking, runs)
-    histories = {run.id: tracking.history(run.id, plot) for run in runs.values() if plot in run.metrics} if plot else {}
+    histories: dict[str, list[Point]] = {}
+    plotted = [run.id for run in runs.values() if plot in run.metrics]
+    for id_ in plotted if plot else ():
+        histories[id_] = tracking.history(id_, plot or "")
+        report(f"{len(runs):,} runs read, {len(histories):,} of {len(plotted):,} curves")
     return Found(arrange(runs.values()), histories, tracking.workspace)
 
 
 def _nested(tracking: Tracking, found: dict[str, Run]) -> dict[str, Run]:
     """Return the runs without the wiring's tags that are nested in those found, at any depth."""
     children: dict[str, list[Run]] = {}
-    with suppress(RefusedError):  # a server whose search has no IS NULL
+    try:
         for run in tracking.search(NESTED_WITHOUT_LINEAGE, within={run.experiment_id for run in found.values()}):
             children.setdefault(run.parent or "", []).append(run)
+    except RefusedError as error:
+        if error.answer.status != 400:  # a server whose search has no IS NULL
+            raise
     nested: dict[str, Run] = {}
     parents = list(found)
     while parents:
@@ -55,8 +78,23 @@ def _nested(tracking: Tracking, found: dict[str, Run]) -> dict[str, Run]:
     return nested
 
 
+def may_change(rows: Sequence[Row], states: Sequence[PodState]) -> bool:
+    """Return whether a run has not ended, or a wired pod has not started a run. A run ends with its pod."""
+    ended = {state.name for state in states if not state.is_active}
+    if any(not row.run.is_over and row.run.pod not in ended for row in rows):
+        return True
+    with_runs = {row.run.pod for row in rows}
+    return any(state.is_active and state.wired and state.name not in with_runs for state in states)
+
+
+def orphans(rows: Sequence[Row], states: Sequence[PodState]) -> list[Run]:
+    """Return the runs that have not ended in MLflow although their pod has ended."""
+    ended = {state.name for state in states if not state.is_active}
+    return [row.run for row in rows if not row.run.is_over and row.run.pod in ended]
+
+
 class Surroundings:
-    """What a cluster tells about a subject: its pods, and the workflow of a pipeline run."""
+    """What a cluster knows about a subject: its pods, and the workflow of a pipeline run."""
 
     def __init__(self, client: KubeClient, namespace: str, subject: Subject) -> None:
         self._client, self._namespace, self._subject = client, namespace, subject
@@ -70,9 +108,9 @@ class Surroundings:
         except KubeForbiddenError:
             return None
 
-    def has_active_pods(self) -> bool:
-        """Return whether user code has yet to run or is running, as far as pods may be read. Raises KubeError."""
-        return any(state.is_active for state in user_pods(self.pods() or []))
+    def states(self) -> list[PodState]:
+        """Return the state of the pods with user code, as far as they may be read. Raises KubeError."""
+        return user_pods(self.pods() or [])
 
     def causes(self, *, uri: str) -> Iterator[Cause]:
         """Yield why there may be no runs. `uri` is the server that was searched. Raises KubeError."""
@@ -99,7 +137,7 @@ class Surroundings:
 
 
 def server_causes(tracking: Tracking, subject: Subject, *, command: str) -> list[Cause]:
-    """Return why the server has no runs of a subject in the workspace: they are in another one, or were deleted.
+    """Return the causes that the server shows: the runs are in another workspace, or were deleted.
 
     `command` is what was called. Raises RefusedError and httpx.RequestError.
     """
@@ -111,7 +149,7 @@ def server_causes(tracking: Tracking, subject: Subject, *, command: str) -> list
     with suppress(RefusedError):  # a server without workspaces
         others = [name for name in tracking.workspaces() if name != (tracking.workspace or "default")]
     for workspace in sorted(others, key=lambda name: name != "default")[:_WORKSPACES]:
-        with suppress(RefusedError):  # it is not for this token
+        with suppress(RefusedError):  # the token may not read it
             number = sum(1 for _ in tracking.moved(workspace).search(query))
             if number:
                 counts[workspace] = number

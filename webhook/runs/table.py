@@ -21,13 +21,13 @@ STATUS = 2
 
 
 class Links(NamedTuple):
-    """Where runs are opened in a browser: the setting `mlflowUrl`, or empty, and the workspace that was searched."""
+    """Links to runs: the setting `mlflowUrl`, or empty, and the workspace that was searched."""
 
     template: str
     workspace: str | None
 
     def to(self, run: Run) -> str:
-        """Return the page of a run; empty where it is not known."""
+        """Return the URL of a run; empty if `mlflowUrl` is unknown."""
         return run_link(self.template, run, workspace=self.workspace)
 
 

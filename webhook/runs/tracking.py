@@ -5,7 +5,7 @@ What the API answers was observed with mlflow 3.17.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -24,7 +24,6 @@ _POINTS = 10_000
 _LARGEST = 64 << 20
 """Bytes of one page."""
 
-Progress = Callable[[int], None]
 T = TypeVar("T")
 
 
@@ -92,15 +91,15 @@ class Tracking:
         found, _ = self._read("GET", LIST, _Workspaces)
         return sorted(workspace.name for workspace in found.workspaces)
 
-    def search(
-        self,
-        query: str,
-        *,
-        within: Collection[str] | None = None,
-        deleted: bool = False,
-        on_page: Progress = lambda _: None,
-    ) -> Iterator[Run]:
-        """Yield the runs that a filter finds; `on_page` takes the number of each page's runs.
+    def search(self, query: str, *, within: Collection[str] | None = None, deleted: bool = False) -> Iterator[Run]:
+        """Yield the runs that a filter finds, as `pages` does."""
+        for page in self.pages(query, within=within, deleted=deleted):
+            yield from page
+
+    def pages(
+        self, query: str, *, within: Collection[str] | None = None, deleted: bool = False
+    ) -> Iterator[Sequence[Run]]:
+        """Yield the runs that a filter finds, page by page.
 
         `within`: the ids of the experiments to look in, if not in all. `deleted`: the runs in the trash instead.
         """
@@ -121,8 +120,7 @@ class Tracking:
                     runs = [read_run(document, experiments=experiments) for document in page.runs]
                 except msgspec.ValidationError as error:
                     raise RefusedError(answer) from error
-                on_page(len(runs))
-                yield from runs
+                yield runs
                 if not page.next_page_token or not runs:
                     break
                 body["page_token"] = page.next_page_token

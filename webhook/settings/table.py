@@ -108,7 +108,8 @@ class Settings:
     mlflow_url: str = setting(
         parse_mlflow_url,
         "",
-        "The URL at which users open MLflow in a browser, with the optional placeholder `{workspace}`.",
+        "The URL at which users open MLflow in a browser, with the optional placeholder `{workspace}`. "
+        "`mlflow-webhook runs` prints links to it.",
     )
     client_plugin: bool = setting(
         parse_bool,

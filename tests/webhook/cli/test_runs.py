@@ -165,12 +165,40 @@ def test_watching_on_a_terminal_draws_in_place_and_leaves_the_last_table(
     assert [line.split()[0] for line in last] == ["NAME", "run-a", "run-b"]
 
 
+def test_watching_with_json_prints_one_array_at_the_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.proxied = False
+    server.replies[RUNS] = of_json(200, {"runs": [document(status="RUNNING")]})
+
+    def end(_seconds: float) -> None:
+        server.replies[RUNS] = of_json(200, {"runs": [document()]})
+
+    monkeypatch.setattr("webhook.cli.runs.time.sleep", end)
+    (run,) = json.loads(show(server, "run", "x", "--watch", "-o", "json").stdout)
+    assert run["status"] == "FINISHED"
+
+
+def test_who_ends_watching_keeps_the_last_table(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.proxied = False
+    server.replies[RUNS] = of_json(200, {"runs": [document(status="RUNNING")]})
+
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("webhook.cli.runs.time.sleep", interrupt)
+    result = show(server, "run", "x", "--watch", FORCE_COLOR="1", TERM="xterm")
+    assert result.exit_code == 1
+    assert "RUNNING" in result.stdout.splitlines()[-1]
+
+
 def test_a_terminal_sees_how_many_runs_have_been_read(server: Server) -> None:
     server.proxied = False
     runs = [document(str(number)) for number in range(1234)]
     server.replies[RUNS] = of_json(200, {"runs": runs})
     terminal = {"FORCE_COLOR": "1", "TERM": "xterm"}
     assert "1,234 runs read" in show(server, "run", "x", **terminal).stderr
+    server.replies[RUNS] = of_json(200, {"runs": [document(metrics={"loss": 1})]})
+    server.replies["/api/2.0/mlflow/metrics/get-history"] = of_json(200, {"metrics": [{"key": "loss", "value": 1}]})
+    assert "1 runs read, 1 of 1 curves" in show(server, "run", "x", "--plot", "loss", **terminal).stderr
     assert show(server, "run", "x", FORCE_COLOR="", TERM="dumb").stderr == ""
 
 

@@ -51,8 +51,8 @@ def causes(*pods: dict[str, Any]) -> list[Cause]:
     ("found", "code", "words"),
     [
         (seen(reason="kfp_plugin"), "not_wired", "kfp_plugin: The MLflow plugin of Kubeflow Pipelines has already"),
-        (seen(reason="from_the_future"), "not_wired", "a reason that this version does not know"),
-        (seen(reason=None), "not_wired", "nothing is recorded on it"),
+        (seen(reason="from_the_future"), "not_wired", "which this version does not know"),
+        (seen(reason=None), "not_wired", "no decision is recorded"),
         (seen("Pending"), "starting", "has not started yet."),
         (
             seen("Pending", containerStatuses=[{"state": {"waiting": {"reason": "CreateContainerConfigError"}}}]),
@@ -69,7 +69,7 @@ def causes(*pods: dict[str, Any]) -> list[Cause]:
             "starting",
             "(Unschedulable: 0/3 nodes)",
         ),
-        (seen(), "starting", "still running, without a run so far"),
+        (seen(), "starting", "running, without an MLflow run so far"),
         (seen("Succeeded"), "no_run_started", "ended without a run"),
         (seen("Failed", sample=TRAINJOB), "no_run_started", "ended without a run"),
         (seen("Succeeded", given=[names.TRACKING_URI]), "lineage_off", "wired without lineage"),
@@ -136,6 +136,6 @@ def test_runs_in_another_workspace_come_with_the_command_that_shows_them() -> No
 
 def test_a_subject_without_pods_is_named() -> None:
     assert (
-        "no pods of the TrainJob t in the namespace team-a"
+        "no pods of TrainJob t found in namespace team-a"
         in absent(Subject("trainjob", "t"), namespace="team-a").message
     )

@@ -60,12 +60,10 @@ def test_every_page_of_experiments_and_of_runs_is_read() -> None:
     experiments = pages(
         "experiments", [{"experiment_id": "1", "name": "one"}, {"experiment_id": "2"}], [{"experiment_id": "3"}]
     )
-    read: list[int] = []
     found, asked = tracking({SEARCH: experiments, RUNS: runs})
-    names = [(run.id, run.experiment) for run in found.search("f", on_page=read.append)]
+    names = [(run.id, run.experiment) for run in found.search("f")]
     assert names == [("1", "one"), ("2", "one"), ("3", ""), ("4", "")]
     assert searched == [["1", "2"], ["1", "2"], ["3"], ["3"]]
-    assert read == [1, 1, 1, 1]
     assert {request.headers["X-MLFLOW-WORKSPACE"] for request in asked.requests} == {"team-a"}
     assert {request.headers["Authorization"] for request in asked.requests} == {f"Bearer {TOKEN}"}
     assert json.loads(asked.requests[1].content)["filter"] == "f"
