@@ -125,3 +125,41 @@ def test_the_bundle_holds_each_certificate_once() -> None:
     current = ca()
     authority = replace(Authority(current=current), previous=(current.certificate_pem,))
     assert split_bundle(authority.bundle(START)) == [current.certificate_pem]
+
+
+@pytest.mark.parametrize("name", ["ca.key", "next.key"])
+def test_a_certificate_without_its_key_is_refused(name: str) -> None:
+    with pytest.raises(UnreadableAuthorityError, match="not a CA in PEM"):
+        Authority.from_data({entry: content for entry, content in GOOD.items() if entry != name})
+
+
+@pytest.mark.parametrize("since", [b"2026-01-01T00:00:00", b"yesterday", b"\xff", b""])
+def test_a_time_that_cannot_be_read_or_has_no_zone_counts_as_absent(since: bytes) -> None:
+    assert Authority.from_data({**GOOD, "since": since}).since is None
+    assert Authority.from_data({**GOOD, "since": b"2026-01-01T00:00:00+00:00"}).since == START
+
+
+def test_of_several_previous_cas_only_those_that_have_ended_are_dropped() -> None:
+    ended, alive = ca(START - timedelta(days=29)).certificate_pem, ca(START).certificate_pem
+    leaked = ca(START)
+    now = START + timedelta(days=2)
+    authority = Authority(
+        current=ca(now), next=leaked, previous=(alive, ended), distrusted=frozenset({leaked.certificate_pem, ended})
+    )
+    left = step(authority, now)
+    assert left.previous == (alive,)
+    # its successor is still to be distrusted, and the one that is gone need not be remembered
+    assert left.distrusted == {leaked.certificate_pem}
+
+
+def test_a_previous_ca_is_dropped_one_lifetime_after_its_successor_was_issued() -> None:
+    """Counted from when it was issued, not from its not-before, which is an hour earlier."""
+    long_lived = issue_ca(common_name="a CA", lifetime=10 * LIFETIME, now=START)
+    successor = ca(START + timedelta(days=1))
+    follower = ca(START + timedelta(days=20))
+    authority = Authority(
+        current=follower, previous=(successor.certificate_pem, long_lived.certificate_pem), since=START
+    )
+    end = START + timedelta(days=1) + LIFETIME
+    assert long_lived.certificate_pem in step(authority, end - timedelta(minutes=1)).previous
+    assert long_lived.certificate_pem not in step(authority, end).previous

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from certs.authority import PROPAGATION, Authority, split_bundle
 from certs.issue import KeyPair
-from certs.keeper import CertificateSpec, Keeper
+from certs.keeper import FIRST_WAIT, CertificateSpec, Keeper
 from certs.lease import DURATION, Lease, Observation, claim, observe
 from certs.ports import InstallError, StoreConflictError, StoreError
 from certs.renewal import validity
@@ -494,3 +494,113 @@ def test_no_client_ever_meets_a_certificate_it_cannot_verify(seed: int) -> None:
         for replica in replicas:  # woken by what changed
             replica.keeper.step(now)
         assert all(replica.trusted(now) for replica in replicas)
+
+
+def test_a_missing_configuration_is_reported_once_and_does_not_keep_a_replica_from_being_ready() -> None:
+    cluster = Cluster()
+    cluster.bundles = None
+    replica = Replica(cluster, "a")
+    for _ in range(3):
+        replica.keeper.step(START)
+    assert replica.problems == ["the webhook configuration was not found, so nothing calls; it is watched for"]
+    assert replica.keeper.problem() is None
+
+
+def test_a_replica_says_what_its_clients_lack() -> None:
+    cluster = Cluster()
+    replica = Replica(cluster, "a")
+    assert replica.keeper.problem() == "there is no certificate yet"
+    replica.keeper.step(START)
+    cluster.failing = {"publish"}
+    cluster.bundles = [b"", b""]
+    other = Replica(cluster, "b")
+    other.keeper.step(START)
+    assert other.keeper.problem() == "the CA is not yet in the caBundle of the webhook configuration"
+
+
+def test_a_replica_that_was_trusted_once_stays_ready_when_something_overwrites_the_bundle() -> None:
+    """A restart would not help, and the bundle is repaired as soon as that is possible."""
+    cluster = Cluster()
+    replica = Replica(cluster, "a")
+    replica.keeper.step(START)
+    cluster.bundles, cluster.failing = [b"", b""], {"publish"}
+    replica.keeper.step(START)
+    assert not replica.trusted(START)
+    assert replica.keeper.problem() is None
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (None, "the stored CA was deleted, and is replaced"),
+        ({"ca.crt": b""}, "the stored CA cannot be read, and is replaced: ca.crt is missing"),
+    ],
+    ids=["deleted", "spoilt"],
+)
+def test_a_stored_ca_that_is_lost_is_named_and_replaced(data: Mapping[str, bytes] | None, problem: str) -> None:
+    cluster = Cluster()
+    replica = Replica(cluster, "a")
+    replica.keeper.step(START)
+    assert replica.problems == []
+    cluster.data = data
+    replica.keeper.step(START)
+    assert replica.problems == [problem]
+    assert cluster.authority.next is not None
+    assert all(cluster.authority.next.certificate_pem in trusted for trusted in cluster.trusted)
+
+
+def test_a_stored_ca_that_cannot_be_read_is_replaced_by_a_replica_that_never_had_one() -> None:
+    cluster = Cluster()
+    cluster.data = {"ca.crt": b"rubbish"}
+    replica = Replica(cluster, "a")
+    replica.keeper.step(START)
+    assert replica.trusted(START)
+
+
+def test_a_ca_that_is_lost_in_the_moment_in_which_it_ends_is_not_kept() -> None:
+    cluster = Cluster()
+    replica = Replica(cluster, "a")
+    replica.keeper.step(START)
+    cluster.data = None
+    replica.keeper.step(START + SPEC.ca_lifetime)
+    assert replica.trusted(START + SPEC.ca_lifetime)
+
+
+def test_a_successor_does_not_sign_while_one_of_two_configurations_lacks_it() -> None:
+    cluster = Cluster()
+    replica = Replica(cluster, "a")
+    replica.keeper.step(START)
+    due = START + SPEC.ca_lifetime * 2 / 3
+    replica.keeper.step(due)
+    old = cluster.authority.current
+    assert cluster.bundles
+    cluster.bundles = [cluster.bundles[0], old.certificate_pem]
+    promotion = due + SPEC.ca_lifetime / 10
+    replica.keeper.step(promotion)
+    assert cluster.authority.current == old
+    replica.keeper.step(promotion)
+    assert cluster.authority.current != old
+
+
+@pytest.mark.parametrize("bundles", [[b""], []], ids=["one webhook", "none"])
+def test_a_configuration_may_have_any_number_of_webhooks(bundles: list[bytes]) -> None:
+    cluster = Cluster()
+    cluster.bundles = bundles
+    replica = Replica(cluster, "a")
+    replica.keeper.step(START)
+    assert replica.leaf is not None
+    assert replica.problems == []
+
+
+def test_the_wait_is_short_again_after_a_step_without_a_failure() -> None:
+    cluster = Cluster()
+    cluster.away = True
+    replica = Replica(cluster, "b")
+    for _ in range(3):
+        replica.keeper.step(START)
+    assert replica.keeper.wait == 8 * FIRST_WAIT
+    cluster.away = False
+    Replica(cluster, "a").held(START)  # another one leads, so there is still no certificate
+    replica.keeper.step(START)
+    assert replica.leaf is None
+    assert replica.keeper.wait == FIRST_WAIT

@@ -49,5 +49,7 @@ def test_neither_the_holders_clock_nor_a_turn_of_our_own_matters() -> None:
 
 
 def test_a_released_lease_is_free_at_once() -> None:
-    freed = release(lease("a"), now=NOW)
+    held = Lease(holder="a", renewed=NOW, acquired=NOW, transitions=3)
+    freed = release(held, now=NOW + SECOND)
+    assert freed == Lease(holder="", renewed=NOW + SECOND, acquired=NOW, transitions=3)
     assert claim(observe(freed, before=None, at=0), identity="b", now=NOW) is not None

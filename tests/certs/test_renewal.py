@@ -16,7 +16,7 @@ def test_a_certificate_is_renewed_after_two_thirds_of_its_life(day: int, due: bo
     assert SPAN.due(START + timedelta(days=day)) is due
 
 
-@pytest.mark.parametrize(("minutes", "due"), [(2, False), (59, False), (61, True)])
+@pytest.mark.parametrize(("minutes", "due"), [(2, False), (59, False), (60, False), (61, True)])
 def test_a_certificate_of_the_future_is_renewed_only_when_it_is_not_valid_yet(minutes: int, due: bool) -> None:
     """Clocks of different machines differ by seconds or minutes."""
     assert SPAN.due(START - timedelta(minutes=minutes)) is due

@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.kubelet import projected_files
 from tests.support.pods import KFP, TRAINJOB, pod
-from webhook.core.client_plugin import ANNOTATIONS_LIMIT, ClientPlugin
-from webhook.core.configuration import Namespace, Platform, SecretKey, Sourced
+from webhook.core.client_plugin import ANNOTATIONS_LIMIT, ClientPlugin, is_file_annotation
+from webhook.core.configuration import Namespace, Platform, SecretKey, Source, Sourced
 from webhook.core.decision import Decision, decide
 from webhook.core.patch import patch
 from webhook.core.review import decode_pod
@@ -179,6 +179,64 @@ def test_another_volume_with_the_name_keeps_the_plugin_out() -> None:
     assert "volume_name_taken" in result["metadata"]["annotations"]["mlflow.kubeflow.org/decision"]
 
 
+WIRING = "metadata.annotations['client-plugin.mlflow.kubeflow.org/wiring']"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"configMap": {"name": "c"}},
+        {"downwardAPI": {}},
+        {"downwardAPI": {"items": [{"path": "wiring.json", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+        {"downwardAPI": {"items": [{"path": "other.json", "fieldRef": {"fieldPath": WIRING}}]}},
+        {"downwardAPI": {"items": [{"path": "wiring.json", "resourceFieldRef": {"resource": "limits.cpu"}}]}},
+    ],
+    ids=["another source", "no files", "another field", "another path", "no field"],
+)
+def test_a_volume_that_only_looks_like_the_plugins_keeps_it_out(source: dict[str, Any]) -> None:
+    document = simple()
+    document["spec"]["volumes"] = [{"name": VOLUME, "projected": {"sources": [source]}}]
+    assert "volume_name_taken" in wired(document)["metadata"]["annotations"]["mlflow.kubeflow.org/decision"]
+
+
+def test_the_plugins_volume_is_known_among_other_files_and_sources() -> None:
+    document = simple()
+    files = [{"path": "x", "resourceFieldRef": {}}, {"path": "wiring.json", "fieldRef": {"fieldPath": WIRING}}]
+    sources = [{"secret": {"name": "s"}}, {"downwardAPI": {"items": files}}]
+    document["spec"]["volumes"] = [{"name": VOLUME, "projected": {"sources": sources}}]
+    result = wired(document)
+    assert result["spec"]["volumes"] == document["spec"]["volumes"]
+    assert MOUNT in result["spec"]["containers"][0]["volumeMounts"]
+
+
+@pytest.mark.parametrize(("more", "obstacle"), [(0, "on"), (1, "annotations_too_large")])
+def test_the_room_in_annotations_is_used_to_the_last_byte(more: int, obstacle: str) -> None:
+    """8 KiB are kept for the record of the decision."""
+    plain = wired(simple())["metadata"]["annotations"]
+    del plain["mlflow.kubeflow.org/decision"]
+    used = sum(len(name.encode()) + len(text.encode()) for name, text in plain.items())
+    document = simple()
+    document["metadata"]["annotations"] = {"é": "é" * ((ANNOTATIONS_LIMIT - 8192 - used - 2) // 2) + "x" * more}
+    odd = (ANNOTATIONS_LIMIT - 8192 - used - 2) % 2
+    document["metadata"]["annotations"]["é"] += "x" * odd
+    record = json.loads(wired(document)["metadata"]["annotations"]["mlflow.kubeflow.org/decision"])
+    assert record["clientPlugin"] == {"main": obstacle}
+
+
+def test_annotations_that_carry_files_are_told_from_others() -> None:
+    names = wired(simple())["metadata"]["annotations"]
+    assert sorted(filter(is_file_annotation, [*names, "x", "client-plugin.mlflow.kubeflow.org"])) == [
+        "client-plugin.mlflow.kubeflow.org/entry-points",
+        "client-plugin.mlflow.kubeflow.org/mod",
+    ]
+
+
+def test_the_plugins_variables_come_from_where_it_was_asked_for() -> None:
+    (container,) = decided(simple()).containers
+    sources = {variable.name: variable.source for variable in container.variables if variable.group == "plugin"}
+    assert sources == {"PYTHONPATH": Source.NAMESPACE_ANNOTATION, "MLFLOW_TRACKING_AUTH": Source.NAMESPACE_ANNOTATION}
+
+
 def test_annotations_without_room_keep_the_plugin_out() -> None:
     document = simple()
     document["metadata"]["annotations"] = {"big": "x" * (ANNOTATIONS_LIMIT - 8000)}
@@ -232,6 +290,7 @@ def test_a_captured_pod_keeps_its_volumes_and_mounts_in_order_and_only_its_conta
 def test_a_second_call_changes_nothing() -> None:
     once = wired(simple())
     assert patch(decode_pod(json.dumps(once).encode()), decided(once)) == []
+    assert decided(once).warnings == ()
 
 
 def test_a_pod_that_was_wired_without_the_plugin_gets_it_when_it_asks_later() -> None:

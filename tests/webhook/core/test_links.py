@@ -12,6 +12,7 @@ from webhook.core.links import fill_link, parse_link
         "https://h/{b}",
         "http://h:8080/{a}/{b}?c={a}#/{b}",
         "https://{a}.example.com/{b}",
+        "https://h:1/{b}",
         "https://h/%20/{b}",
     ],
 )
@@ -39,6 +40,7 @@ def test_a_template_names_known_placeholders_only_and_those_that_it_has_to(text:
         "https://me:secret@h/{b}",
         "https://h:port/{b}",
         "https://h:99999/{b}",
+        "https://h:0/{b}",
         "https://h/ {b}",
         "https://h/{b}\n",
         "https://größe/{b}",

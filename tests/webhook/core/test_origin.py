@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.examples import security_examples
 from tests.support.servers import OTHERS, SERVER
-from webhook.core.configuration import origin, parse_tracking_uri
+from webhook.core.configuration import hide_password, origin, parse_tracking_uri
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,13 @@ def test_a_host_that_clients_may_read_differently_is_not_a_server(uri: str) -> N
     assert origin(uri) is None
     with pytest.raises(ValueError, match="an http:// or https:// URL"):
         parse_tracking_uri(uri)
+
+
+def test_a_password_in_a_url_is_not_shown() -> None:
+    text = 'trackingUri: "https://me:secret@host/a@b" and http://me@other:5000?x=1@2'
+    assert hide_password(text) == (
+        'trackingUri: "https://(not shown)@host/a@b" and http://(not shown)@other:5000?x=1@2'
+    )
 
 
 @pytest.mark.timeout(5)
