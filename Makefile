@@ -8,10 +8,10 @@ MUTANTS := .venv-mutants
 CACHE := .cache
 OLD_CLIENTS := $(CACHE)/mlflow-2-9/.installed $(CACHE)/mlflow-2-22/.installed
 
-.PHONY: help install check test coverage golden mutants lint e2e bench format lock demo clean
+.PHONY: help install check test test-pythons coverage golden mutants lint e2e bench format lock demo clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(BIN)/.installed $(TRAINING)/.installed ## Create .venv (the webhook and its tools) and .venv-training (MLflow and KFP)
 
@@ -49,6 +49,10 @@ lint: $(BIN)/.installed ## Lint, types and import rules
 
 test: install $(OLD_CLIENTS) lint ## All tests except e2e, with coverage of the test process (the control plane needs Go or KUBEBUILDER_ASSETS)
 	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --hypothesis-profile thorough --cov --cov-report=term
+	$(BIN)/python -m tests.pythons
+
+test-pythons: $(BIN)/.installed ## Unit tests on the oldest and the newest supported Python that this machine has
+	$(BIN)/python -m tests.pythons
 
 coverage: install $(OLD_CLIENTS) ## All tests except e2e, with coverage of the processes that tests start too (takes half as long again)
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage \
@@ -77,6 +81,7 @@ lock: $(BIN)/.installed ## Resolve the pinned requirements again, for all suppor
 	for group in mlflow-2-9 mlflow-2-22; do \
 	  $(BIN)/uv pip compile --group $$group --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -o requirements/$$group.txt || exit; \
 	done
+	$(BIN)/uv pip compile --group plugin --quiet --universal --python-version 3.8 --generate-hashes --no-strip-extras --no-header -o requirements/plugin.txt
 	$(BIN)/uv pip compile --group mutants --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -c requirements/dev.txt -o requirements/mutants.txt
 	$(BIN)/uv pip compile --group training --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -o requirements/training.txt
 
@@ -84,4 +89,4 @@ demo: install ## Run an unmodified pipeline with a real MLflow server, without a
 	$(BIN)/python -m demo $(DEMO)
 
 clean: ## Delete everything that was installed and built here
-	rm -rf .venv $(TRAINING) $(MUTANTS) .mutants $(CACHE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf .venv $(TRAINING) $(MUTANTS) .mutants .venv-3.* $(CACHE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
