@@ -37,7 +37,7 @@ def test_the_python_that_runs_this_is_found() -> None:
     assert version in pythons.supported()
 
 
-def test_a_shim_that_leads_nowhere_is_not_taken_for_a_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shim_that_leads_nowhere_does_not_count_as_a_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shim = tmp_path / "python3.12"
     shim.write_text("#!/bin/sh\necho 'python3.12: command not found' >&2\nexit 127\n")
     shim.chmod(0o755)

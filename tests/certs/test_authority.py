@@ -148,7 +148,7 @@ def test_of_several_previous_cas_only_those_that_have_ended_are_dropped() -> Non
     )
     left = step(authority, now)
     assert left.previous == (alive,)
-    # its successor is still to be distrusted, and the one that is gone need not be remembered
+    # the next one is still distrusted; the one that is gone is no longer listed
     assert left.distrusted == {leaked.certificate_pem}
 
 

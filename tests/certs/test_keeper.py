@@ -502,7 +502,9 @@ def test_a_missing_configuration_is_reported_once_and_does_not_keep_a_replica_fr
     replica = Replica(cluster, "a")
     for _ in range(3):
         replica.keeper.step(START)
-    assert replica.problems == ["the webhook configuration was not found, so nothing calls; it is watched for"]
+    assert replica.problems == [
+        "the webhook configuration was not found, so nothing calls this webhook; it is used once it exists"
+    ]
     assert replica.keeper.problem() is None
 
 
@@ -535,7 +537,7 @@ def test_a_replica_that_was_trusted_once_stays_ready_when_something_overwrites_t
         (None, "the stored CA was deleted, and is replaced"),
         ({"ca.crt": b""}, "the stored CA cannot be read, and is replaced: ca.crt is missing"),
     ],
-    ids=["deleted", "spoilt"],
+    ids=["deleted", "invalid"],
 )
 def test_a_stored_ca_that_is_lost_is_named_and_replaced(data: Mapping[str, bytes] | None, problem: str) -> None:
     cluster = Cluster()
