@@ -138,6 +138,6 @@ def test_the_security_page_names_the_limits_and_the_variables_of_the_code() -> N
     page = " ".join((ROOT / "docs" / "security.md").read_text().split())
     assert f"is not read again for {live_reads.MISSING_FOR:g} seconds" in page
     assert f"At most {live_reads.BURST} reads start at once, and {live_reads.PER_SECOND} more each second" in page
-    assert f"{mutate.HELD_LIMIT >> 20} MiB of incomplete bodies together" in page
+    assert f"{mutate.HELD_LIMIT >> 20} MiB for all incomplete bodies" in page
     assert f"{protocol.REQUEST_TIMEOUT:g} seconds for a request to arrive" in page
     assert all(f"`{name}`" in page for name in names.TOKEN_SERVERS)
