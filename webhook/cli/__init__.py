@@ -15,9 +15,9 @@ _COMMANDS = {
     "serve": "Serve admission reviews over HTTPS.",
     "inject": "Show pods as the webhook would wire them.",
     "explain": "Show whether pods are wired, why, and with what.",
-    "check": "Find out what is wrong: installation, namespace, tracking server, a pod's wiring.",
+    "check": "Check the installation, a namespace, its tracking server, or the wiring of pods.",
     "runs": "Show the MLflow runs of a pipeline run, a TrainJob, a pod or a namespace.",
-    "token": "Mint the token for MLflow, keep it fresh, show what it says.",
+    "token": "Mint, refresh and show the token for MLflow.",
 }
 
 

@@ -21,14 +21,17 @@ from webhook.doctor.report import Doctor, NothingToCheckError
 from webhook.network import ProxySettingsError
 
 _PAUSE = 2.0
-"""Seconds between two looks with --wait."""
+"""Seconds between two checks with --wait."""
 
 
 @click.command(epilog=f"{EPILOG} Each check has a section in docs/checks.md.")
 @reaching_options(timeout=5)
 @click.option("--write", is_flag=True, help="Also write a run and a small artifact, and delete them again.")
 @click.option(
-    "--wait", type=click.FloatRange(0, 3600), metavar="SECONDS", help="How long to retry until nothing fails."
+    "--wait",
+    type=click.FloatRange(0, 3600),
+    metavar="SECONDS",
+    help="Retry for at most this long, until nothing fails.",
 )
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def check(
@@ -43,9 +46,10 @@ def check(
     context: str | None,
     output: str,
 ) -> None:
-    """Find out what is wrong with the installation, a namespace, its tracking server, or a pod's wiring.
+    """Check the installation, a namespace, its tracking server, or the wiring of pods.
 
-    Without an argument, the namespace of the context is checked. What you may not read is skipped; the output says so.
+    Without an argument, the namespace of the context is checked. Checks that need rights you do not have are skipped,
+    and the output says so.
     """
     subject, given = read_what(what, namespace)
     reaching = Reaching(url=url, timeout=timeout, verify=verify)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 ERROR = 1
-"""The command could not look, or could not do what it is for."""
+"""The command failed, or could not check."""
 FOUND = 3
-"""The command looked, and found something wrong. 0 means that nothing is wrong; click uses 2 for a wrong call."""
+"""The command found a problem. 0 means that it found none; click uses 2 for invalid usage."""
 
-EPILOG = "Exit codes: 0 good, 3 found something wrong, 1 could not look, 2 wrong call."
+EPILOG = "Exit codes: 0 no problem, 3 problem found, 1 failed, 2 invalid usage."

@@ -30,9 +30,9 @@ from webhook.files.injection import inject as inject_pod
 def explain(output: str, **options: Any) -> None:
     """Show whether pods are wired, why, and with what.
 
-    For each container that runs the user's code: each variable, its value, and where the value comes from. A TrainJob
-    given together with its runtime, and the tasks of a compiled pipeline, are explained as the pods that are made of
-    them. Documents without pods are named on standard error.
+    For each container that runs the user's code, prints each variable, its value, and where the value comes from. A
+    TrainJob together with its runtime, and the tasks of a compiled pipeline, are explained as the pods that they
+    create. Documents without pods are named on standard error.
     """
     inputs = read_inputs(**options)
     report_passed_over(inputs, all_of_them=False)

@@ -46,9 +46,9 @@ class _Result(NamedTuple):
 def inject(output: str, **options: Any) -> None:
     """Show pods as the webhook would wire them.
 
-    The same code decides as in the cluster. Documents go to standard output; decisions, warnings and what is passed
-    over go to standard error. Pod templates are wired in place. Documents without a change keep their text; a text
-    without any pod is passed on as it is, so that every folder may go through:
+    Uses the webhook's own code. Documents go to standard output; decisions, warnings and the names of documents without
+    pods go to standard error. Pod templates are wired in place. Unchanged documents keep their text, so you can pipe
+    any manifests through it:
 
     \b
         kustomize build | mlflow-webhook inject -f - | kubectl apply -f -

@@ -72,7 +72,7 @@ def inputs_options(command: F) -> F:
             multiple=True,
             metavar="FILE",
             help="YAML or JSON with pods, objects with a pod template, TrainJobs with their runtimes, compiled "
-            "pipelines, or AdmissionReviews. -: standard input. May be given several times.",
+            "pipelines, or AdmissionReviews. -: standard input. Can be repeated.",
         ),
         click.option(
             "-n",

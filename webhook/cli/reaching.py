@@ -57,7 +57,9 @@ def reaching_options(*, timeout: float) -> Callable[[F], F]:
             metavar="SECONDS",
             help="The timeout of each request.",
         ),
-        click.option("--kubeconfig", metavar="FILE", help="The kubeconfig, if it is not the usual one."),
+        click.option(
+            "--kubeconfig", metavar="FILE", help="The kubeconfig file.  [default: KUBECONFIG, or ~/.kube/config]"
+        ),
         click.option("--context", metavar="NAME", help="The context of the kubeconfig."),
     )
 

@@ -30,9 +30,9 @@ from webhook.runs.tracking import RefusedError, Tracking
 from webhook.settings.parsing import parse_mlflow_url
 
 _PAUSE = 5.0
-"""Seconds between two looks with --watch."""
+"""Seconds between two searches with --watch."""
 _FAILURES = 12
-"""How many looks in a row may fail with --watch."""
+"""How many searches in a row may fail with --watch."""
 
 
 def _workspace(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -119,7 +119,7 @@ def runs(
 def _look(
     http: httpx.Client, source: Source, subject: Subject | None, printer: Printer, *, plot: str | None, watch: bool
 ) -> bool:
-    """Print the runs there are, once or until all have ended, or why there are none. Returns whether there are runs."""
+    """Print the runs, once or until all have ended, or why no run was found. Returns whether there are runs."""
     target = source.target
     try:
         tracking = Tracking(http, target)
@@ -155,8 +155,8 @@ def _until_all_ended(
 ) -> Iterator[Found]:
     """Yield the result, then a new one every few seconds, until all runs have ended and no pod may start another.
 
-    A token that is refused is read again, and what fails otherwise is tried again for a minute. Raises KubeError, and
-    what `find_runs` does.
+    A token that is refused is read again. Other failures are retried for a minute. Raises KubeError, and what
+    `find_runs` does.
     """
     failures = 0
     while True:

@@ -33,7 +33,7 @@ from webhook.token.refresh import refresh as refresh_secret
 
 @click.group()
 def token() -> None:
-    """Mint the token for MLflow, keep it fresh in a Secret, show what it says. A token is never printed."""
+    """Mint, refresh and show the token for MLflow. The token itself is never printed."""
 
 
 def _secret(_context: click.Context, _parameter: click.Parameter, value: str) -> SecretKey:
@@ -53,7 +53,9 @@ def _secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--secret", metavar="NAME[/KEY]", default="mlflow-token", show_default=True, callback=_secret,
             help="The Secret, and its key if that is not token.",
         ),
-        click.option("--kubeconfig", metavar="FILE", help="The kubeconfig, if it is not the usual one."),
+        click.option(
+            "--kubeconfig", metavar="FILE", help="The kubeconfig file.  [default: KUBECONFIG, or ~/.kube/config]"
+        ),
         click.option("--context", metavar="NAME", help="The context of the kubeconfig."),
         click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
     ]  # fmt: skip
@@ -133,7 +135,7 @@ _ENV = ", ".join(FIELDS.values())
 
 @token.command(
     name="refresh",
-    short_help="Put a fresh token into a Secret, if it is time.",
+    short_help="Replace the token in a Secret if needed.",
     epilog=f"{EPILOG} 1 means that no new token was stored; the old one is still in place.",
 )
 @_secret_options
@@ -152,22 +154,22 @@ _ENV = ", ".join(FIELDS.values())
     show_default=True,
     envvar="MLFLOW_TOKEN_SCOPE",
     show_envvar=True,
-    help="The scopes to ask for, separated by spaces.",
+    help="The scopes to request, separated by spaces.",
 )
 @click.option(
     "--audience",
     metavar="NAME",
     envvar="MLFLOW_TOKEN_AUDIENCE",
     show_envvar=True,
-    help="The audience that a token must have; others are not used.",
+    help="The audience that the token must have; a token for another audience is not stored.",
 )
 @_allow_unverified_email
 @click.option(
     "--credentials",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help=f"A mounted Secret with the files {', '.join(FIELDS)}, and {CA_FILE} if Dex's certificate needs it. What is "
-    f"missing there comes from {_ENV}, or from a prompt on a terminal.",
+    help=f"A mounted Secret with the files {', '.join(FIELDS)}, and {CA_FILE} if Dex's certificate needs it. Missing "
+    f"values come from {_ENV}, or from a prompt on a terminal.",
 )
 @click.option("--basic", is_flag=True, help="Send the client id and secret in a Basic header instead of the body.")
 @click.option(
@@ -215,11 +217,11 @@ def refresh(
     attempts: int,
     event: bool,
 ) -> None:
-    """Put a fresh token into a Secret, if it is time.
+    """Replace the token in a Secret if needed.
 
-    It is minted by the password grant, and checked before it replaces the old one. It is time when half of the old
-    one's life has passed, when something is wrong with it, or when these settings cannot have minted it: another
-    issuer, user, client or scope, or a key that Dex no longer has.
+    The token is replaced when half of its life has passed, when something is wrong with it, or when these settings
+    cannot have minted it: another issuer, user, client or scope, or a key that Dex no longer has. The new token is
+    minted by the password grant, and checked before it is stored.
     """
     found = _open(namespace, secret, kubeconfig, context)
     clock = partial(datetime.now, UTC)

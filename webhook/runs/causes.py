@@ -35,7 +35,7 @@ class PodState(NamedTuple):
     waiting: str
     lineage: bool
     server: str
-    """The literal tracking URI of the container with user code; empty if there is none."""
+    """The literal tracking URI of the container with user code, or an empty text."""
 
     @property
     def is_active(self) -> bool:

@@ -30,7 +30,7 @@ def filter_of(subject: Subject | None) -> str:
 def run_link(template: str, run: Run, *, workspace: str | None) -> str:
     """Return the page of a run in MLflow's UI; empty without a template (the setting `mlflowUrl`).
 
-    As MLflow's own client prints it (mlflow 3.17.2: tracking/_tracking_service/client.py): the workspace stands in the
+    As MLflow's own client prints it (mlflow 3.17.2: tracking/_tracking_service/client.py): the workspace is in the
     fragment, which is where the UI looks for it.
     """
     if not template:

@@ -1,4 +1,4 @@
-"""Finds the runs of a subject, and where there are none, why."""
+"""Finds the runs of a subject, or the reasons why it has no runs."""
 
 from __future__ import annotations
 

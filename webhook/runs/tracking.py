@@ -64,7 +64,7 @@ class _Workspaces(msgspec.Struct):
 
 
 class Tracking:
-    """A tracking server. `client` has the time-outs. Every method raises RefusedError and httpx.RequestError."""
+    """A tracking server. `client` has the timeouts. Every method raises RefusedError and httpx.RequestError."""
 
     def __init__(self, client: httpx.Client, target: Target) -> None:
         self._client, self._target = client, target

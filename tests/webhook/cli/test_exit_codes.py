@@ -1,4 +1,4 @@
-"""The exit codes of every command: 0 good, 3 found something wrong, 1 could not look, 2 wrong call."""
+"""The exit codes of every command: 0 no problem, 3 problem found, 1 failed, 2 invalid usage."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_calls_are_of_every_command() -> None:
 @pytest.mark.parametrize("command", sorted(set(CALLS) - {"serve"}))
 def test_the_help_of_a_command_has_the_codes(command: str) -> None:
     words = " ".join(call(*command.split(), "--help").output.split())
-    assert "Exit codes: 0 good, 3 found something wrong, 1 could not look, 2 wrong call." in words
+    assert "Exit codes: 0 no problem, 3 problem found, 1 failed, 2 invalid usage." in words
 
 
 def test_the_docs_have_the_codes() -> None:
