@@ -21,6 +21,10 @@ spec: {containers: [{name: c}]}
 GIVE = "give a pod that it made: kubectl get pod NAME -o yaml | mlflow-webhook explain -f -)"
 WITHOUT_PODS = {
     "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n": "Service s: no pod template",
+    "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: s}\n": "NetworkPolicy s: no pod template",
+    "apiVersion: agents.x-k8s.io/v1\nkind: Sandbox\nmetadata: {name: s}\n": (
+        "Sandbox s: this command does not look into the kind Sandbox of agents.x-k8s.io"
+    ),
     "kind: pod\nmetadata: {name: p}\n": "pod p: pod is not a known kind; is Pod meant?",
     "apiVersion: batch.volcano.sh/v1alpha1\nkind: Job\nmetadata: {name: v}\nspec: {tasks: [{template: {}}]}\n": (
         f"Job v: this command does not look into the kind Job of batch.volcano.sh ({GIVE}"
@@ -134,6 +138,13 @@ def test_injecting_twice_is_injecting_once(parts: list[tuple[str, str]]) -> None
     assert [one for one in yaml.safe_load_all(once) if one] == json.loads(
         call("inject", "-f", "-", *LABELLED, "-o", "json", text=text).stdout
     )
+
+
+def test_of_a_review_the_pod_is_written_also_without_a_change() -> None:
+    review = {"kind": "AdmissionReview", "request": {"namespace": "team", "object": {"spec": {"containers": []}}}}
+    for text in (yaml.safe_dump(review), json.dumps(review)):
+        (written,) = yaml.safe_load_all(call("inject", "-f", "-", text=text).stdout)
+        assert (written["kind"], written["metadata"]) == ("Pod", {"namespace": "team"})
 
 
 def test_comments_above_a_changed_document_are_kept() -> None:

@@ -219,14 +219,25 @@ def test_what_is_told_of_a_template_is_what_is_told_of_its_pods(capture: str) ->
 
 def test_each_replica_is_named() -> None:
     replicas = {"Master": {"template": ASKS}, "Worker": {"template": {"spec": ASKS["spec"]}}}
-    made: dict[str, Any] = {"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "metadata": {"name": "j"}}
+    made: dict[str, Any] = {"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "metadata": {"name": "job"}}
     made["spec"] = {"pytorchReplicaSpecs": replicas}
     result = on("explain", made, "-o", "json")
     assert [(one["pod"], one["decision"]) for one in json.loads(result.stdout)] == [
-        ("PyTorchJob j (Master)", "wired"),
-        ("PyTorchJob j (Worker)", "skipped"),
+        ("PyTorchJob job (Master)", "wired"),
+        ("PyTorchJob job (Worker)", "skipped"),
     ]
-    assert json.loads(result.stdout)[0]["notes"] == ["not known before a pod is made: the index of each replica"]
+    (wired, _) = json.loads(result.stdout)
+    assert wired["notes"] == ["not known before a pod is made: the index of each replica"]
+    (context,) = [one["value"] for one in wired["containers"][0]["variables"] if one["name"] == "MLFLOW_RUN_CONTEXT"]
+    assert (
+        json.loads(context).items()
+        >= {
+            "training.job_name": "job",
+            "training.replica_type": "master",
+            "training.operator_name": "pytorchjob-controller",
+            "mlflow.runName": "job-master",
+        }.items()
+    )
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=lambda other: f"{other.group}/{other.name}")
