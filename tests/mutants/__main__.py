@@ -41,7 +41,10 @@ class Area(NamedTuple):
 
 
 AREAS = {
-    "core": Area(("webhook/core/*.py",), ("tests/webhook/core/test_*.py", "tests/test_golden.py")),
+    "core": Area(
+        ("webhook/core/*.py",),
+        ("tests/webhook/core/test_*.py", "tests/test_golden.py", "tests/webhook/cluster/test_live_reads.py"),
+    ),
     "plugin": Area(
         ("webhook/plugin/mlflow_webhook_plugin.py",),
         ("tests/webhook/plugin/test_module.py",),

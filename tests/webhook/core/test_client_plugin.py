@@ -150,6 +150,8 @@ def test_the_pod_overrides_the_namespace_and_the_namespace_the_platform(
         ({"volumeMounts": [{"name": "v", "mountPath": "/var/run"}]}, "mount_path_taken"),
         ({"volumeMounts": [{"name": "v", "mountPath": "/var/run/mlflow-webhook/python"}]}, "mount_path_taken"),
         ({"volumeMounts": [{"name": "v", "mountPath": "/var//lib/../run/./mlflow-webhook"}]}, "mount_path_taken"),
+        ({"volumeMounts": [{"name": "v", "mountPath": "/a/b/c/../../../run/mlflow-webhook"}]}, "mount_path_taken"),
+        ({"volumeMounts": [{"name": "v", "mountPath": "/var/run/x/../mlflow-webhook"}]}, "mount_path_taken"),
         ({"volumeMounts": [{"name": "mlflow-webhook-client-plugin", "mountPath": "/mine"}]}, "volume_name_taken"),
         ({"volumeMounts": [{"name": "v", "mountPath": "/var/run/mlflow-webhook-2"}]}, None),
         ({"volumeMounts": [{"name": "v", "mountPath": "/var/running"}]}, None),

@@ -196,6 +196,14 @@ def test_the_suffix_that_a_controller_adds_for_each_run_is_left_out_of_the_exper
     assert lineage(other(labels={label: name})).experiment == experiment
 
 
+@pytest.mark.parametrize("node_name", ["W", "", "executor"])
+def test_a_component_of_kfp_v1_whose_node_has_no_task_gets_no_task_name(node_name: str) -> None:
+    labels = {"workflows.argoproj.io/workflow": "add-x7k2p", "pipelines.kubeflow.org/pipeline-sdk-type": "kfp"}
+    found = lineage(other(labels={**labels, "pipeline/runid": "d308ca25-ab18"}, annotations={DAG: node_name}))
+    assert found.tags.get("kfp.task_name") is None
+    assert found.run_name == "d308ca25"
+
+
 @pytest.mark.parametrize("unusable", ["", "   ", "a\nb", "\x00", "x" * 501])
 def test_a_label_that_cannot_be_an_experiment_leaves_the_choice_to_the_next(unusable: str) -> None:
     labels = {"dag_id": unusable, "task_id": "t", "training.kubeflow.org/job-name": unusable, "app": "tuner"}
