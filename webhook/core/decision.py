@@ -160,7 +160,7 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
             *warnings,
             *configuration.warnings,
             *_unknown_container_warnings(pod, configuration.containers.value or ()),
-            *(_container_warnings(containers, configuration) if explicit else ()),
+            *(_container_warnings(containers) if explicit else ()),
             *(_env_from_warnings(pod, containers) if explicit else ()),
             *_plugin_warnings(containers, configuration, explicit=explicit),
         ),
@@ -314,14 +314,13 @@ def _unknown_container_warnings(pod: Pod, chosen: Collection[str]) -> list[str]:
     ]
 
 
-def _container_warnings(containers: tuple[ContainerDecision, ...], configuration: Configuration) -> list[str]:
+def _container_warnings(containers: tuple[ContainerDecision, ...]) -> list[str]:
     """Return a warning with the reason for each container that is not wired, for a pod that asks for wiring."""
     if not containers:
         return [f"{_NOT_WIRED}: {Reason.NO_CONTAINER.sentence}"]
-    # Nobody expects a sidecar to be wired, unless the annotation names it or the pod has only sidecars.
-    named = configuration.containers.value is not None
+    # Nobody expects a sidecar to be wired, unless the pod has only sidecars. One that the annotation names is wired.
     quiet = {Reason.NOTHING_TO_ADD, Reason.KFP_PLUGIN}
-    if not named and any(container.skipped is not Reason.SIDECAR for container in containers):
+    if any(container.skipped is not Reason.SIDECAR for container in containers):
         quiet.add(Reason.SIDECAR)
     return [
         f"container {container.name} is not wired to MLflow: {container.message}"
