@@ -13,10 +13,10 @@ import pytest
 from webhook.core import names
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import Decision, decide
-from webhook.core.environment import known_values
+from webhook.core.environment import LONGEST, EnvFrom, env_from, known_values
 from webhook.core.patch import patch
 from webhook.core.reasons import Reason
-from webhook.core.review import EnvVar, decode_pod
+from webhook.core.review import Container, EnvFromSource, EnvVar, NamedReference, decode_pod
 
 URI = Platform().tracking_uri.value
 OTHER = "https://other.example"
@@ -141,6 +141,24 @@ def test_references_that_double_a_value_again_and_again_take_no_time() -> None:
     assert decision(pod(*env, *literal(MLFLOW_TRACKING_URI="$(A299)"))).reason is Reason.SERVER_NOT_READABLE
 
 
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ({"A": "a$$b$$(C)"}, "a$b$(C)"),
+        ({"A": "x" * LONGEST}, "x" * LONGEST),
+        ({"A": "x" * (LONGEST + 1)}, None),
+        ({"A": "x" * LONGEST, "B": "$(A)"}, "x" * LONGEST),
+        ({"A": "x" * (LONGEST - 2), "B": "$(A)yz"}, "x" * (LONGEST - 2) + "yz"),
+        ({"A": "x" * (LONGEST - 2), "B": "$(A)xyz"}, None),
+        ({"A": "x" * LONGEST, "B": "$(A)$(A)"}, None),
+    ],
+    ids=["dollars", "as long as allowed", "too long", "by reference", "together", "too long together", "twice"],
+)
+def test_values_are_known_up_to_a_length(entries: dict[str, str], expected: str | None) -> None:
+    values = known_values([EnvVar(name=name, value=value) for name, value in entries.items()], {})
+    assert values[list(entries)[-1]] == expected
+
+
 def test_many_references_to_a_long_value_are_not_put_together() -> None:
     entries = [EnvVar(name="A", value="x" * 8000), EnvVar(name="B", value="$(A)" * 2000)]
     tracemalloc.start()
@@ -224,3 +242,13 @@ def test_a_forged_record_brings_no_credentials_to_the_configured_server() -> Non
     record = {"decision": "wired", "containers": {"c": sorted(names.MANAGED)}}
     assert not given(pod(*literal(MLFLOW_TRACKING_PASSWORD="x"), record=record))
     assert given(pod(TOKEN, record=record)) == given(pod(TOKEN))
+
+
+def test_what_a_container_takes_variables_from_is_listed_with_its_prefix() -> None:
+    sources = [
+        EnvFromSource(secret_ref=NamedReference("s"), prefix="P_"),
+        EnvFromSource(config_map_ref=NamedReference("c")),
+        EnvFromSource(config_map_ref=NamedReference("metadata-grpc-configmap")),
+        EnvFromSource(secret_ref=NamedReference()),
+    ]
+    assert env_from(Container(env_from=sources)) == [EnvFrom("Secret", "s", "P_"), EnvFrom("ConfigMap", "c", "")]

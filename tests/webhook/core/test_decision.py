@@ -233,6 +233,9 @@ def test_no_content_of_a_pod_makes_the_decision_slow(piece: str) -> None:
     "command",
     [
         ["mlflow", "server"],
+        ["mlflow", "ui"],
+        ["/opt/venv/bin/mlflow", "server"],
+        ["python", "-m", "mlflow", "ui", "--port", "5000"],
         ["sh", "-c", "pip list; exec mlflow server --port 5000"],
         ["sh", "-c", "pip list && /opt/venv/bin/mlflow ui"],
         ["sh", "-c", "python -m mlflow server"],
@@ -367,9 +370,12 @@ def test_a_dollar_sign_in_a_name_is_not_expanded_by_the_kubelet() -> None:
         ({"generateName": "day-20261123-", "labels": {"job-name": "day-20261123"}}, "day-20261123"),
         ({"generateName": "js-w-0-0-", "labels": {"jobset.sigs.k8s.io/jobset-name": "js", "job-name": "js-w-0"}}, "js"),
         ({"generateName": "d-5d9c7f8b6-", "labels": {"app.kubernetes.io/name": "tuner"}}, "tuner"),
+        ({"generateName": "x-", "ownerReferences": [{"kind": "Job", "name": "cj-29712345", "controller": True}]}, "cj"),
+        ({"name": "modelX"}, "modelX"),
+        ({"generateName": "run-None-"}, "run-None"),
+        ({"generateName": "runXXXX-"}, "runXXXX"),
         ({}, None),
     ],
-    ids=["pod", "deployment", "statefulset", "job", "cronjob", "job-of-a-day", "jobset", "app", "nameless"],
 )
 def test_the_runs_of_other_pods_share_an_experiment_that_outlives_one_pod(
     metadata: dict[str, Any], experiment: str | None
