@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from webhook.cluster.kube import (
+    LONGEST_SILENCE,
     KubeClient,
     KubeError,
     KubeForbiddenError,
@@ -31,8 +32,8 @@ LONGEST_WAIT_FORBIDDEN = 60.0
 """Seconds to wait at most after an answer that this is forbidden: it stays so until somebody changes RBAC."""
 SHORTEST_WATCH = 1.0
 """Seconds; a watch that ends sooner, and without an event, has failed (client-go's reflector has the same rule)."""
-STALE_AFTER = 90.0
-"""Seconds of silence after which a watch is no longer relied on; a working one gets a bookmark every minute."""
+STALE_AFTER = LONGEST_SILENCE + 10
+"""Seconds of silence after which a watch is no longer relied on; a quiet one has been opened again before."""
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class Informer:
 
     @property
     def silence(self) -> float:
-        """Seconds since the API server last sent something, which it does every minute; infinite before that."""
+        """Seconds since the API server last sent something or accepted the watch; infinite before that."""
         return float("inf") if self._heard is None else self._clock() - self._heard
 
     @property
@@ -148,7 +149,7 @@ class Informer:
             seconds=random.randint(300, 600),  # noqa: S311 - so that replicas do not come at the same time
             metadata_only=self._metadata_only,
         )
-        self._heard = self._clock()  # else a watch that follows another would seem silent until its first bookmark
+        self._heard = self._clock()  # the API server answers; a first event or bookmark may take long
         if self._stopping.is_set():  # `stop` may have looked for the watch before it was here
             watch.close()
         return watch

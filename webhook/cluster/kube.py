@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -31,6 +32,7 @@ from webhook.cluster.port_forward import open_port
 
 __all__ = [
     "APPLY",
+    "LONGEST_SILENCE",
     "MERGE",
     "TIMEOUT",
     "KubeClient",
@@ -51,6 +53,8 @@ __all__ = [
 
 TIMEOUT = 10.0
 """Seconds to connect, and then for each part of the answer."""
+LONGEST_SILENCE = 80.0
+"""Seconds after which a watch on which nothing comes is opened again."""
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 _JSON = "application/json"
@@ -73,9 +77,12 @@ class Watch:
         self._closed = False
 
     def __iter__(self) -> Iterator[WatchEvent]:
-        """Yield events until the server ends the watch. Raises KubeGoneError, KubeUnavailableError."""
+        """Yield events until the server ends the watch or nothing has come for too long.
+
+        Raises KubeGoneError, KubeUnavailableError.
+        """
         try:
-            with network_errors(self._server):
+            with network_errors(self._server), suppress(urllib3.exceptions.ReadTimeoutError):
                 for line in _lines(self._response):
                     event = msgspec.json.decode(line)
                     if event["type"] == "ERROR":
@@ -169,13 +176,15 @@ class KubeClient:
         resource_version: str,
         params: Params | None = None,
         seconds: int = 300,
-        silence: float = 120.0,
+        silence: float = LONGEST_SILENCE,
         metadata_only: bool = False,
     ) -> Watch:
         """Watch from `resource_version` on, with bookmarks.
 
-        The server ends it after about `seconds`. When nothing at all has come for `silence` seconds, the iteration
-        raises KubeUnavailableError: bookmarks come every minute, so the connection is dead.
+        The server ends it after about `seconds`. It also ends when nothing at all has come for `silence` seconds, since
+        the connection may be dead: open it again. A bookmark comes every minute only if anything has changed since the
+        watch was opened, or etcd has reported progress, which it does every ten minutes by default (Kubernetes 1.36,
+        apiserver's cache_watcher.go, processInterval).
         """
         query: dict[str, str | int | bool] = {
             **(params or {}),

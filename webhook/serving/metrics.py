@@ -52,7 +52,7 @@ class Metrics:
         self.namespaces = Gauge("mlflow_webhook_namespaces", "Namespaces known from the watch.", registry=registry)
         self.namespace_watch_age = Gauge(
             "mlflow_webhook_namespace_watch_age_seconds",
-            "Time since the API server last sent something on the watch of namespaces.",
+            "Time since the API server last sent something on the watch of namespaces, or accepted it.",
             registry=registry,
         )
         self.namespace_watch_restarts = Counter(

@@ -194,7 +194,7 @@ def test_it_waits_longer_after_each_failure_up_to_a_limit(error: KubeError, long
 
 
 def test_a_watch_that_has_just_been_opened_is_not_silent() -> None:
-    """Its first bookmark comes a minute later; before, the last one of its predecessor would count."""
+    """Its first bookmark may take long; until then, the last one of its predecessor would count."""
     now = [1000.0]
     client = Client(seconds=0)
     watch = client.watch

@@ -224,12 +224,11 @@ def test_an_error_in_a_watch_is_raised(server: Server) -> None:
         next(watch)
 
 
-def test_a_watch_on_which_nothing_comes_for_too_long_is_dead(server: Server) -> None:
+def test_a_watch_on_which_nothing_comes_for_too_long_ends(server: Server) -> None:
+    """It may be dead, or quiet: only opening it again can tell."""
     server.chunks, server.hang = [line("ADDED", 1)], True
-    watch = iter(server.client.watch(PATH, resource_version="0", silence=0.1))
-    next(watch)
-    with pytest.raises(KubeUnavailableError, match="no answer in time"):
-        next(watch)
+    watch = server.client.watch(PATH, resource_version="0", silence=0.1)
+    assert [event.type for event in watch] == ["ADDED"]
 
 
 def test_a_watch_that_is_closed_ends_in_the_thread_that_waits(server: Server) -> None:
