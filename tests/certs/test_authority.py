@@ -163,3 +163,10 @@ def test_a_previous_ca_is_dropped_one_lifetime_after_its_successor_was_issued() 
     end = START + timedelta(days=1) + LIFETIME
     assert long_lived.certificate_pem in step(authority, end - timedelta(minutes=1)).previous
     assert long_lived.certificate_pem not in step(authority, end).previous
+
+
+def test_bundles_are_stored_as_certificates_one_after_another_and_nothing_else() -> None:
+    first, second = ca().certificate_pem, ca().certificate_pem
+    data = Authority(current=ca(), previous=(first, second), distrusted=frozenset({first, second})).to_data()
+    assert data["previous.crt"] == first + second
+    assert data["distrusted.crt"] == b"".join(sorted((first, second)))

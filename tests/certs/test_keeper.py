@@ -96,6 +96,7 @@ class Replica:
         self.late = False
         """Whether its watches tell what was before the last change."""
         self.leaf: KeyPair | None = None
+        self.signer: KeyPair | None = None
         self.broken = False
         self.problems: list[str] = []
         self.publications = 0
@@ -119,7 +120,7 @@ class Replica:
     def issued(self, leaf: KeyPair, ca: KeyPair | None = None) -> None:
         if self.broken:
             raise InstallError("no temporary folder")
-        self.leaf = leaf
+        self.leaf, self.signer = leaf, ca
 
     def published(self) -> None:
         self.publications += 1
@@ -606,3 +607,38 @@ def test_the_wait_is_short_again_after_a_step_without_a_failure() -> None:
     replica.keeper.step(START)
     assert replica.leaf is None
     assert replica.keeper.wait == FIRST_WAIT
+
+
+def test_a_leaf_comes_with_the_ca_that_signed_it_and_has_every_name_and_address() -> None:
+    cluster = Cluster()
+    replica = Replica(cluster, "a", replace(SPEC, dns_names=["w.ns.svc", "w.ns"], ip_addresses=["127.0.0.1"]))
+    replica.keeper.step(START)
+    assert replica.leaf
+    assert replica.signer == cluster.authority.current
+    certificate = x509.load_pem_x509_certificate(replica.leaf.certificate_pem)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["w.ns.svc", "w.ns"]
+    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
+
+
+def test_a_shorter_propagation_lets_a_successor_sign_sooner() -> None:
+    cluster = Cluster()
+    replica = Replica(cluster, "a", replace(SPEC, propagation=5 * SECOND))
+    replica.keeper.step(START)
+    old, due = cluster.authority.current, START + SPEC.ca_lifetime * 2 / 3
+    replica.keeper.step(due)
+    replica.keeper.step(due + 4 * SECOND)
+    assert cluster.authority.current == old
+    replica.keeper.step(due + 5 * SECOND)
+    assert cluster.authority.current != old
+
+
+def test_nothing_is_signed_by_a_ca_in_the_moment_in_which_it_ends() -> None:
+    cluster = Cluster()
+    Replica(cluster, "a").keeper.step(START)
+    end = START + SPEC.ca_lifetime
+    Replica(cluster, "c").held(end - SECOND)  # another one leads, so this one cannot replace the CA
+    late = Replica(cluster, "b")
+    late.keeper.step(end)
+    assert late.leaf is None
+    assert late.problems == ["the CA has expired, and its successor is not known yet"]

@@ -14,14 +14,15 @@ def lease(holder: str) -> Lease:
 
 def test_a_lease_that_nobody_has_is_taken() -> None:
     for present in (None, lease("")):
-        taken = claim(observe(present, before=None, at=0), identity="a", now=NOW)
-        assert taken is not None
-        assert taken.holder == "a"
+        now = NOW + SECOND
+        taken = claim(observe(present, before=None, at=0), identity="a", now=now)
+        assert taken == Lease(holder="a", renewed=now, acquired=now, transitions=0 if present is None else 1)
 
 
 def test_a_lease_is_renewed_by_its_holder() -> None:
-    renewed = claim(observe(lease("a"), before=None, at=0), identity="a", now=NOW + SECOND)
-    assert renewed == Lease(holder="a", renewed=NOW + SECOND, acquired=NOW)
+    held = Lease(holder="a", renewed=NOW, acquired=NOW, transitions=3)
+    renewed = claim(observe(held, before=None, at=0), identity="a", now=NOW + SECOND)
+    assert renewed == Lease(holder="a", renewed=NOW + SECOND, acquired=NOW, transitions=3)
 
 
 def test_another_replicas_lease_is_left_to_it_while_it_renews() -> None:
@@ -37,8 +38,7 @@ def test_a_lease_that_stays_unchanged_for_its_duration_is_taken_over() -> None:
     first = observe(lease("a"), before=None, at=0)
     again = observe(lease("a"), before=first, at=15)
     taken = claim(again, identity="b", now=NOW)
-    assert taken is not None
-    assert (taken.holder, taken.transitions) == ("b", 1)
+    assert taken == Lease(holder="b", renewed=NOW, acquired=NOW, transitions=1)
 
 
 def test_neither_the_holders_clock_nor_a_turn_of_our_own_matters() -> None:
