@@ -393,7 +393,7 @@ def test_the_transcripts_in_the_docs_are_true(case: DoctorCase) -> None:
     for title, said in (("healthy", healthy), ("broken", broken)):
         said = said.replace(case.namespace, "team-a").replace(case.server.url, "http://127.0.0.1:8080")
         said = said.replace(case.dex.issuer, "http://dex.auth.svc.cluster.local:5556/dex")
-        said = re.sub(r"missed; wired: \d+", "missed; wired: 4", said)
+        said = re.sub(r"found; wired pods: \d+", "found; wired pods: 4", said)
         said = re.sub(r"expires in 1?\d\.\d days", "expires in 20.0 days", said)
         said = re.sub(r"expires in 23 h \d+ min", "expires in 23 h 59 min", said)
         wanted = f"<!-- {title} -->\n```\n{said.rstrip()}\n```\n"

@@ -58,4 +58,4 @@ def check_long_runs(target: Target, *, plugin: bool, minted: datetime | None, no
             f"kubectl annotate namespace {namespace} {ANNOTATION_GROUP}/client-plugin=true   "
             "# read docs/client-plugin.md first",
         )
-    return passed(LONG_RUNS, f"safe for {time}; then the token expires, and the client plugin is off")
+    return passed(LONG_RUNS, f"runs are safe for {time}, until the token expires (the client plugin is off)")

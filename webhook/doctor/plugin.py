@@ -46,7 +46,7 @@ def _check_presence(pod: dict[str, Any], given: dict[str, str], now: Decision) -
             PLUGIN,
             "plugin_left_out",
             f"{name} is without the client plugin in {' '.join(left_out)}",
-            "Remove what is in its way, or turn the plugin off for the pod (docs/client-plugin.md).",
+            "Remove the obstacle, or turn the plugin off for the pod (docs/client-plugin.md).",
         )
     if present:
         return passed(PLUGIN, f"the client plugin is in {', '.join(present)}")

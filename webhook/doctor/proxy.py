@@ -222,7 +222,7 @@ def _identity(answer: Answer, token: str) -> Finding:
         return warned(
             TOKEN,
             "another_identity",
-            f"To the proxy you are {answer.identity}, but the token says {owner}.",
+            f"The proxy identifies you as {answer.identity}, but the token says {owner}.",
             "Runs belong to the user that the proxy names. Ask for the scope email when minting the token.",
         )
-    return passed(TOKEN, f"to the proxy you are {answer.identity or owner or 'a user without a name'}")
+    return passed(TOKEN, f"the proxy identifies you as {answer.identity or owner or 'a user without a name'}")

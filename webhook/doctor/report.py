@@ -160,7 +160,7 @@ def _token_findings(access: Access, *, now: datetime) -> Iterator[Finding]:
     else:
         yield of_namespace.check_token(target.token, namespace=target.namespace, secret=target.secret, now=now)
     if target.unread == "wiring":
-        yield skipped(LONG_RUNS, "you may not read what a pod gets there")
+        yield skipped(LONG_RUNS, "you may not read the wiring of its pods")
     else:
         yield check_long_runs(target, plugin=access.plugin, minted=access.minted, now=now)
 

@@ -30,7 +30,7 @@ def check_pods(client: KubeClient, namespace: Namespace, platform: Platform) -> 
     others = [pod for pod in pods if (record_of(pod) or {}).get("decision") != Verdict.WIRED]
     missed = [pod for pod in others if decide_now(pod, namespace, platform).verdict is Verdict.WIRED]
     if not missed:
-        return passed(PODS, f"no pod was missed; wired: {len(pods) - len(others)}")
+        return passed(PODS, f"no unwired pods found; wired pods: {len(pods) - len(others)}")
     names = [str(pod["metadata"]["name"]) for pod in missed]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return failed(

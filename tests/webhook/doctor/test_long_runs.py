@@ -29,7 +29,7 @@ def token(left: timedelta, life: timedelta = 24 * HOUR, **claims: Any) -> str:
 def test_without_the_plugin_a_run_is_safe_until_the_token_expires() -> None:
     finding = check(token(23 * HOUR), plugin=False)
     assert finding.status is Status.PASSED
-    assert finding.message == "safe for 23 h; then the token expires, and the client plugin is off"
+    assert finding.message == "runs are safe for 23 h, until the token expires (the client plugin is off)"
 
 
 def test_without_the_plugin_and_with_little_time_left_there_is_a_warning_and_how_to_turn_it_on() -> None:

@@ -51,7 +51,7 @@ def test_pods_that_are_wired_ended_or_never_wired_are_not_named() -> None:
         node("opted-out", {**JOB, "mlflow-enabled": "false"}),
         node("notebook", {}),
     )
-    assert (finding.status, finding.message) == (Status.PASSED, "no pod was missed; wired: 1")
+    assert (finding.status, finding.message) == (Status.PASSED, "no unwired pods found; wired pods: 1")
 
 
 def test_pods_that_were_missed_are_named_with_what_to_start_again() -> None:
