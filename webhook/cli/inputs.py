@@ -140,7 +140,7 @@ def report_passed_over(inputs: Inputs, *, all_of_them: bool) -> None:
                 click.echo(f"Namespace {name}: warning: {warning}", err=True)
     for other in inputs.found.passed_over:
         if all_of_them or not other.explained:
-            click.echo(f"{other.what}: {other.why}; left as it is", err=True)
+            click.echo(f"{other.what}: {other.why}; not changed", err=True)
             for warning in other.warnings:
                 click.echo(f"{other.what}: warning: {warning}", err=True)
 

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class SelfSigned:
-    """A CA of the webhook, shared by its replicas. Each change of a `watched` object is looked at at once."""
+    """A CA of the webhook, shared by its replicas. Each change of a `watched` object is handled immediately."""
 
     def __init__(self, keeper: Keeper, leadership: LeaseLeadership, *, watched: Sequence[NamedObject]) -> None:
         self._keeper, self._leadership, self._watched = keeper, leadership, watched

@@ -86,14 +86,14 @@ class Controller(msgspec.Struct, frozen=True, kw_only=True):
     """What the labels of one controller mean.
 
     `experiment`: the fields that can name the experiment; the first valid name is used. If none is valid, the labels
-    are not this controller's. Empty: the controller adds tags only. `run_name`: the parts of the run's name. `beside`:
-    labels that must exist too, because the others are too general to identify the controller.
+    are not this controller's. Empty: the controller adds tags only. `run_name`: the parts of the run's name.
+    `required`: labels that must exist too, because the others are too general to identify the controller.
     """
 
     experiment: tuple[Field, ...] = ()
     run_name: tuple[Field, ...] = ()
     tags: Mapping[str, Field] = msgspec.field(default_factory=dict)
-    beside: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
 
 
 def _field(*keys: str, read: Callable[[str], str] | None = None) -> Field:
@@ -138,7 +138,7 @@ CONTROLLERS = (
         experiment=(_field("dag_id"),),
         run_name=(_field("dag_id"), _field("task_id"), _field("map_index"), _field("try_number")),
         tags=_tags("airflow", {key: key for key in ("dag_id", "task_id", "run_id", "try_number", "map_index")}),
-        beside=("task_id",),
+        required=("task_id",),
     ),
     Controller(
         # PrefectHQ/prefect: src/prefect/workers/base.py, labels of a flow run
@@ -166,7 +166,7 @@ CONTROLLERS = (
         experiment=(_field(ARGO_WORKFLOW, read=_without_run),),
         run_name=(_field(ARGO_NODE_NAME, read=_title), _field(KFP_RUN_ID, read=short_id)),
         tags={"kfp.pipeline_run_id": _field(KFP_RUN_ID), "kfp.task_name": _field(ARGO_NODE_NAME, read=_task)},
-        beside=(KFP_SDK_TYPE,),
+        required=(KFP_SDK_TYPE,),
     ),
     Controller(
         # argoproj/argo-workflows: workflow/common/common.go
@@ -241,7 +241,7 @@ CONTROLLERS = (
             "training.replica_index": _field("replica-index"),
             "training.job_role": _field("mpi-job-role"),
         },
-        beside=("group-name",),
+        required=("group-name",),
     ),
     Controller(
         # ray-project/kuberay: ray-operator/controllers/ray/utils/constant.go

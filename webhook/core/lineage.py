@@ -132,7 +132,7 @@ def _from_controllers(pod: Pod, table: _Table) -> Lineage | None:
     tags: dict[str, str | None] = {}
     found = table.find(values)
     for controller in found:
-        if controller.beside and not all(map(values.get, controller.beside)):
+        if controller.required and not all(map(values.get, controller.required)):
             continue
         own = _experiment([_read(field, values) for field in controller.experiment])
         if controller.experiment and own is None:

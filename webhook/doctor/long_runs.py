@@ -29,7 +29,7 @@ def check_long_runs(target: Target, *, plugin: bool, minted: datetime | None, no
     """
     token, namespace = target.token, target.namespace
     if token is None or problem_of(token, now=now) not in {None, TokenProblem.EMAIL_NOT_VERIFIED}:
-        return skipped(LONG_RUNS, "there is no good token")
+        return skipped(LONG_RUNS, "there is no valid token")
     claims = read_claims(token)
     left = claims.left(now)
     if left is None:

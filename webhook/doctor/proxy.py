@@ -113,7 +113,7 @@ def _not_allowed(answer: Answer, claims: Claims) -> _Cause | None:
     groups = f"The token's groups: {', '.join(claims.groups)}." if claims.groups else "The token names no groups."
     return _Cause(
         "identity_not_allowed",
-        f"The token is good, but the proxy does not let {claims.owner or 'its user'} in. {groups}",
+        f"The token is valid, but the proxy does not allow {claims.owner or 'its user'}. {groups}",
         "See the proxy's --email-domain and --allowed-group. Groups are only in a token with the scope groups.",
     )
 
@@ -186,7 +186,7 @@ def _other_issuer(target: Target, unknown: list[str]) -> str:
 
 
 def _is_not_allowed(answer: Answer) -> bool:
-    """Return whether it is the proxy's page for a good token of somebody it does not let in, or its JSON for that."""
+    """Return whether this is the proxy's page for a valid token whose user it does not allow, or its JSON answer."""
     page = "<title>403 Forbidden</title>" in answer.text or answer.json == {}
     return answer.status == 403 and not answer.identity and page
 

@@ -1,7 +1,7 @@
 """Asks a tracking server, through its proxy, and finds out which cause a failure has.
 
 The order of the probes and what each answer means were observed with oauth2-proxy 7.15.3 and mlflow 3.17.2. A header
-`GAP-Auth` distinguishes MLflow's answers from the proxy's. An unknown answer is shown as it is; nothing is guessed.
+`GAP-Auth` distinguishes MLflow's answers from the proxy's. An unknown answer is shown unchanged; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def create_workspace(target: Target) -> str:
     return (
         f"If the server has MLflow's Kubernetes plugin, the workspace is the namespace with the label that the plugin "
         f"selects: kubectl label namespace {target.workspace} mlflow-enabled=true. Otherwise create it, with the token "
-        f"of somebody who may in MLFLOW_TRACKING_TOKEN: {command}"
+        f"of an allowed user in MLFLOW_TRACKING_TOKEN: {command}"
     )
 
 

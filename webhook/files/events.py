@@ -93,7 +93,7 @@ class PythonParser(Reader, Scanner, Parser):
 
 
 def parser_of(text: str) -> Events:
-    """Return the fastest parser that there is."""
+    """Return the fastest parser that is installed."""
     return LIBYAML(text) if LIBYAML else PythonParser(text)
 
 

@@ -1,8 +1,8 @@
 """The kinds of objects that make pods: the places of their pod templates, and what controllers write on the pods.
 
-KINDS is the whole list of those that are looked into, OTHERS of those that are known to make pods from something else.
-A new kind is a new entry. The labels are those by which `webhook.core.controllers` names experiments and runs, and it
-names the files of the controllers' sources; what is in none of those has its own comment here.
+KINDS lists the supported kinds, OTHERS the kinds that are known to make pods from something else than a pod template.
+To support another kind, add an entry. The labels are those by which `webhook.core.controllers` names experiments and
+runs, and it names the files of the controllers' sources; what is in none of those has its own comment here.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _LARGEST = 1e300
 
 
 def draw(points: Sequence[Point]) -> list[str]:
-    """Return the lines of a curve over the steps, with its limits beside it; empty without a finite value.
+    """Return the lines of a curve over the steps, with its limits next to it, or an empty list without a finite value.
 
     Values that were all logged without a step are drawn in the order of their time.
     """

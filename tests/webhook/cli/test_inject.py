@@ -83,9 +83,9 @@ def test_documents_without_pods_are_passed_through() -> None:
     result = call("inject", "-f", "-", text=apart)
     assert next(yaml.safe_load_all(result.stdout)) == service
     assert "MLFLOW_TRACKING_URI" in result.stdout
-    assert "Service s: no pod template; left as it is" in result.stderr
+    assert "Service s: no pod template; not changed" in result.stderr
     listed = call("inject", "-f", "-", text=yaml.safe_dump({"kind": "List", "items": [service, deployment]}))
-    assert "Service s: no pod template; left as it is" in listed.stderr
+    assert "Service s: no pod template; not changed" in listed.stderr
     for text in (apart, yaml.safe_dump({"kind": "List", "items": [service, deployment]})):
         assert call("explain", "-f", "-", text=text).exit_code == 0
 

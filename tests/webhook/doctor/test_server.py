@@ -200,7 +200,7 @@ def test_a_token_that_may_not_be_read_does_not_matter_where_no_proxy_asks_for_on
         (html(503, "disabled"), "may not see it."),
     ],
 )
-def test_beside_an_unknown_workspace_those_that_there_are_are_named(answer: Reply, words: str, server: Server) -> None:
+def test_for_an_unknown_workspace_the_existing_ones_are_named(answer: Reply, words: str, server: Server) -> None:
     server.replies["/api/3.0/mlflow/workspaces"] = answer
     found = ask(server, workspace="team-c")["workspace-access"]
     assert found.code == "workspace_unknown"
@@ -212,8 +212,8 @@ def test_an_unknown_workspace_comes_with_how_to_create_it(uri: str, server: Serv
     target = Target(uri=uri or server.url, workspace="team-c", token=None)
     assert create_workspace(target) == (
         "If the server has MLflow's Kubernetes plugin, the workspace is the namespace with the label that the plugin "
-        "selects: kubectl label namespace team-c mlflow-enabled=true. Otherwise create it, with the token of somebody "
-        f"who may in MLFLOW_TRACKING_TOKEN: MLFLOW_TRACKING_URI={shlex.quote(uri or server.url)} python -c "
+        "selects: kubectl label namespace team-c mlflow-enabled=true. Otherwise create it, with the token "
+        f"of an allowed user in MLFLOW_TRACKING_TOKEN: MLFLOW_TRACKING_URI={shlex.quote(uri or server.url)} python -c "
         "'import mlflow; mlflow.create_workspace(\"team-c\")'"
     )
     assert ask(server, workspace="team-c")["workspace-access"].remedy.startswith(

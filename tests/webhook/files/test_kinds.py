@@ -169,7 +169,7 @@ def test_an_owner_that_outlives_its_pods_names_the_experiment(name: str) -> None
 def test_a_patch_with_a_misplaced_label_gets_the_warning_too() -> None:
     patch = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "labels": LABEL}}
     shown = on("inject", patch).stderr
-    assert "Deployment web: the pod template is missing at /spec/template, as in a patch; left as it is" in shown
+    assert "Deployment web: the pod template is missing at /spec/template, as in a patch; not changed" in shown
     assert "of the Deployment is not on its pods: put it into /spec/template/metadata/labels" in shown
 
 

@@ -75,7 +75,7 @@ def test_inject_passes_it_on_and_says_what_becomes_of_it() -> None:
     assert (result.exit_code, result.stdout) == (0, text)
     assert result.stderr == (
         "compiled pipeline my-pipe: Kubeflow Pipelines makes a pod for each task when the pipeline runs, and the "
-        "webhook wires those; left as it is\n"
+        "webhook wires those; not changed\n"
     )
 
 
