@@ -300,9 +300,12 @@ def test_all_pods_of_a_trainjob_are_explained_even_those_that_were_missed(case: 
     assert code == 3
     assert {finding["code"] for finding in found} == {"", "not_wired_but_would_be"}
     code, output = case.run("run", "no-such-run", "-n", case.namespace)
-    assert (code, output) == (
+    assert (code, output.splitlines()) == (
         1,
-        f"Error: no pods of run no-such-run found in namespace {case.namespace}\n",
+        [
+            f"Error: no pods of run no-such-run found in namespace {case.namespace}.",
+            f"To see its MLflow runs: mlflow-webhook runs run no-such-run --namespace {case.namespace}",
+        ],
     )
 
 
