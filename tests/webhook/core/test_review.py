@@ -66,3 +66,41 @@ def test_an_answer_carries_the_patch_and_a_refusal_says_429() -> None:
     answer = json.loads(encode_answer(uid="u", patch=[{"op": "add"}], try_again="later"))["response"]
     assert json.loads(b64decode(answer["patch"])) == [{"op": "add"}]
     assert (answer["uid"], answer["allowed"], answer["status"]["code"]) == ("u", False, 429)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b'{"kind": "\xff"}', "the body is not UTF-8 (at byte 10)"),
+        (b'{"kind": "Pod"}', "the body is not an AdmissionReview: its kind is missing or different"),
+        (b'{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}', "the AdmissionReview has no request"),
+        (changed(object=None), "the review of a pod's creation has no object"),
+        (changed(namespace=""), "the review of a pod's creation has no namespace"),
+        (b"[]", "the body has a wrong type: Expected `object`, got `array`"),
+    ],
+)
+def test_what_is_wrong_with_a_review_is_told_in_these_words(body: bytes, sentence: str) -> None:
+    with pytest.raises(MalformedReviewError) as caught:
+        decode_review(body)
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("spec", [5, {"containers": [{"name": 1}]}])
+def test_a_pod_that_cannot_be_read_is_refused_with_the_place(spec: Any) -> None:
+    with pytest.raises(MalformedReviewError, match=r"^the body has a wrong type: .*object\.spec"):
+        decode_review(changed(object={"spec": spec}))
+
+
+@pytest.mark.parametrize(
+    ("document", "sentence"), [(b"\xff", "the pod is not UTF-8 (at byte 0)"), (b"[]", "the pod has a wrong type: ")]
+)
+def test_what_is_wrong_with_a_pod_is_told_in_these_words(document: bytes, sentence: str) -> None:
+    with pytest.raises(MalformedReviewError) as caught:
+        decode_pod(document)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_the_fields_of_a_request_are_read() -> None:
+    dry, usual = decode_review(changed(dryRun=True)), decode_review(changed())
+    assert (dry.dry_run, usual.dry_run, usual.namespace) == (True, False, "kfp-team-b")
+    assert decode_review(changed(operation="DELETE", object=None, namespace=None)).namespace == ""
