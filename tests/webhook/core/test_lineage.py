@@ -17,6 +17,7 @@ from webhook.core.configuration import Namespace, Platform
 from webhook.core.controllers import CONTROLLERS
 from webhook.core.decision import decide
 from webhook.core.lineage import RUN_NAME_LIMIT, TAG_LIMIT
+from webhook.core.nodes import parse_node
 from webhook.core.patch import patch
 from webhook.core.review import decode_pod
 
@@ -194,6 +195,19 @@ def test_the_suffix_that_a_controller_adds_for_each_run_is_left_out_of_the_exper
     label: str, name: str, experiment: str
 ) -> None:
     assert lineage(other(labels={label: name})).experiment == experiment
+
+
+def test_a_pipeline_inside_a_loop_is_part_of_the_path() -> None:
+    node = parse_node("W(0).root(0).for-loop-1(0).iteration-iterations(2:2)(0).iteration-item(0).inner(0).train(0)")
+    assert (node.path, node.iteration) == (("for-loop-1", "inner", "train"), "2")
+
+
+def test_a_component_without_argos_annotation_has_no_task() -> None:
+    document = copy.deepcopy(pod(KFP))
+    document["metadata"]["annotations"] = {}
+    found = lineage(document)
+    assert found.run_name == "d308ca25"
+    assert not {"kfp.task_name", "kfp.task_path"} & found.tags.keys()
 
 
 @pytest.mark.parametrize("node_name", ["W", "", "executor"])
