@@ -30,40 +30,52 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 TOGETHER = """
-    import os, sys, mlflow
+    import os, sys, time, mlflow
 
-    def start(released):
+    def greet():
+        # mlflow 3.17.2 waits for the server's capabilities for 3 seconds only, which a busy machine can exceed
+        for _ in range(20):
+            try:
+                return mlflow.search_experiments(max_results=1)
+            except mlflow.MlflowException:
+                time.sleep(0.5)
+
+    def start(ready, released):
+        greet()
+        os.write(ready, b"x")
         os.read(released, 1)
         with mlflow.start_run():
             mlflow.log_metric("loss", 1.0)
 
-    failed = 0
     for number in range(5):
         os.environ["MLFLOW_EXPERIMENT_NAME"] = f"{sys.argv[1]}-{number}"
-        released, release = os.pipe()
+        (are_ready, ready), (released, release) = os.pipe(), os.pipe()
         children = []
         for _ in range(6):
             children.append(os.fork())
             if children[-1] == 0:
                 try:
-                    start(released)
-                except BaseException:
+                    start(ready, released)
+                except BaseException as error:
+                    print(f"round {number}: {error!r}"[:400].replace("\\n", " "), flush=True)
                     os._exit(1)
                 os._exit(0)
+        for _ in children:
+            os.read(are_ready, 1)
         os.write(release, b"123456")
-        failed += sum(os.waitpid(child, 0)[1] != 0 for child in children)
-    print(failed)
+        for child in children:
+            os.waitpid(child, 0)
 """
 
 
 def test_processes_that_start_together_on_a_new_experiment_all_get_their_run(server: str, tmp_path: Path) -> None:
-    assert Container(tmp_path, server, experiment="together").run(TOGETHER, "together") == "0\n"
+    assert Container(tmp_path, server, experiment="together").run(TOGETHER, "together") == ""
     assert [len(runs(server, f"together-{number}")) for number in range(5)] == [6] * 5
 
 
 def test_without_the_plugin_they_break_each_other(server: str, tmp_path: Path) -> None:
     container = Container(tmp_path, server, experiment="apart", plugin=False)
-    assert int(container.run(TOGETHER, "apart")) > 0
+    assert "RESOURCE_ALREADY_EXISTS" in container.run(TOGETHER, "apart")
 
 
 def test_a_second_run_of_a_process_has_another_name_and_nested_ones_have_mlflows(server: str, tmp_path: Path) -> None:
