@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from demo import story as tell
 from demo.processes import DemoError, run_container
 from demo.recorder import Recorder
-from tests.support.kubelet import container_environment, projected_files
-from webhook.core.client_plugin import MOUNT_PATH, TOKEN_FILE, VOLUME
+from tests.support.container import lay_out
+from webhook.core.client_plugin import TOKEN_FILE
 
 FIRST, SECOND = "the-first-token", "the-second-token"
 EXPERIMENT = "long-run"
@@ -47,14 +47,7 @@ def run(story: tell.Story, pod: dict[str, Any], *, proxy: Recorder, python: Path
     pod = tell.named(pod)
     secrets = {"mlflow-token": {"token": FIRST}}
     mount = folder / "mount"
-    for path, text in projected_files(pod, VOLUME, secrets=secrets).items():
-        file = mount / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    environment = {
-        name: value.replace(MOUNT_PATH, str(mount))
-        for name, value in container_environment(pod, story.container, secrets=secrets).items()
-    }
+    environment = lay_out(pod, story.container, secrets=secrets, mount=mount)
     with Recorder() as other:
         ended = threading.Event()
         kubelet = threading.Thread(target=_change_token, args=(proxy, mount / TOKEN_FILE, ended))

@@ -13,9 +13,8 @@ from typing import Any
 import httpx
 import jsonpatch
 
-from tests.support.kubelet import container_environment, projected_files
+from tests.support.container import lay_out
 from tests.support.pods import KFP, pod
-from webhook.core.client_plugin import MOUNT_PATH, VOLUME
 from webhook.core.configuration import Namespace, Platform, Sourced
 from webhook.core.decision import decide
 from webhook.core.patch import patch
@@ -64,20 +63,11 @@ class Container:
         wired = jsonpatch.apply_patch(document, patch(seen, decision))
         secrets = {"mlflow-token": {"token": token}}
         self.python, self.folder, self.mount = python, folder, folder / "mount"
-        environment = container_environment(wired, "main", secrets=secrets)
-        if plugin:
-            for path, text in projected_files(wired, VOLUME, secrets=secrets).items():
-                file = self.mount / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(text)
+        environment = lay_out(wired, "main", secrets=secrets, mount=self.mount)
         self.environment = {
             "PATH": f"{python.parent}:/usr/bin:/bin",
             "HOME": str(folder),
-            **{
-                name: value.replace(MOUNT_PATH, str(self.mount))
-                for name, value in environment.items()
-                if name.startswith(("MLFLOW_", "PYTHONPATH"))
-            },
+            **{name: value for name, value in environment.items() if name.startswith(("MLFLOW_", "PYTHONPATH"))},
         }
 
     def start(self, code: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:

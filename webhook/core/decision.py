@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
-from webhook.core.client_plugin import (
-    ClientPlugin,
-    PluginObstacle,
-    PluginVolume,
-    encode_wiring,
-    find_pod_obstacle,
-    plugin_volume,
-)
+from webhook.core.client_plugin import PluginObstacle, PluginVolume
 from webhook.core.configuration import Configuration, Namespace, Platform, Source, configure
 from webhook.core.environment import env_from, env_from_effects
 from webhook.core.lineage import Lineage
 from webhook.core.names import ANNOTATION_GROUP, DECISION_ANNOTATION, LABEL, MIRROR_ANNOTATION
 from webhook.core.reasons import Reason, Verdict
+from webhook.core.requested_plugin import RequestedPlugin, request_plugin
 from webhook.core.review import Container, Pod
 from webhook.core.sidecars import is_sidecar
-from webhook.core.wiring import Variable, experiment_name, token_is_optional, wire
+from webhook.core.wiring import Variable, wire
 from webhook.core.workload import Recogniser, WorkloadKind, recognise
 
 
@@ -148,7 +141,7 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
     record = _recorded(pod.annotations)
     earlier = _still_present(record.containers, pod)
     lineage = recogniser.lineage(pod)
-    plugin = _Plugin.wanted(pod, platform, configuration, lineage)
+    plugin = request_plugin(pod, platform, configuration, lineage)
     containers = _wire_containers(pod, recogniser, configuration, lineage, earlier, explicit=explicit, plugin=plugin)
     reason = _reason(containers, explicit=explicit, wired_before=record.decision == Verdict.WIRED)
     return Decision(
@@ -166,46 +159,8 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
         ),
         configuration=configuration,
         earlier=earlier,
-        plugin=plugin.volume(pod, configuration, containers, explicit=explicit) if plugin else None,
+        plugin=plugin.volume([part.index for part in containers if part.plugin], explicit=explicit) if plugin else None,
     )
-
-
-class _Plugin(NamedTuple):
-    """The client plugin that somebody asked for, and why the pod cannot have it, if it cannot."""
-
-    files: ClientPlugin
-    wiring: str
-    obstacle: PluginObstacle | None
-
-    @classmethod
-    def wanted(cls, pod: Pod, platform: Platform, configuration: Configuration, lineage: Lineage) -> _Plugin | None:
-        """Return the plugin, or None if nobody asks for it."""
-        if platform.plugin is None or not configuration.client_plugin.value:
-            return None
-        wiring = encode_wiring(
-            tracking_uri=configuration.tracking_uri.value,
-            workspace=configuration.workspace.value,
-            experiment=experiment_name(configuration, lineage).value or None,
-            run_name=lineage.run_name if configuration.lineage.value else None,
-        )
-        return cls(platform.plugin, wiring, find_pod_obstacle(pod, platform.plugin, wiring))
-
-    def volume(
-        self, pod: Pod, configuration: Configuration, containers: Sequence[ContainerDecision], *, explicit: bool
-    ) -> PluginVolume | None:
-        """Return what the pod gets, or None if no container has the plugin."""
-        mounted = [container.index for container in containers if container.plugin]
-        if not mounted:
-            return None
-        secret = configuration.token_secret
-        optional = token_is_optional(configuration, explicit=explicit)
-        return plugin_volume(
-            pod,
-            self.files,
-            wiring=self.wiring,
-            secret=(*secret.value, optional) if secret else None,
-            containers=mounted,
-        )
 
 
 def _plugin_warnings(
@@ -233,7 +188,7 @@ def _wire_containers(
     earlier: Mapping[str, Sequence[str]],
     *,
     explicit: bool,
-    plugin: _Plugin | None,
+    plugin: RequestedPlugin | None,
 ) -> tuple[ContainerDecision, ...]:
     chosen = configuration.containers.value
     decisions = []
