@@ -125,13 +125,12 @@ def wire(
         *_extras(configuration),
     ]
     variables = tuple([variable for variable in wanted if variable.name not in present])
-    has_plugin = has_mount(container) or any(variable.group is Group.PLUGIN for variable in variables)
-    return Wiring(
-        variables,
-        None if variables else Skip(Reason.NOTHING_TO_ADD),
-        plugin and obstacle is None and has_plugin,
-        obstacle,
+    has_plugin = (
+        plugin
+        and obstacle is None
+        and (has_mount(container) or any(variable.group is Group.PLUGIN for variable in variables))
     )
+    return Wiring(variables, None if variables else Skip(Reason.NOTHING_TO_ADD), has_plugin, obstacle)
 
 
 def _server(configuration: Configuration) -> Variables:
