@@ -1,7 +1,12 @@
 # The webhook's image: it needs no compiler, pip or shell, and runs as any user on a read-only root file system with a
-# writable /tmp. The same image runs `token refresh` and `check`. docs/install.md says how to pin the base image by its
-# digest, how to fill in the labels and how to build for two architectures.
-ARG PYTHON=python:3.13-slim
+# writable /tmp. The same image runs `token refresh` and `check`. docs/install.md says how to use another base image, how to
+# fill in the labels and how to build for two architectures.
+ARG PYTHON=pinned-python
+
+# The digest is that of the index for all architectures. Python 3.13.15 on Debian 13.6. `FROM` and the labels change together.
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS pinned-python
+LABEL org.opencontainers.image.base.name="docker.io/library/python:3.13-slim" \
+      org.opencontainers.image.base.digest="sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b"
 
 FROM ${PYTHON} AS build
 WORKDIR /src
@@ -27,7 +32,6 @@ RUN site=$(/opt/mlflow-webhook/bin/python -c 'import sysconfig; print(sysconfig.
     && /opt/mlflow-webhook/bin/python -c 'import webhook.serving.assembly'
 
 FROM ${PYTHON}
-ARG PYTHON
 ARG VERSION=0.1.0
 ARG REVISION=
 ARG SOURCE=
@@ -35,7 +39,6 @@ LABEL org.opencontainers.image.title="mlflow-webhook" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
-      org.opencontainers.image.base.name="${PYTHON}" \
       org.opencontainers.image.description="A mutating admission webhook that wires Kubeflow pods to an MLflow tracking server" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN python -m pip uninstall --yes --quiet pip && rm -rf /usr/local/lib/python3.*/ensurepip

@@ -199,12 +199,22 @@ def test_the_images_tag_is_the_version(folder: str) -> None:
     assert image == {"name": CONTAINER["image"], "newTag": __version__}
 
 
-def test_the_image_is_labelled_with_version_revision_source_and_base() -> None:
+def test_the_image_is_labelled_with_version_revision_and_source() -> None:
     text = (MANIFESTS.parent / "Dockerfile").read_text()
     assert f"\nARG VERSION={__version__}\n" in text
     labels = dict(re.findall(r'org\.opencontainers\.image\.([a-z.]+)="\$\{([A-Z]+)\}"', text))
-    assert labels == {"version": "VERSION", "revision": "REVISION", "source": "SOURCE", "base.name": "PYTHON"}
-    assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == ["${PYTHON}", "${PYTHON}"]
+    assert labels == {"version": "VERSION", "revision": "REVISION", "source": "SOURCE"}
+
+
+def test_the_base_image_is_pinned_by_digest_labelled_and_can_be_replaced_by_a_build_argument() -> None:
+    text = (MANIFESTS.parent / "Dockerfile").read_text()
+    pinned, *stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", text, re.MULTILINE)
+    (default,) = re.findall(r"^ARG PYTHON=(\S+)$", text, re.MULTILINE)
+    assert re.fullmatch(r"python:3\.\d+-slim@sha256:[0-9a-f]{64}", pinned[0])
+    assert pinned[1] == default
+    assert stages == [("${PYTHON}", "build"), ("${PYTHON}", "")]
+    base = dict(re.findall(r'org\.opencontainers\.image\.base\.([a-z]+)="(\S+)"', text))
+    assert f"{base['name']}@{base['digest']}" == f"docker.io/library/{pinned[0]}"
 
 
 def test_the_docs_name_no_other_version() -> None:
