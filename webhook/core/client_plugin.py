@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from webhook.core.names import ANNOTATION_GROUP, PLUGIN_AUTH, PYTHON_PATH, TRACKING_AUTH
-from webhook.core.review import Container, Pod, Volume
+from webhook.core.review import Container, Pod, Volume, decode_mounts, decode_volumes
 
 VOLUME: Final = "mlflow-webhook-client-plugin"
 MOUNT_PATH: Final = "/var/run/mlflow-webhook"
@@ -100,7 +100,7 @@ def _annotation(path: str) -> str:
 
 def find_pod_obstacle(pod: Pod, plugin: ClientPlugin, wiring: str) -> PluginObstacle | None:
     """Return why no container of a pod can have the plugin, or None."""
-    if any(volume.name == VOLUME and not is_plugin_volume(volume) for volume in pod.spec.volumes or ()):
+    if any(volume.name == VOLUME and not is_plugin_volume(volume) for volume in decode_volumes(pod) or ()):
         return PluginObstacle.VOLUME_NAME_TAKEN
     others = {name: text for name, text in pod.annotations.items() if name not in plugin.annotations}
     size = _size({**others, _WIRING_ANNOTATION: wiring}) + plugin.size
@@ -121,7 +121,7 @@ def find_obstacle(container: Container, brought: Collection[str], extras: Collec
         return PluginObstacle.PYTHON_PATH_SET
     if brought or values.get(TRACKING_AUTH, PLUGIN_AUTH) != PLUGIN_AUTH:
         return PluginObstacle.OWN_CREDENTIALS
-    for mount in container.volume_mounts or ():
+    for mount in decode_mounts(container) or ():
         if mount.name != VOLUME and _overlaps(mount.mount_path):
             return PluginObstacle.MOUNT_PATH_TAKEN
         if mount.name == VOLUME and mount.mount_path != MOUNT_PATH:
@@ -131,7 +131,7 @@ def find_obstacle(container: Container, brought: Collection[str], extras: Collec
 
 def has_mount(container: Container) -> bool:
     """Return whether a container already has the plugin's mount."""
-    return any(mount.name == VOLUME for mount in container.volume_mounts or ())
+    return any(mount.name == VOLUME for mount in decode_mounts(container) or ())
 
 
 def is_plugin_volume(volume: Volume) -> bool:
@@ -170,7 +170,7 @@ def plugin_volume(
     if secret is not None:
         name, key, optional = secret
         sources.append({"secret": {"name": name, "items": [{"key": key, "path": TOKEN_FILE}], "optional": optional}})
-    exists = any(volume.name == VOLUME for volume in pod.spec.volumes or ())
+    exists = any(volume.name == VOLUME for volume in decode_volumes(pod) or ())
     return PluginVolume(
         annotations={name: text for name, text in annotations.items() if pod.annotations.get(name) != text},
         volume=None if exists else {"name": VOLUME, "projected": {"sources": sources, "defaultMode": 0o444}},

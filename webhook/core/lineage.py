@@ -181,10 +181,10 @@ def _can_be_experiment(name: str) -> bool:
 
 
 def _lineage(*, experiment: str | None, run_name: Iterable[str | None], tags: Mapping[str, str | None]) -> Lineage:
-    name = "-".join([_printable(part) for part in run_name if part])
+    name = "-".join([part for part in run_name if part])
     return Lineage(
         experiment=experiment,
-        run_name=name[:RUN_NAME_LIMIT] or None,
+        run_name=_printable(name[:RUN_NAME_LIMIT]) or None,
         tags={tag: _printable(value[:TAG_LIMIT]) for tag, value in tags.items() if value},
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 from webhook.core.client_plugin import MOUNT
 from webhook.core.decision import ContainerDecision, Decision
 from webhook.core.names import DECISION_ANNOTATION
-from webhook.core.review import Pod
+from webhook.core.review import Pod, decode_mounts, decode_volumes
 
 Operation = dict[str, Any]
 """An operation of RFC 6902."""
@@ -27,10 +27,10 @@ def patch(pod: Pod, decision: Decision, *, at: str = "") -> list[Operation]:
     annotations: dict[str, str] = {}
     if plugin:
         for index in plugin.mounted:
-            mounts = pod.containers[index].volume_mounts
-            operations.append(_append(f"{at}/spec/containers/{index}/volumeMounts", MOUNT, exists=mounts is not None))
+            exists = decode_mounts(pod.containers[index]) is not None
+            operations.append(_append(f"{at}/spec/containers/{index}/volumeMounts", MOUNT, exists=exists))
         if plugin.volume:
-            operations.append(_append(f"{at}/spec/volumes", plugin.volume, exists=pod.spec.volumes is not None))
+            operations.append(_append(f"{at}/spec/volumes", plugin.volume, exists=decode_volumes(pod) is not None))
         annotations.update(plugin.annotations)
     record = decision.record
     if record is not None and pod.annotations.get(DECISION_ANNOTATION) != record:

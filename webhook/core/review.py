@@ -98,19 +98,23 @@ class ProjectedVolume(_Wire, frozen=True):
 
 
 class Volume(_Wire, frozen=True):
-    """An entry of ``volumes``. Only the content of projected volumes is needed, to recognise the plugin's volume."""
+    """An entry of ``volumes``. Of its content, only that of a projected volume is read: the plugin's is one."""
 
     name: str = ""
     projected: ProjectedVolume | None = None
 
 
 class Container(_Wire, frozen=True):
-    """An app container. ``args`` are not decoded, because in a KFP pod they contain the component's source."""
+    """An app container.
+
+    ``args`` and ``volumeMounts`` are not decoded with the pod (see decode_args and decode_mounts): few decisions need
+    them, and in a KFP pod ``args`` contain the component's source.
+    """
 
     name: str = ""
     env: list[EnvVar] | None = None
     env_from: list[EnvFromSource] | None = None
-    volume_mounts: list[VolumeMount] | None = None
+    volume_mounts: msgspec.Raw = msgspec.Raw()
     command: list[str] | None = None
     args: msgspec.Raw = msgspec.Raw()
 
@@ -140,11 +144,11 @@ class Metadata(_Wire, frozen=True):
 
 
 class PodSpec(_Wire, frozen=True):
-    """The pod's containers and volumes."""
+    """The pod's containers and volumes. ``volumes`` are not decoded with the pod (see decode_volumes)."""
 
     containers: list[Container] | None = None
     init_containers: list[InitContainer] | None = None
-    volumes: list[Volume] | None = None
+    volumes: msgspec.Raw = msgspec.Raw()
 
 
 class Pod(_Wire, frozen=True):
@@ -228,7 +232,10 @@ _pod_review_decoder = msgspec.json.Decoder(_PodReview)
 _review_decoder = msgspec.json.Decoder(_Review)
 _pod_decoder = msgspec.json.Decoder(Pod)
 _args_decoder = msgspec.json.Decoder(list[str] | None)
+_mounts_decoder = msgspec.json.Decoder(list[VolumeMount] | None)
+_volumes_decoder = msgspec.json.Decoder(list[Volume] | None)
 _encoder = msgspec.json.Encoder()
+_NULL = msgspec.Raw(b"null")
 
 
 def decode_review(body: bytes) -> Review:
@@ -270,17 +277,35 @@ def decode_pod(document: bytes) -> Pod:
     Raises MalformedReviewError with a sentence that says what is wrong and where.
     """
     _check_utf8(document, what="the pod")
-    return _decode(_pod_decoder, document, what="the pod")
+    pod = _decode(_pod_decoder, document, what="the pod")
+    # The API server has checked the types of a pod in a review; nobody has checked those of a document.
+    _decode(_volumes_decoder, pod.spec.volumes or _NULL, what="spec.volumes of the pod")
+    for index, container in enumerate(pod.containers):
+        mounts = container.volume_mounts or _NULL
+        _decode(_mounts_decoder, mounts, what=f"spec.containers[{index}].volumeMounts of the pod")
+    return pod
 
 
 def decode_args(container: Container) -> Sequence[str]:
-    """Read a container's args, which the pod's decoder does not decode. Args that cannot be read count as none."""
-    if not container.args:
-        return ()
+    """Read a container's args: empty without the field, or if they cannot be read."""
+    return _decode_list(_args_decoder, container.args) or ()
+
+
+def decode_mounts(container: Container) -> Sequence[VolumeMount] | None:
+    """Read a container's mounts: None without the field, empty if they cannot be read."""
+    return _decode_list(_mounts_decoder, container.volume_mounts)
+
+
+def decode_volumes(pod: Pod) -> Sequence[Volume] | None:
+    """Read a pod's volumes: None without the field, empty if they cannot be read."""
+    return _decode_list(_volumes_decoder, pod.spec.volumes)
+
+
+def _decode_list(decoder: msgspec.json.Decoder[list[T] | None], part: msgspec.Raw) -> list[T] | None:
     try:
-        return _args_decoder.decode(container.args) or ()
-    except msgspec.DecodeError:
-        return ()
+        return decoder.decode(part) if part else None
+    except (msgspec.DecodeError, RecursionError):
+        return []
 
 
 def encode_answer(
@@ -318,7 +343,7 @@ def _check_utf8(body: bytes, *, what: str) -> None:
             raise MalformedReviewError(f"{what} is not UTF-8 (at byte {error.start})") from None
 
 
-def _decode(decoder: msgspec.json.Decoder[T], data: bytes, *, what: str) -> T:
+def _decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, *, what: str) -> T:
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:

@@ -10,7 +10,7 @@ from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, Kube
 from webhook.core.client_plugin import MOUNT_PATH, TOKEN_FILE, VOLUME, PluginObstacle, has_mount, is_plugin_volume
 from webhook.core.configuration import SecretKey
 from webhook.core.decision import Decision
-from webhook.core.review import decode_pod
+from webhook.core.review import decode_pod, decode_volumes
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.pod import create_again, record_of
 from webhook.doctor.remedies import refresh_command
@@ -62,7 +62,7 @@ def _check_presence(pod: dict[str, Any], given: dict[str, str], now: Decision) -
 
 def _containers_with_plugin(pod: dict[str, Any]) -> list[str]:
     decoded = decode_pod(json.dumps(pod).encode())
-    if not any(is_plugin_volume(volume) for volume in decoded.spec.volumes or ()):
+    if not any(is_plugin_volume(volume) for volume in decode_volumes(decoded) or ()):
         return []
     return [container.name for container in decoded.containers if has_mount(container)]
 

@@ -112,16 +112,17 @@ class Mutate:
         if review.pod is not None:
             decision = await self._decide(review.pod, review.namespace, size=len(body))
             operations = [] if decision.try_again else patch(review.pod, decision)
+        summary = decision.summary
         answer = encode_answer(
             uid=review.uid,
             patch=operations,
             warnings=decision.warnings,
-            audit_annotations=decision.summary,
+            audit_annotations=summary,
             try_again=_try_again(review.namespace) if decision.try_again else None,
         )
         seconds = perf_counter() - started
         self._metrics.count(decision, seconds=seconds)
-        return answer, _line(review, decision, seconds)
+        return answer, _line(review, decision, summary, seconds)
 
     async def _decide(self, pod: Pod, name: str, *, size: int) -> Decision:
         """Decide with what is known of the namespace, or read it where that may be out of date.
@@ -262,15 +263,15 @@ def _try_again(namespace: str) -> str:
     )
 
 
-def _line(review: Review, decision: Decision, seconds: float) -> dict[str, Any]:
+def _line(review: Review, decision: Decision, summary: Mapping[str, str], seconds: float) -> dict[str, Any]:
     return {
         "uid": review.uid,
         "namespace": review.namespace,
         "pod": review.pod.name if review.pod else "",
-        **decision.summary,
+        **summary,
         "explicit": decision.explicit,
         "refused": decision.try_again,
-        "variables": sum(len(container.variables) for container in decision.containers),
+        "variables": sum([len(container.variables) for container in decision.containers]),
         "warnings": len(decision.warnings),
         "dryRun": review.dry_run,
         "seconds": round(seconds, 6),

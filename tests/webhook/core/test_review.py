@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.pods import KFP, review
-from webhook.core.review import MalformedReviewError, decode_pod, decode_review, encode_answer
+from webhook.core.review import MalformedReviewError, decode_pod, decode_review, decode_volumes, encode_answer
 
 
 def changed(**request: Any) -> bytes:
@@ -92,7 +92,16 @@ def test_a_pod_that_cannot_be_read_is_refused_with_the_place(spec: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "sentence"), [(b"\xff", "the pod is not UTF-8 (at byte 0)"), (b"[]", "the pod has a wrong type: ")]
+    ("document", "sentence"),
+    [
+        (b"\xff", "the pod is not UTF-8 (at byte 0)"),
+        (b"[]", "the pod has a wrong type: "),
+        (b'{"spec": {"volumes": "x"}}', "spec.volumes of the pod has a wrong type: Expected `array | null`, got `str`"),
+        (
+            b'{"spec": {"containers": [{}, {"volumeMounts": [1]}]}}',
+            "spec.containers[1].volumeMounts of the pod has a wrong type: Expected `object`, got `int` - at `$[0]`",
+        ),
+    ],
 )
 def test_what_is_wrong_with_a_pod_is_told_in_these_words(document: bytes, sentence: str) -> None:
     with pytest.raises(MalformedReviewError) as caught:
@@ -104,3 +113,12 @@ def test_the_fields_of_a_request_are_read() -> None:
     dry, usual = decode_review(changed(dryRun=True)), decode_review(changed())
     assert (dry.dry_run, usual.dry_run, usual.namespace) == (True, False, "kfp-team-b")
     assert decode_review(changed(operation="DELETE", object=None, namespace=None)).namespace == ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"), [({}, None), ({"volumes": None}, None), ({"volumes": []}, []), ({"volumes": "x"}, [])]
+)
+def test_volumes_are_read_when_they_are_needed(spec: Any, expected: Any) -> None:
+    pod = decode_review(changed(object={"spec": spec})).pod
+    assert pod is not None
+    assert decode_volumes(pod) == expected
