@@ -15,8 +15,8 @@ from webhook.core.client_plugin import PluginObstacle
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.controllers import CONTROLLERS
 from webhook.core.decision import decide
+from webhook.core.pod import Pod
 from webhook.core.reasons import Reason
-from webhook.core.review import Pod
 from webhook.files import kinds
 from webhook.files.explanation import explanation
 from webhook.network import NetworkFault

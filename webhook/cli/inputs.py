@@ -13,7 +13,7 @@ import click
 from webhook.cli.values import valid_namespace
 from webhook.core.configuration import Namespace, Platform, configure
 from webhook.core.decision import decide
-from webhook.core.review import Pod
+from webhook.core.pod import Pod
 from webhook.files.documents import Found, PodInDocument, find
 from webhook.files.loading import DocumentError, Loaded, load
 from webhook.settings import SettingsError, load_settings

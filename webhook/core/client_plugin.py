@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from webhook.core.names import ANNOTATION_GROUP, PLUGIN_AUTH, PYTHON_PATH, TRACKING_AUTH
-from webhook.core.review import Container, Pod, Volume, decode_mounts, decode_volumes
+from webhook.core.pod import Container, Pod, Volume, decode_mounts, decode_volumes
 
 VOLUME: Final = "mlflow-webhook-client-plugin"
 MOUNT_PATH: Final = "/var/run/mlflow-webhook"

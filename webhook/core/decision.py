@@ -11,9 +11,9 @@ from webhook.core.configuration import Configuration, Namespace, Platform, Sourc
 from webhook.core.environment import env_from, env_from_effects
 from webhook.core.lineage import Lineage
 from webhook.core.names import ANNOTATION_GROUP, DECISION_ANNOTATION, LABEL, MIRROR_ANNOTATION
+from webhook.core.pod import Container, Pod
 from webhook.core.reasons import Reason, Verdict
 from webhook.core.requested_plugin import RequestedPlugin, request_plugin
-from webhook.core.review import Container, Pod
 from webhook.core.sidecars import is_sidecar
 from webhook.core.wiring import Variable, wire
 from webhook.core.workload import Recogniser, WorkloadKind, recognise

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from webhook.core.review import Container, EnvVar
+from webhook.core.pod import Container, EnvVar
 
 LONGEST = 8192
 """The most characters of a value that is worked out. With references to references it could double with every entry."""

@@ -26,7 +26,7 @@ from webhook.core.controllers import (
     without_schedule,
 )
 from webhook.core.nodes import parse_node
-from webhook.core.review import Pod
+from webhook.core.pod import Pod
 
 PIPELINE_RUN_ID = "kfp.pipeline_run_id"
 PIPELINE_RUN_URL = "kfp.pipeline_run_url"

@@ -12,7 +12,7 @@ from typing import Any
 from webhook.core.client_plugin import MOUNT
 from webhook.core.decision import ContainerDecision, Decision
 from webhook.core.names import DECISION_ANNOTATION
-from webhook.core.review import Pod, decode_mounts, decode_volumes
+from webhook.core.pod import Pod, decode_mounts, decode_volumes
 
 Operation = dict[str, Any]
 """An operation of RFC 6902."""

@@ -15,7 +15,7 @@ from webhook.core.client_plugin import (
 )
 from webhook.core.configuration import Configuration, Platform
 from webhook.core.lineage import Lineage
-from webhook.core.review import Pod
+from webhook.core.pod import Pod
 from webhook.core.wiring import experiment_name, token_is_optional
 
 

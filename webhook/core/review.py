@@ -11,6 +11,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from webhook.core.pod import Pod, Wire, mounts_decoder, volumes_decoder
+
 API_VERSION: Final = "admission.k8s.io/v1"
 
 T = TypeVar("T")
@@ -20,168 +22,7 @@ class MalformedReviewError(Exception):
     """The bytes are not a valid AdmissionReview v1 or pod. The message never quotes the input."""
 
 
-class _Wire(msgspec.Struct, rename="camel", frozen=True, gc=False):
-    """A read-only view of a JSON object. Fields that are not declared here are skipped."""
-
-
-class SecretKeySelector(_Wire, frozen=True):
-    """``valueFrom.secretKeyRef``."""
-
-    name: str | None = None
-    key: str | None = None
-
-
-class EnvVarSource(_Wire, frozen=True):
-    """``valueFrom``. Only a reference to a Secret is needed, to recognise the configured token."""
-
-    secret_key_ref: SecretKeySelector | None = None
-
-
-class EnvVar(_Wire, frozen=True):
-    """An entry of ``env``."""
-
-    name: str = ""
-    value: str | None = None
-    value_from: EnvVarSource | None = None
-
-
-class NamedReference(_Wire, frozen=True):
-    """The name in a ``configMapRef`` or ``secretRef``."""
-
-    name: str | None = None
-
-
-class EnvFromSource(_Wire, frozen=True):
-    """An entry of ``envFrom``."""
-
-    prefix: str | None = None
-    config_map_ref: NamedReference | None = None
-    secret_ref: NamedReference | None = None
-
-
-class VolumeMount(_Wire, frozen=True):
-    """An entry of ``volumeMounts``."""
-
-    name: str = ""
-    mount_path: str = ""
-
-
-class ObjectFieldSelector(_Wire, frozen=True):
-    """``fieldRef``."""
-
-    field_path: str = ""
-
-
-class DownwardAPIItem(_Wire, frozen=True):
-    """An entry of a ``downwardAPI`` source's ``items``."""
-
-    path: str = ""
-    field_ref: ObjectFieldSelector | None = None
-
-
-class DownwardAPISource(_Wire, frozen=True):
-    """``downwardAPI`` in a projected volume's source."""
-
-    items: list[DownwardAPIItem] | None = None
-
-
-class VolumeProjection(_Wire, frozen=True):
-    """A source of a projected volume."""
-
-    downward_api: DownwardAPISource | None = msgspec.field(default=None, name="downwardAPI")
-
-
-class ProjectedVolume(_Wire, frozen=True):
-    """``projected``."""
-
-    sources: list[VolumeProjection] | None = None
-
-
-class Volume(_Wire, frozen=True):
-    """An entry of ``volumes``. Of its content, only that of a projected volume is read: the plugin's is one."""
-
-    name: str = ""
-    projected: ProjectedVolume | None = None
-
-
-class Container(_Wire, frozen=True):
-    """An app container.
-
-    ``args`` and ``volumeMounts`` are not decoded with the pod (see decode_args and decode_mounts): few decisions need
-    them, and in a KFP pod ``args`` contain the component's source.
-    """
-
-    name: str = ""
-    env: list[EnvVar] | None = None
-    env_from: list[EnvFromSource] | None = None
-    volume_mounts: msgspec.Raw = msgspec.Raw()
-    command: list[str] | None = None
-    args: msgspec.Raw = msgspec.Raw()
-
-
-class InitContainer(_Wire, frozen=True):
-    """An init container. Only its name is needed."""
-
-    name: str = ""
-
-
-class OwnerReference(_Wire, frozen=True):
-    """An entry of ``ownerReferences``. At most one is the controller."""
-
-    kind: str = ""
-    name: str = ""
-    controller: bool | None = None
-
-
-class Metadata(_Wire, frozen=True):
-    """The pod's metadata. At admission the name is empty if the pod is made from ``generateName``."""
-
-    name: str | None = None
-    generate_name: str | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    owner_references: list[OwnerReference] | None = None
-
-
-class PodSpec(_Wire, frozen=True):
-    """The pod's containers and volumes. ``volumes`` are not decoded with the pod (see decode_volumes)."""
-
-    containers: list[Container] | None = None
-    init_containers: list[InitContainer] | None = None
-    volumes: msgspec.Raw = msgspec.Raw()
-
-
-class Pod(_Wire, frozen=True):
-    """The part of a pod that the decision needs.
-
-    Admission is before validation, so even required fields may be missing. The API server refuses such pods later.
-    """
-
-    spec: PodSpec = PodSpec()
-    metadata: Metadata = Metadata()
-
-    @property
-    def containers(self) -> Sequence[Container]:
-        """Return the app containers, or an empty list."""
-        return self.spec.containers or ()
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """Return the labels, or an empty dict."""
-        return self.metadata.labels or {}
-
-    @property
-    def annotations(self) -> Mapping[str, str]:
-        """Return the annotations, or an empty dict."""
-        return self.metadata.annotations or {}
-
-    @property
-    def name(self) -> str:
-        """Return the name, or the beginning of the name (``generateName``)."""
-        return self.metadata.name or self.metadata.generate_name or ""
-
-
-class GroupVersionResource(_Wire, frozen=True):
+class GroupVersionResource(Wire, frozen=True):
     """``request.resource``."""
 
     group: str = ""
@@ -189,7 +30,7 @@ class GroupVersionResource(_Wire, frozen=True):
     resource: str = ""
 
 
-class _Request(_Wire, frozen=True):
+class _Request(Wire, frozen=True):
     uid: str
     operation: str
     resource: GroupVersionResource = GroupVersionResource()
@@ -209,7 +50,7 @@ class _PodRequest(_Request, frozen=True):
     object: Pod | None = None
 
 
-class _Review(_Wire, frozen=True):
+class _Review(Wire, frozen=True):
     api_version: str | None = None
     kind: str | None = None
     request: _Request | None = None
@@ -231,9 +72,6 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
 _pod_review_decoder = msgspec.json.Decoder(_PodReview)
 _review_decoder = msgspec.json.Decoder(_Review)
 _pod_decoder = msgspec.json.Decoder(Pod)
-_args_decoder = msgspec.json.Decoder(list[str] | None)
-_mounts_decoder = msgspec.json.Decoder(list[VolumeMount] | None)
-_volumes_decoder = msgspec.json.Decoder(list[Volume] | None)
 _encoder = msgspec.json.Encoder()
 _NULL = msgspec.Raw(b"null")
 
@@ -279,33 +117,11 @@ def decode_pod(document: bytes) -> Pod:
     _check_utf8(document, what="the pod")
     pod = _decode(_pod_decoder, document, what="the pod")
     # The API server has checked the types of a pod in a review; nobody has checked those of a document.
-    _decode(_volumes_decoder, pod.spec.volumes or _NULL, what="spec.volumes of the pod")
+    _decode(volumes_decoder, pod.spec.volumes or _NULL, what="spec.volumes of the pod")
     for index, container in enumerate(pod.containers):
         mounts = container.volume_mounts or _NULL
-        _decode(_mounts_decoder, mounts, what=f"spec.containers[{index}].volumeMounts of the pod")
+        _decode(mounts_decoder, mounts, what=f"spec.containers[{index}].volumeMounts of the pod")
     return pod
-
-
-def decode_args(container: Container) -> Sequence[str]:
-    """Read a container's args: empty without the field, or if they cannot be read."""
-    return _decode_list(_args_decoder, container.args) or ()
-
-
-def decode_mounts(container: Container) -> Sequence[VolumeMount] | None:
-    """Read a container's mounts: None without the field, empty if they cannot be read."""
-    return _decode_list(_mounts_decoder, container.volume_mounts)
-
-
-def decode_volumes(pod: Pod) -> Sequence[Volume] | None:
-    """Read a pod's volumes: None without the field, empty if they cannot be read."""
-    return _decode_list(_volumes_decoder, pod.spec.volumes)
-
-
-def _decode_list(decoder: msgspec.json.Decoder[list[T] | None], part: msgspec.Raw) -> list[T] | None:
-    try:
-        return decoder.decode(part) if part else None
-    except (msgspec.DecodeError, RecursionError):
-        return []
 
 
 def encode_answer(

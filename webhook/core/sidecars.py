@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from webhook.core.review import Container, Pod
+from webhook.core.pod import Container, Pod
 
 BY_NAME = frozenset(
     {

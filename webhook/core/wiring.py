@@ -24,8 +24,8 @@ from webhook.core.conflicts import (
 )
 from webhook.core.lineage import PIPELINE_RUN_ID, PIPELINE_RUN_URL, Lineage
 from webhook.core.links import fill_link
+from webhook.core.pod import Container, EnvVar
 from webhook.core.reasons import Reason
-from webhook.core.review import Container, EnvVar
 
 
 class Group(StrEnum):

@@ -15,8 +15,8 @@ import msgspec
 from webhook.core.controllers import ARGO_WORKFLOW, JOBSET_NAME, KFP_SDK_TYPE
 from webhook.core.lineage import Lineage, kfp_lineage, other_lineage, trainjob_lineage
 from webhook.core.names import KFP_PLUGIN_CONFIG, RUN_ID, TRACKING_URI
+from webhook.core.pod import Container, Pod, decode_args
 from webhook.core.reasons import Reason
-from webhook.core.review import Container, Pod, decode_args
 
 _V2_COMPONENT = "pipelines.kubeflow.org/v2_component"
 _INITIALIZERS = frozenset({"dataset-initializer", "model-initializer"})

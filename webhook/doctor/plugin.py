@@ -10,7 +10,8 @@ from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, Kube
 from webhook.core.client_plugin import MOUNT_PATH, TOKEN_FILE, VOLUME, PluginObstacle, has_mount, is_plugin_volume
 from webhook.core.configuration import SecretKey
 from webhook.core.decision import Decision
-from webhook.core.review import decode_pod, decode_volumes
+from webhook.core.pod import decode_volumes
+from webhook.core.review import decode_pod
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.pod import create_again, record_of
 from webhook.doctor.remedies import refresh_command

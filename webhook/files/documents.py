@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from webhook.core.configuration import Namespace
 from webhook.core.names import LABEL
-from webhook.core.review import MalformedReviewError, Pod, decode_pod
+from webhook.core.pod import Pod
+from webhook.core.review import MalformedReviewError, decode_pod
 from webhook.files.events import field_path
 from webhook.files.kinds import KINDS, Kind, Template, find_kind, find_other, is_built_in
 from webhook.files.labels import misplaced, warning

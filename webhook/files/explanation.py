@@ -9,8 +9,8 @@ from webhook.core.configuration import Source, hide_password
 from webhook.core.decision import ContainerDecision, Decision
 from webhook.core.environment import env_from, env_from_effects
 from webhook.core.names import CREDENTIALS, MANAGED
+from webhook.core.pod import Container, EnvVar, Pod
 from webhook.core.reasons import Verdict
-from webhook.core.review import Container, EnvVar, Pod
 
 
 def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str | None, note: str = "") -> dict[str, Any]:

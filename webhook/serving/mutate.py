@@ -18,8 +18,9 @@ from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import NOT_A_POD_CREATION, Decision, decide
 from webhook.core.lookup import LookupFailedError, LookupOutcome, Namespaces
 from webhook.core.patch import patch
+from webhook.core.pod import Pod
 from webhook.core.reasons import Reason
-from webhook.core.review import MalformedReviewError, Pod, Review, decode_review, encode_answer
+from webhook.core.review import MalformedReviewError, Review, decode_review, encode_answer
 from webhook.errors import error_location
 from webhook.serving.metrics import Metrics
 

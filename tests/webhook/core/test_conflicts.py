@@ -15,8 +15,9 @@ from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import Decision, decide
 from webhook.core.environment import LONGEST, EnvFrom, env_from, known_values
 from webhook.core.patch import patch
+from webhook.core.pod import Container, EnvFromSource, EnvVar, NamedReference
 from webhook.core.reasons import Reason
-from webhook.core.review import Container, EnvFromSource, EnvVar, NamedReference, decode_pod
+from webhook.core.review import decode_pod
 
 URI = Platform().tracking_uri.value
 OTHER = "https://other.example"

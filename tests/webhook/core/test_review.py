@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.pods import KFP, review
-from webhook.core.review import MalformedReviewError, decode_pod, decode_review, decode_volumes, encode_answer
+from webhook.core.pod import decode_volumes
+from webhook.core.review import MalformedReviewError, decode_pod, decode_review, encode_answer
 
 
 def changed(**request: Any) -> bytes:
