@@ -1,0 +1,129 @@
+"""Replicas that crash, know too little or have a wrong clock, and a stored CA that is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+
+from certs.authority import Authority
+from certs.lease import DURATION
+from tests.support.keeper import SECOND, SPEC, START, Cluster, Replica
+
+
+def test_a_crash_between_publishing_and_storing_leaves_no_replica_untrusted() -> None:
+    cluster = Cluster()
+    first, second = Replica(cluster, "a"), Replica(cluster, "b")
+    for now in (START, START + SPEC.ca_lifetime * 2 / 3, START + SPEC.ca_lifetime * 4 / 5):
+        cluster.failing = {"store"}
+        first.keeper.step(now)
+        cluster.failing = set()
+        second.keeper.step(now)
+        second.keeper.step(now + 15 * SECOND)  # the first one's lease has run out
+        first.keeper.step(now + 15 * SECOND)
+        assert second.trusted(now + 15 * SECOND)
+        assert first.trusted(now + 15 * SECOND)
+
+
+def test_a_crash_after_taking_the_lease_delays_the_others_by_no_more_than_its_duration() -> None:
+    cluster = Cluster()
+    crashed, other = Replica(cluster, "a"), Replica(cluster, "b")
+    crashed.held(START)
+    for second in range(15):
+        other.keeper.step(START + second * SECOND)
+        assert cluster.data is None
+    other.keeper.step(START + DURATION)
+    assert other.trusted(START + DURATION)
+
+
+def test_a_leader_that_crashes_after_storing_keeps_others_from_writing_for_its_lease_only() -> None:
+    cluster = Cluster()
+    crashed, other = Replica(cluster, "a"), Replica(cluster, "b")
+    crashed.keeper.step(START)
+    other.keeper.step(START)
+    cluster.bundles = [b"", b""]
+    for second in range(15):
+        other.keeper.step(START + second * SECOND)
+        assert other.publications == 0
+    other.keeper.step(START + DURATION)
+    assert other.trusted(START + DURATION)
+
+
+def test_a_replica_whose_watch_is_late_looks_again_before_it_writes() -> None:
+    cluster = Cluster()
+    first, late = Replica(cluster, "a"), Replica(cluster, "b")
+    first.keeper.step(START)
+    late.late = True
+    late.keeper.step(START)
+    late.keeper.step(START + DURATION)
+    assert cluster.journal == ["publish", "store"]
+    late.late = False
+    late.keeper.step(START + DURATION)
+    assert late.trusted(START + DURATION)
+
+
+def test_a_leader_whose_clock_is_behind_does_not_replace_a_new_ca() -> None:
+    cluster = Cluster()
+    Replica(cluster, "a").keeper.step(START)
+    behind = Replica(cluster, "a")
+    behind.keeper.step(START - 2 * SECOND)
+    behind.keeper.step(START - timedelta(minutes=50))
+    assert cluster.journal == ["publish", "store"]
+    behind.keeper.step(START - timedelta(hours=2))  # its certificate would not be valid by that clock
+    assert cluster.journal != ["publish", "store"]
+
+
+def test_a_lost_ca_is_replaced_while_serving_goes_on() -> None:
+    for lost in (None, {"ca.crt": b"rubbish"}):
+        cluster = Cluster()
+        replica = Replica(cluster, "a")
+        replica.keeper.step(START)
+        before = replica.leaf
+        cluster.data = lost
+        replica.keeper.step(START + SECOND)
+        assert replica.leaf == before
+        assert replica.trusted(START + SECOND)
+        for second in range(2, 60):
+            replica.keeper.step(START + second * SECOND)
+            assert replica.trusted(START + second * SECOND)
+        assert replica.leaf != before
+        assert cluster.data
+        assert Authority.from_data(cluster.data).next is None
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (None, "the stored CA was deleted, and is replaced"),
+        ({"ca.crt": b""}, "the stored CA cannot be read, and is replaced: ca.crt is missing"),
+    ],
+    ids=["deleted", "invalid"],
+)
+def test_a_stored_ca_that_is_lost_is_named_and_replaced(data: Mapping[str, bytes] | None, problem: str) -> None:
+    cluster = Cluster()
+    replica = Replica(cluster, "a")
+    replica.keeper.step(START)
+    assert replica.problems == []
+    cluster.data = data
+    replica.keeper.step(START)
+    assert replica.problems == [problem]
+    assert cluster.authority.next is not None
+    assert all(cluster.authority.next.certificate_pem in trusted for trusted in cluster.trusted)
+
+
+def test_a_stored_ca_that_cannot_be_read_is_replaced_by_a_replica_that_never_had_one() -> None:
+    cluster = Cluster()
+    cluster.data = {"ca.crt": b"rubbish"}
+    replica = Replica(cluster, "a")
+    replica.keeper.step(START)
+    assert replica.trusted(START)
+
+
+def test_a_ca_that_is_lost_in_the_moment_in_which_it_ends_is_not_kept() -> None:
+    cluster = Cluster()
+    replica = Replica(cluster, "a")
+    replica.keeper.step(START)
+    cluster.data = None
+    replica.keeper.step(START + SPEC.ca_lifetime)
+    assert replica.trusted(START + SPEC.ca_lifetime)
