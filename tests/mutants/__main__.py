@@ -1,7 +1,7 @@
 """Changes the code in small ways and runs the tests, which should fail each time: `make mutants`.
 
 A change that no test notices is printed, unless equivalent.yaml lists it with a reason. Exit codes: 0 every mutant is
-killed or listed, 3 one is not, or the list is out of date, 1 mutmut itself failed.
+killed or listed, 3 one is not (or was not tried in time), or the list is out of date, 1 mutmut itself failed.
 
 mutmut changes functions and methods, but no properties, and nothing at the level of modules and classes.
 """
@@ -12,12 +12,14 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +31,7 @@ FOLDER = ROOT / ".mutants"
 LISTED = Path(__file__).with_name("equivalent.yaml")
 MUTMUT = Path(sys.executable).with_name("mutmut")
 FIRST = "*__mutmut_1"
+NOT_TRIED = "not checked"
 KILLED = {"killed", "timeout", "segfault", "suspicious", "caught by type check"}
 """mutmut's words for a mutant that was noticed. `suspicious`: the tests ended in another way than by failing."""
 
@@ -81,26 +84,58 @@ class Result(NamedTuple):
 
     mutants: dict[str, str]
     survivors: dict[str, Change]
+    untried: int
+    """How many of those that should have been tried were not."""
 
 
-def run(name: str, area: Area, *, sample: int | None, seed: int) -> Result:
-    """Run an area's mutants: all, or the first of each function and `sample` others. Raises click.ClickException."""
+class Choice(NamedTuple):
+    """Which mutants of an area to try."""
+
+    everything: bool
+    """All of them, not only the first of each function and a sample of the others."""
+    sample: int
+    seed: int
+    only: str
+    """A pattern for mutmut's names, such as `certs.keeper.*`."""
+    resume: bool
+    """Keep what the last run found, and try what survived it or was not tried."""
+    minutes: float | None
+    """The time limit for an area, without the time to start; all that is left then is not tried."""
+
+
+def run(name: str, area: Area, choice: Choice) -> Result:
+    """Run an area's mutants. Raises click.ClickException."""
     folder = FOLDER / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    if not choice.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for part in ("webhook", "certs", "tests", "README.md"):
-        (folder / part).symlink_to(ROOT / part)
+        if not (folder / part).is_symlink():
+            (folder / part).symlink_to(ROOT / part)
     settings = _SETTINGS.format(modules=list(area.modules), tests=_files(area))
     (folder / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + settings)
-    _mutmut(folder, "run", *([] if sample is None else [FIRST]))
-    if sample is not None:
-        left = sorted(mutant for mutant, end in _ends(folder) if end == "not checked")
-        chosen = random.Random(seed).sample(left, min(sample, len(left)))
-        if chosen:
-            _mutmut(folder, "run", *chosen)
-    mutants = {mutant: end for mutant, end in _ends(folder) if end != "not checked"}
+    if choice.resume:
+        (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)  # which tests reach what: they have changed
+        _try(folder, [mutant for mutant, end in _chosen(folder, choice) if end not in KILLED], choice)
+    elif choice.everything:
+        _try(folder, [choice.only], choice)
+    else:
+        _try(folder, [FIRST], choice)
+        left = sorted(mutant for mutant, end in _chosen(folder, choice) if end == NOT_TRIED)
+        _try(folder, random.Random(choice.seed).sample(left, min(choice.sample, len(left))), choice)
+    ends = dict(_chosen(folder, choice))
+    mutants = {mutant: end for mutant, end in ends.items() if end != NOT_TRIED}
     survivors = {mutant: _change(folder, mutant) for mutant, end in mutants.items() if end not in KILLED}
-    return Result(mutants, survivors)
+    return Result(mutants, survivors, len(ends) - len(mutants) if choice.everything else 0)
+
+
+def _try(folder: Path, mutants: list[str], choice: Choice) -> None:
+    if mutants:
+        _mutmut(folder, "run", *mutants, minutes=choice.minutes)
+
+
+def _chosen(folder: Path, choice: Choice) -> Iterator[tuple[str, str]]:
+    return ((mutant, end) for mutant, end in _ends(folder) if fnmatchcase(mutant, choice.only))
 
 
 def _files(area: Area) -> list[str]:
@@ -108,16 +143,19 @@ def _files(area: Area) -> list[str]:
     return [path for path in found if path not in _TOO_MANY]
 
 
-def _mutmut(folder: Path, *arguments: str) -> str:
+def _mutmut(folder: Path, *arguments: str, minutes: float | None = None) -> str:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    result = subprocess.run(
-        [MUTMUT, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    if result.returncode:
-        raise click.ClickException(
-            f"mutmut {arguments[0]} failed in {folder}:\n{result.stdout[-3000:]}{result.stderr[-3000:]}"
-        )
-    return result.stdout
+    with subprocess.Popen(
+        [MUTMUT, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=None if minutes is None else minutes * 60)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # it ends its workers, and has noted what is known so far
+            output, errors = process.communicate()
+    if process.returncode:
+        raise click.ClickException(f"mutmut {arguments[0]} failed in {folder}:\n{output[-3000:]}{errors[-3000:]}")
+    return output
 
 
 def _ends(folder: Path) -> Iterator[tuple[str, str]]:
@@ -148,16 +186,31 @@ def listed() -> dict[Change, str]:
 @click.option("--all", "everything", is_flag=True, help="Try every mutant, not a sample.")
 @click.option("--sample", default=40, show_default=True, help="Mutants of each area beside the first of each function.")
 @click.option("--seed", default=1, show_default=True, help="Which sample.")
+@click.option(
+    "--only", default="*", metavar="PATTERN", help='With --all: only these mutants, such as "certs.keeper.*".'
+)
+@click.option("--resume", is_flag=True, help="Like --all, without the mutants that the last run has killed.")
+@click.option("--minutes", type=float, help="Try mutants for so long in each area. Go on with --resume.")
 @click.argument("areas", nargs=-1, type=click.Choice(list(AREAS)))
-def main(areas: tuple[str, ...], everything: bool, sample: int, seed: int) -> None:
+def main(
+    areas: tuple[str, ...],
+    everything: bool,
+    sample: int,
+    seed: int,
+    only: str,
+    resume: bool,
+    minutes: float | None,
+) -> None:
     """Try mutants of AREAS, or of all, and print those that no test notices."""
+    everything = everything or resume
+    choice = Choice(everything, sample, seed, only, resume, minutes)
     known = listed()
     survived: dict[str, Change] = {}
     out_of_date: list[Change] = []
     totals: Counter[str] = Counter()
     for name in areas or AREAS:
         started = time.monotonic()
-        result = run(name, AREAS[name], sample=None if everything else sample, seed=seed)
+        result = run(name, AREAS[name], choice)
         new = {mutant: change for mutant, change in result.survivors.items() if not _entries(change) & known.keys()}
         survived.update(new)
         counts = Counter(
@@ -165,9 +218,12 @@ def main(areas: tuple[str, ...], everything: bool, sample: int, seed: int) -> No
             killed=len(result.mutants) - len(result.survivors),
             listed=len(result.survivors) - len(new),
             survived=len(new),
+            late=Counter(result.mutants.values())["timeout"],
+            unreached=sum(result.mutants[mutant] == "no tests" for mutant in new),
+            untried=result.untried,
         )
         totals += counts
-        if everything:
+        if everything and only == "*" and not result.untried:
             gone = known.keys() - {entry for change in result.survivors.values() for entry in _entries(change)}
             out_of_date += [change for change in gone if change.function.startswith(_prefixes(AREAS[name]))]
         click.echo(f"{_line(name, counts)}, {time.monotonic() - started:.0f} s")
@@ -176,7 +232,7 @@ def main(areas: tuple[str, ...], everything: bool, sample: int, seed: int) -> No
     for change in sorted(out_of_date):
         click.echo(f"\nlisted in {LISTED.name}, but a test notices it, or it does not exist:\n{_shown(change)}")
     click.echo("\n" + _line("together", totals))
-    sys.exit(3 if survived or out_of_date else 0)
+    sys.exit(3 if survived or out_of_date or totals["untried"] else 0)
 
 
 def _entries(change: Change) -> set[Change]:
@@ -195,8 +251,10 @@ def _shown(change: Change) -> str:
 def _line(name: str, counts: Counter[str]) -> str:
     share = 100 * counts["killed"] / max(1, counts["tried"])
     return (
-        f"{name}: {counts['tried']} mutants, {counts['killed']} killed ({share:.1f} %), "
-        f"{counts['listed']} listed as equivalent, {counts['survived']} survived"
+        f"{name}: {counts['tried']} mutants, {counts['killed']} killed ({share:.1f} %), {counts['listed']} listed as "
+        f"equivalent, {counts['survived']} survived; {counts['late']} were killed by the time limit, and "
+        f"{counts['unreached']} of the survivors are not reached by any test"
+        + (f"; {counts['untried']} were not tried" if counts["untried"] else "")
     )
 
 
