@@ -54,6 +54,11 @@ def _without_run(name: str) -> str:
     return _GENERATED.sub("", without_schedule(name))
 
 
+def _without_cluster(name: str) -> str:
+    # the RayJob of a RayCronJob has a generated name too (kuberay: raycronjob_controller.go)
+    return _without_run(_without_run(name))
+
+
 def _without_trial(name: str) -> str:
     return _TRIAL.sub("", name)
 
@@ -245,7 +250,10 @@ CONTROLLERS = (
     ),
     Controller(
         # ray-project/kuberay: ray-operator/controllers/ray/utils/constant.go
-        experiment=(_field("ray.io/originated-from-cr-name"), _field("ray.io/cluster", read=_without_run)),
+        experiment=(
+            _field("ray.io/originated-from-cr-name", read=_without_run),
+            _field("ray.io/cluster", read=_without_cluster),
+        ),
         run_name=(_field("ray.io/cluster"), _field("ray.io/group")),
         tags=_tags(
             "ray",
