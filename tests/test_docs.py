@@ -17,7 +17,7 @@ from webhook.core.controllers import CONTROLLERS
 from webhook.core.decision import decide
 from webhook.core.pod import Pod
 from webhook.core.reasons import Reason
-from webhook.files import kinds
+from webhook.files import kinds, trials
 from webhook.files.explanation import explanation
 from webhook.network import NetworkFault
 from webhook.serving import mutate, protocol
@@ -122,6 +122,7 @@ def test_every_kind_that_is_looked_into_is_on_the_page_about_files() -> None:
     assert named == {
         *((kind.group, kind.name) for kind in kinds.KINDS),
         ("trainer.kubeflow.org", "TrainJob with its runtime"),
+        (trials.GROUP, trials.KIND),
     }
     assert [other.name for other in kinds.OTHERS if other.name not in page] == []
 

@@ -1,10 +1,10 @@
-"""Finds pods in documents: in pod templates, in TrainJobs with their runtimes, and in compiled pipelines."""
+"""Finds pods in documents: in pod templates, TrainJobs with their runtimes, Katib's trials, and compiled pipelines."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -18,8 +18,9 @@ from webhook.files.labels import misplaced, warning
 from webhook.files.loading import DocumentError
 from webhook.files.objects import Object, check_strings, list_objects, read_namespace
 from webhook.files.pipelines import Pipeline, is_platform, read_pipeline
-from webhook.files.pointers import Place, expand, mapping, resolve
+from webhook.files.pointers import Place, expand, mapping, resolve, text
 from webhook.files.trainjobs import Runtime, is_trainjob, join, misplaced_labels, runtime_of
+from webhook.files.trials import is_experiment, trial_of, where_instead
 
 _NOT_TEXT = re.compile(r"Expected `str[^`]*`, got `(int|float|bool)`")
 _GIVE_A_POD = "give a pod that it made: kubectl get pod NAME -o yaml | mlflow-webhook explain -f -"
@@ -79,28 +80,56 @@ def find(documents: Sequence[dict[str, Any]]) -> Found:
     """
     found = Found([], [], {})
     objects = list_objects([document for document in documents if not _is_of_pipeline(document)])
-    runtimes = {id(item.value): _find_runtime(item, objects) for item in objects if is_trainjob(item.group, item.kind)}
-    joined = {id(runtime.value) for runtime in runtimes.values() if runtime is not None}
+    trials = {id(item.value): trial_of(item) for item in objects if is_experiment(item.group, item.kind)}
+    makers = [*objects, *(trial for trial in trials.values() if trial is not None)]
+    runtimes = {id(item.value): _find_runtime(item, objects) for item in makers if is_trainjob(item.group, item.kind)}
     for item in objects:
-        kind = find_kind(item.group, item.kind)
         if item.kind == "Namespace" and not item.group and item.name:
             found.namespaces[item.name] = read_namespace(item)
-        elif id(item.value) in runtimes:
-            runtime = runtimes[id(item.value)]
-            found.passed_over.append(_trainjob(item, runtime))
-            found.pods.extend(_pods_of_trainjob(item, runtime) if runtime is not None else ())
-        elif kind is not None:
-            pods = list(_pods_of_templates(item, kind, joined=id(item.value) in joined))
-            found.pods.extend(pods)
-            found.passed_over.extend([] if pods else [_without_template(item, kind)])
+            continue
+        if id(item.value) in trials:
+            pods, passed_over = _of_experiment(item, trials[id(item.value)], runtimes)
         else:
-            found.passed_over.append(PassedOver(item.what, _why_not(item), warnings=_misplaced_elsewhere(item)))
+            pods, passed_over = _of_object(item, runtimes)
+        found.pods.extend(pods)
+        found.passed_over.extend(passed_over)
     for document, after in zip_longest(documents, documents[1:]):
         pipeline = read_pipeline(document, after)
         if pipeline is not None:
             found.passed_over.append(_pipeline(pipeline))
             found.pods.extend(_pods_of_pipeline(pipeline, document))
     return found
+
+
+def _of_object(item: Object, runtimes: Mapping[int, Object | None]) -> tuple[list[PodInDocument], list[PassedOver]]:
+    """Return the pods of an object, and the reason if it has no pod. `runtimes`: by the id of the TrainJob."""
+    if id(item.value) in runtimes:
+        runtime = runtimes[id(item.value)]
+        return list(_pods_of_trainjob(item, runtime) if runtime is not None else ()), [_trainjob(item, runtime)]
+    kind = find_kind(item.group, item.kind)
+    if kind is None:
+        return [], [PassedOver(item.what, _why_not(item), warnings=_misplaced_elsewhere(item))]
+    joined = any(runtime is not None and runtime.value is item.value for runtime in runtimes.values())
+    pods = list(_pods_of_templates(item, kind, joined=joined))
+    return pods, [] if pods else [_without_template(item, kind)]
+
+
+def _of_experiment(
+    item: Object, trial: Object | None, runtimes: Mapping[int, Object | None]
+) -> tuple[list[PodInDocument], list[PassedOver]]:
+    if trial is None:
+        return [], [PassedOver(item.what, f"{where_instead(item)} ({_GIVE_A_POD})")]
+    pods, passed_over = _of_object(trial, runtimes)
+    for number, pod in enumerate(pods):
+        place, metadata_at = (text(at).removeprefix(item.at) for at in (pod.at, pod.metadata_at))
+        above = misplaced(item.value, item.kind, template=place, right=metadata_at) if place else pod.warnings
+        name = f"the name of each trial, shown as {trial.name}"
+        note = f"{pod.note}, and {name}" if pod.note else _not_known(name)
+        # the name of each trial is in its runs' names and tags, so nothing is written into the Experiment
+        pods[number] = pod._replace(at=None, warnings=above, note=note)
+    if pods:
+        passed_over = [PassedOver(item.what, "the webhook wires its trials when Katib makes them", explained=True)]
+    return pods, passed_over
 
 
 def _pods_of_templates(item: Object, kind: Kind, *, joined: bool) -> Iterator[PodInDocument]:
@@ -110,7 +139,8 @@ def _pods_of_templates(item: Object, kind: Kind, *, joined: bool) -> Iterator[Po
         except TypeError as error:
             raise DocumentError(f"{item.what}: {error} is not a list") from None
         for place in places:
-            what = f"{item.what} ({place.part})" if place.part else item.what
+            part = place.part or template.part
+            what = f"{item.what} ({part})" if part else item.what
             if not isinstance(place.value, dict):
                 raise DocumentError(f"{what}: the pod template at {place.pointer} is not a mapping")
             metadata_at = f"{place.pointer}/metadata" if kind.metadata is None else kind.metadata
@@ -140,6 +170,7 @@ def _made(item: Object, kind: Kind, template: Template, place: Place) -> dict[st
     if kind.name == "Pod":
         return {}
     labels = {key: value.format(name=item.name, part=place.part.lower()) for key, value in template.labels.items()}
+    labels.update(item.labels)
     owner = [{"kind": kind.owner, "name": item.name, "controller": True}] if kind.owner and item.name else []
     return {"generateName": f"{item.name}-", "labels": labels, "ownerReferences": owner}
 
@@ -184,7 +215,8 @@ def _pods_of_trainjob(item: Object, runtime: Object) -> Iterator[PodInDocument]:
         what = f"{item.what} ({job.name})"
         metadata = mapping(job.template.get("metadata"))
         check_strings(metadata, what)
-        pod = _decode(job.template, metadata, {"generateName": f"{item.name}-", "labels": job.labels(item.name)}, what)
+        labels = {**job.labels(item.name), **item.labels}
+        pod = _decode(job.template, metadata, {"generateName": f"{item.name}-", "labels": labels}, what)
         warnings = misplaced_labels(item.value) if LABEL not in pod.labels else ()
         yield PodInDocument(
             item.document,

@@ -16,6 +16,7 @@ TRAINER_GROUP = "trainer.kubeflow.org"
 
 _REPLICAS = "training.kubeflow.org/"
 _RAY = "ray.io/"
+_NAME_OF_CLUSTER = "the name that KubeRay gives to the cluster"
 _JOB_NAMES = {"batch.kubernetes.io/job-name": "{name}", "job-name": "{name}"}
 _JOB_OF_SET = {f"{JOBSET}jobset-name": "{name}", f"{JOBSET}replicatedjob-name": "{part}"}
 
@@ -24,10 +25,12 @@ class Template(NamedTuple):
     """A JSON Pointer to a pod template, in which ``*`` is each key or item, and labels of its pods.
 
     In the labels' values ``{name}`` is the object's name and ``{part}`` the key, or the item's name, in lower case.
+    `part` names a template whose path has no ``*``, where its object has several.
     """
 
     path: str
     labels: Mapping[str, str] = {}
+    part: str = ""
 
 
 class Kind(NamedTuple):
@@ -70,23 +73,23 @@ def _training(name: str, replicas: str, operator: str | None) -> Kind:
     )
 
 
-def _ray(name: str, cluster: str, *, further: tuple[Template, ...] = ()) -> Kind:
-    if name == "RayCluster":
-        labels = {f"{_RAY}cluster": "{name}"}
-    else:
-        labels = {f"{_RAY}originated-from-cr-name": "{name}", f"{_RAY}originated-from-crd": name}
+def _ray(name: str, cluster: str, labels: Mapping[str, str], *, unknown: str = "", submitter: str = "") -> Kind:
     head = {**labels, f"{_RAY}node-type": "head", f"{_RAY}group": "headgroup"}
     worker = {**labels, f"{_RAY}node-type": "worker", f"{_RAY}group": "{part}"}
     return Kind(
         "ray.io",
         name,
         (
-            Template(f"{cluster}/headGroupSpec/template", head),
+            Template(f"{cluster}/headGroupSpec/template", head, part="head"),
             Template(f"{cluster}/workerGroupSpecs/*/template", worker),
-            *further,
+            *([Template(submitter, _JOB_NAMES, part="submitter")] if submitter else []),
         ),
-        unknown="" if name == "RayCluster" else "the name that KubeRay gives to the cluster",
+        unknown=unknown,
     )
+
+
+def _originated(name: str) -> dict[str, str]:
+    return {f"{_RAY}originated-from-cr-name": "{name}", f"{_RAY}originated-from-crd": name}
 
 
 def _knative(name: str) -> Kind:
@@ -135,14 +138,30 @@ KINDS = (
         owner="StatefulSet",
         metadata="/metadata",
     ),
-    _ray("RayCluster", "/spec"),
-    _ray("RayJob", "/spec/rayClusterSpec", further=(Template("/spec/submitterPodTemplate", _JOB_NAMES),)),
-    _ray("RayService", "/spec/rayClusterConfig"),
+    _ray("RayCluster", "/spec", {f"{_RAY}cluster": "{name}"}),
+    _ray(
+        "RayJob",
+        "/spec/rayClusterSpec",
+        _originated("RayJob"),
+        unknown=_NAME_OF_CLUSTER,
+        submitter="/spec/submitterPodTemplate",
+    ),
+    _ray("RayService", "/spec/rayClusterConfig", _originated("RayService"), unknown=_NAME_OF_CLUSTER),
+    # ray-project/kuberay: apis/ray/v1/raycronjob_types.go; controllers/ray/raycronjob_controller.go
+    _ray(
+        "RayCronJob",
+        "/spec/jobTemplate/rayClusterSpec",
+        {f"{_RAY}originated-from-crd": "RayJob"},
+        unknown="the names of the RayJob and its cluster",
+        submitter="/spec/jobTemplate/submitterPodTemplate",
+    ),
     Kind(
         "leaderworkerset.x-k8s.io",
         "LeaderWorkerSet",
         tuple(
-            Template(f"/spec/leaderWorkerTemplate/{part}Template", {"leaderworkerset.sigs.k8s.io/name": "{name}"})
+            Template(
+                f"/spec/leaderWorkerTemplate/{part}Template", {"leaderworkerset.sigs.k8s.io/name": "{name}"}, part=part
+            )
             for part in ("leader", "worker")
         ),
         unknown="the indexes of the group and the worker",
@@ -171,8 +190,6 @@ OTHERS = (
         "ScheduledSparkApplication",
         "spec.template.driver.labels and spec.template.executor.labels",
     ),
-    # kubeflow/katib: pkg/apis/controller/experiments/v1beta1/experiment_types.go
-    Other("kubeflow.org", "Experiment", "the pod template in spec.trialTemplate.trialSpec"),
     # volcano-sh/apis: pkg/apis/batch/v1alpha1/job.go
     Other("batch.volcano.sh", "Job", "spec.tasks[].template.metadata.labels"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from webhook.core.configuration import Namespace
@@ -12,13 +12,19 @@ from webhook.files.pointers import items, mapping, resolve, text
 
 
 class Object(NamedTuple):
-    """An object and its place in its document. `group` None: neither it nor its list names an API group."""
+    """An object and its place in its document.
+
+    `group` None: neither it nor its list names an API group. `title`: what to call it, if not by its kind and name.
+    `labels`: those that another controller adds to its pods.
+    """
 
     document: dict[str, Any]
     at: str
     value: dict[str, Any]
     group: str | None
     kind: str
+    title: str = ""
+    labels: Mapping[str, str] = {}
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -38,6 +44,8 @@ class Object(NamedTuple):
     @property
     def what(self) -> str:
         """Return its kind and name, for messages."""
+        if self.title:
+            return self.title
         if not self.kind:
             return "a document without a kind"
         return f"{self.kind} {self.name}" if text(self.metadata.get("name")) else f"a {self.kind} without a name"

@@ -81,6 +81,12 @@ WHOLE = [
             ],
         },
     },
+    {
+        "apiVersion": "kubeflow.org/v1beta1",
+        "kind": "Experiment",
+        "metadata": {"name": "e", "labels": LABEL},
+        "spec": {"trialTemplate": {"trialSpec": {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": ASKS}}}},
+    },
     *yaml.safe_load_all((Path(__file__).parents[2] / "data" / "pipelines" / "pipeline-version.yaml").read_text()),
 ]
 RUNTIME = next(document(kind, template) for kind, template in TEMPLATES if kind.name == "ClusterTrainingRuntime")
@@ -194,6 +200,7 @@ MADE = {
     "pytorchjob-master": "PyTorchJob",
     "raycluster-worker": "RayCluster",
     "rayjob-head": "RayJob",
+    "raycronjob-head": "RayCronJob",
     "tfjob-worker": "TFJob",
     "xgboostjob-worker": "XGBoostJob",
 }
@@ -215,6 +222,24 @@ def test_what_is_told_of_a_template_is_what_is_told_of_its_pods(capture: str) ->
     told = {tag: value for tag, value in lineage.tags.items() if tag != "ray.group"}
     unknown = {"training.operator_name", "training.replica_type", "knative.revision"}
     assert told.items() - real.tags.items() <= {(tag, told.get(tag)) for tag in unknown}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if len(kind.templates) > 1], ids=lambda kind: str(kind.name))
+def test_the_templates_of_one_object_have_different_names(kind: Kind) -> None:
+    whole: dict[str, Any] = {}
+    for template in kind.templates:
+        merge(whole, document(kind, template))
+    shown = [pod.what for pod in find([whole]).pods]
+    assert len(set(shown)) == len(kind.templates)
+    assert all(what.startswith(f"{kind.name} job (") for what in shown)
+
+
+def merge(into: dict[str, Any], value: dict[str, Any]) -> None:
+    for key, item in value.items():
+        if isinstance(item, dict) and isinstance(into.get(key), dict):
+            merge(into[key], item)
+        else:
+            into[key] = item
 
 
 def test_each_replica_is_named() -> None:
