@@ -167,12 +167,21 @@ def experiment_name(configuration: Configuration, lineage: Lineage) -> Sourced[s
 
 
 def _experiment(present: Mapping[str, EnvVar], configuration: Configuration, lineage: Lineage) -> Variables:
-    if not names.EXPERIMENT_CHOICES.isdisjoint(present):
+    if not names.EXPERIMENT_CHOICES.isdisjoint(present) and _chooses_experiment(present):
         return ()
     name, source = experiment_name(configuration, lineage)
     if not name:
         return ()
     return (Variable(names.EXPERIMENT_NAME, _literal(name), Group.EXPERIMENT, source),)
+
+
+def _chooses_experiment(present: Mapping[str, EnvVar]) -> bool:
+    """Return whether a container's own variables choose the experiment of its runs.
+
+    An empty run id or experiment id chooses none, but an empty name is a name (mlflow 3.17.2, ``tracking/fluent.py``).
+    """
+    ids = [present[name] for name in (names.EXPERIMENT_ID, names.RUN_ID) if name in present]
+    return names.EXPERIMENT_NAME in present or any(one.value or one.value_from for one in ids)
 
 
 def _lineage(present: Mapping[str, EnvVar], configuration: Configuration, lineage: Lineage) -> Variables:
