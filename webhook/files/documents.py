@@ -16,7 +16,7 @@ from webhook.files.events import field_path
 from webhook.files.kinds import KINDS, Kind, Template, find_kind, find_other, is_built_in
 from webhook.files.labels import misplaced, warning
 from webhook.files.loading import DocumentError
-from webhook.files.objects import Object, check_strings, list_objects, read_namespace
+from webhook.files.objects import Object, check_strings, list_objects, read_namespace, without_nulls
 from webhook.files.pipelines import Pipeline, is_platform, read_pipeline
 from webhook.files.pointers import Place, expand, mapping, resolve, text
 from webhook.files.trainjobs import Runtime, is_trainjob, join, misplaced_labels, runtime_of
@@ -251,7 +251,7 @@ def _decode(
     if made.get("labels"):
         whole["labels"] = {**mapping(metadata.get("labels")), **made["labels"]}
     try:
-        return decode_pod(json.dumps({**template, "metadata": whole}).encode())
+        return decode_pod(json.dumps({**template, "metadata": without_nulls(whole)}).encode())
     except (MalformedReviewError, TypeError, ValueError, RecursionError) as error:
         # what a forgotten pair of quotation marks makes of "1" or "true"
         hint = ": write it in quotation marks" if _NOT_TEXT.search(str(error)) else ""

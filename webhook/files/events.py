@@ -178,6 +178,8 @@ class _Builder:
         """Name a key as JSON does. To Python, 1 and true are the same key."""
         if isinstance(value, (dict, list)):
             raise _fault(event, "a mapping or a list cannot be a key")
+        if value is None:
+            raise _fault(event, "null cannot be a key")
         key = value if isinstance(value, str) else json.dumps(value)
         if self.as_text and key in mapping:
             raise _fault(event, f"duplicate key {key}")
@@ -238,7 +240,7 @@ def _scalar(event: Any) -> Scalar:
     name = event.tag.removeprefix(_TAG)
     if name == "binary":
         try:
-            return b64decode(text).decode()
+            return b64decode("".join(text.split()), validate=True).decode()
         except ValueError as error:
             raise _fault(event, f"invalid !!binary: {error}") from None
     if name not in _NUMBERS:

@@ -69,11 +69,21 @@ def read_namespace(item: Object) -> Namespace:
     if item.kind != "Namespace" or item.group or not item.name:
         raise DocumentError("expected Namespaces with a name, and found something else")
     check_strings(item.metadata, item.what)
-    return Namespace(item.name, mapping(item.metadata.get("labels")), mapping(item.metadata.get("annotations")))
+    metadata = without_nulls(item.metadata)
+    return Namespace(item.name, mapping(metadata.get("labels")), mapping(metadata.get("annotations")))
+
+
+def without_nulls(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata in which null as the value of a label or annotation is empty text, as the API server reads it."""
+    read = {}
+    for kind in ("labels", "annotations"):
+        if isinstance(metadata.get(kind), dict):
+            read[kind] = {name: "" if value is None else value for name, value in metadata[kind].items()}
+    return {**metadata, **read}
 
 
 def check_strings(metadata: dict[str, Any], what: str) -> None:
-    """Raise DocumentError for a label or annotation that is not a string."""
+    """Raise DocumentError for a label or annotation that is neither a string nor null."""
     for kind in ("labels", "annotations"):
         for name, value in mapping(metadata.get(kind)).items():
             if isinstance(value, bool | int | float):  # what a forgotten pair of quotation marks makes of "true" or "1"
@@ -81,6 +91,9 @@ def check_strings(metadata: dict[str, Any], what: str) -> None:
                 raise DocumentError(
                     f'{what}: {kind[:-1]} {name} is {written}, not a string: write "{written}" in quotation marks'
                 )
+            if isinstance(value, dict | list):
+                shape = "mapping" if isinstance(value, dict) else "list"
+                raise DocumentError(f"{what}: {kind[:-1]} {name} is a {shape}, not a string")
 
 
 def _objects(document: dict[str, Any], at: str, group: str | None, item_of: str) -> Iterator[Object]:

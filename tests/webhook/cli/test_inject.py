@@ -240,6 +240,11 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
             "metadata: {labels: {mlflow-enabled: true}}\nspec: {containers: []}",
             "a Pod without a name: label mlflow-enabled is true, not",
         ),
+        (
+            "kind: Pod\nmetadata: {name: a, annotations: {b.c/d: [1]}}\nspec: {containers: []}",
+            "Pod a: annotation b.c/d is a list, not a string",
+        ),
+        ("kind: Namespace\nmetadata: {name: a, labels: {x: {}}}", "Namespace a: label x is a mapping, not a string"),
         ("kind: Namespace\nmetadata: {name: a, labels: {x: 1}}", 'Namespace a: label x is 1, not a string: write "1"'),
         (
             "kind: Job\nmetadata: {name: j}\nspec: {template: {spec: {containers: 1}}}",
@@ -253,6 +258,18 @@ def test_an_unreadable_file_is_refused_with_a_sentence(text: str, sentence: str)
         assert result.exit_code == 1
         assert sentence in result.stderr
         assert "Traceback" not in result.output
+
+
+def test_null_as_the_value_of_a_label_or_annotation_is_empty_text() -> None:
+    metadata = (
+        "{name: a, labels: {mlflow-enabled: 'true', app: }, annotations: {x: ~, mlflow.kubeflow.org/workspace: }}"
+    )
+    namespace = "kind: Namespace\nmetadata: {name: default, annotations: {mlflow.kubeflow.org/token-secret: }}\n---\n"
+    text = f"{namespace}kind: Pod\nmetadata: {metadata}\nspec: {{containers: [{{name: c}}]}}\n"
+    result = call("explain", "-f", "-", *LABELLED, text=text)
+    assert result.exit_code == 0
+    assert "MLFLOW_WORKSPACE" not in result.stdout
+    assert "token-secret of the namespace is ignored: expected the name of a Secret" in result.stdout
 
 
 def test_a_mistake_is_reported_with_the_name_of_its_file(tmp_path: Path) -> None:

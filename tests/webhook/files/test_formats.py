@@ -72,6 +72,7 @@ READ: dict[str, list[Any]] = {
         {"a": True, "b": "2001-01-01", "c": {"d": None}}
     ],
     "a: !!binary aGVsbG8=": [{"a": "hello"}],
+    "a: !!binary |\n  aGVs\n  bG8=\n": [{"a": "hello"}],
     "{a:1}": [{"a:1": None}],
     "a: 'x'# y": [{"a": "x"}],
     "- a\n- b": [["a", "b"]],
@@ -86,6 +87,8 @@ REFUSED = {
     "\ta: b": "not YAML at line 1: ",
     "a: !!int x": "x is not a valid !!int (line 1)",
     "a: !!binary x": "invalid !!binary",
+    "a: !!binary '****'": "invalid !!binary",
+    "{~: b}": "null cannot be a key (line 1)",
     "{[a]: b}": "a mapping or a list cannot be a key (line 1)",
     "<<: 5": "<< needs a mapping or a list of mappings (line 1)",
     "a: *b": "unknown anchor b (line 1)",
@@ -192,8 +195,8 @@ def test_the_deepest_document_that_is_read_can_be_written() -> None:
 
 @pytest.mark.usefixtures("parser")
 def test_keys_are_the_strings_that_they_are_in_json() -> None:
-    assert read_documents("{1: a, true: b, ~: c, x: {<<: {d: e}}}") == [
-        {"1": "a", "true": "b", "null": "c", "x": {"d": "e"}}
+    assert read_documents("{1: a, true: b, 1.5: c, x: {<<: {d: e}}}") == [
+        {"1": "a", "true": "b", "1.5": "c", "x": {"d": "e"}}
     ]
 
 
