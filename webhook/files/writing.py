@@ -13,7 +13,8 @@ import yaml
 from webhook.files.words import plain_value
 
 _PLAIN = re.compile(
-    r"[A-Za-z0-9_./$(+][A-Za-z0-9_./$()+*&=@~^;%<>'\"|\\-]*(?:(?: +|:+)[A-Za-z0-9_./$()+*=@~^;%<>'\"|\\-]+)*"
+    r"[A-Za-z0-9_./$(+][A-Za-z0-9_./$()\[\]{},!?+*&=@~^;%<>'\"|\\-]*"
+    r"(?:(?: +|:+)[A-Za-z0-9_./$()\[\]{},!?+*=@~^;%<>'\"|\\-]+)*"
 )
 """Words that need no quotation marks, if kubectl reads them as text."""
 _LINES = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]*")

@@ -185,6 +185,11 @@ def test_json_is_read_as_json(values: list[Any]) -> None:
     assert read_documents("\n".join(map(json.dumps, documents))) == documents
 
 
+@pytest.mark.parametrize("text", ["metadata.annotations['a.b/c']", "f(x) [y], {z}", "really?", "a]"])
+def test_brackets_and_commas_inside_a_text_need_no_quotation_marks(text: str) -> None:
+    assert dump_yaml({"fieldPath": text}) == f"fieldPath: {text}\n"
+
+
 def test_the_deepest_document_that_is_read_can_be_written() -> None:
     document: Any = "x"
     for _ in range((DEEPEST - 1) // 2):
