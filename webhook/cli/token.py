@@ -79,9 +79,7 @@ _allow_unverified_email = click.option(
     epilog=f"{EPILOG} 3 means that the token will be refused.",
 )
 @_secret_options
-@click.option(
-    "-f", "--file", type=click.File(errors="replace"), help="Read the token from a file instead (-: standard input)."
-)
+@click.option("-f", "--file", metavar="FILE", help="Read the token from a file instead (-: standard input).")
 @click.option("--audience", metavar="NAME", help="The audience that the token must have.")
 @_allow_unverified_email
 def show(
@@ -90,7 +88,7 @@ def show(
     kubeconfig: str | None,
     context: str | None,
     output: str,
-    file: Any,
+    file: str | None,
     audience: str | None,
     allow_unverified_email: bool,
 ) -> None:
@@ -99,8 +97,7 @@ def show(
     if file is not None:
         if namespace:
             raise click.UsageError("give --file or --namespace, not both")
-        name = getattr(file, "name", "<stdin>")
-        text, place = file.read(), "standard input" if name == "<stdin>" else name
+        text, place = _read(file), "standard input" if file == "-" else file
     else:
         found = _open(namespace, secret, kubeconfig, context)
         place = found.place
@@ -271,6 +268,14 @@ def _client(ca: Path | None, timeout: float) -> Iterator[httpx.Client]:
         raise click.ClickException(str(error)) from error
     with client:
         yield client
+
+
+def _read(file: str) -> str:
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"cannot read {file}: {error.strerror}") from error
+    return content.decode(errors="replace")
 
 
 def _plain(text: str) -> str:
