@@ -20,6 +20,10 @@ from webhook.token.signatures import is_complete
 
 _PART = re.compile(r"[A-Za-z0-9_-]+")
 """Base64url without padding (RFC 7515, section 2). Python's decoder ignores other characters, so it cannot tell."""
+_QUOTATION_MARKS = frozenset("\"'\u2018\u2019\u201c\u201d")
+_INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
+_BEARER = re.compile(r"(?:authorization:\s*)?bearer\s", re.IGNORECASE)
+_MOST_ENCODINGS = 3
 _NOT_BEFORE_LEEWAY = timedelta(minutes=5)
 """How far in the future `nbf` may be (go-oidc, by which oauth2-proxy verifies: ``oidc/verify.go``)."""
 
@@ -77,14 +81,15 @@ class Claims:
 
 def form_problem(text: str) -> TokenProblem | None:
     """Return what is wrong with a token before it is decoded, or None."""
-    if not text.strip():
+    inner = text.strip()
+    if not inner:
         return TokenProblem.EMPTY
-    if text[:7].lower() == "bearer ":
-        return TokenProblem.BEARER_PREFIX
-    if any(character.isspace() for character in text):
-        return TokenProblem.WHITE_SPACE
-    if text[0] in "\"'" or text[-1] in "\"'":
+    if not _QUOTATION_MARKS.isdisjoint((inner[0], inner[-1])):
         return TokenProblem.QUOTES
+    if _BEARER.match(inner):
+        return TokenProblem.BEARER_PREFIX
+    if _INVISIBLE.search(text):
+        return TokenProblem.WHITE_SPACE
     return None
 
 
@@ -142,11 +147,9 @@ def _mistaken(text: str) -> TokenProblem | None:
     """Return what a text is that is not a token, where that can be recognised."""
     if _json_object(text.encode(errors="replace")) is not None:
         return TokenProblem.JSON
-    try:  # `base64` without -w0 breaks its lines
-        inner = b64decode("".join(text.split()), validate=True).decode()
-    except (binascii.Error, ValueError):
-        inner = ""
-    if _header(inner.strip().split(".")) is not None:
+    if text.lstrip().startswith("<"):
+        return TokenProblem.HTML
+    if _is_encoded(text):
         return TokenProblem.BASE64
     parts = text.strip().split(".")
     header = _header(parts)
@@ -154,6 +157,18 @@ def _mistaken(text: str) -> TokenProblem | None:
     if header is not None and ends_early and _text(header.get("alg")).lower() not in {"", "none"}:
         return TokenProblem.TRUNCATED
     return None
+
+
+def _is_encoded(text: str) -> bool:
+    """Return whether a text is the base64 of a token, or of an answer with a token in it."""
+    for _ in range(_MOST_ENCODINGS):
+        try:  # `base64` without -w0 breaks its lines
+            text = b64decode("".join(text.split()), validate=True).decode()
+        except (binascii.Error, ValueError):
+            return False
+        if _header(text.strip().split(".")) is not None or "id_token" in (_json_object(text.encode()) or {}):
+            return True
+    return False
 
 
 def _header(parts: list[str]) -> dict[str, Any] | None:

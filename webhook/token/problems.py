@@ -13,6 +13,7 @@ class TokenProblem(StrEnum):
     QUOTES = "quotes"
     BEARER_PREFIX = "bearer_prefix"
     JSON = "json"
+    HTML = "html"
     BASE64 = "base64"
     NOT_A_JWT = "not_a_jwt"
     TRUNCATED = "truncated"
@@ -30,14 +31,19 @@ class TokenProblem(StrEnum):
 _SENTENCES = {
     TokenProblem.EMPTY: "The token is empty.",
     TokenProblem.WHITE_SPACE: (
-        "The token contains white space, often a newline at its end: MLflow's client cannot send it. "
-        "Write it without one (printf '%s', not echo)."
+        "The token contains white space or an invisible character, often a newline at its end: MLflow's client cannot "
+        "send it. Write it without one (printf '%s', not echo)."
     ),
-    TokenProblem.QUOTES: "The token is in quotation marks, which do not belong to it (jq -r prints none).",
-    TokenProblem.BEARER_PREFIX: 'The token begins with "Bearer "; the client adds that word itself.',
+    TokenProblem.QUOTES: (
+        "The token is in quotation marks, which do not belong to it (jq -j prints neither them nor a newline)."
+    ),
+    TokenProblem.BEARER_PREFIX: 'The word "Bearer" is in front of the token; the client adds that word itself.',
     TokenProblem.JSON: (
         "This is a JSON document, such as the whole answer of a token endpoint. The token is the value of id_token in "
-        "it (jq -r .id_token)."
+        "it (jq -j .id_token)."
+    ),
+    TokenProblem.HTML: (
+        "This is an HTML page, such as a page to sign in. Something other than the token endpoint answered."
     ),
     TokenProblem.BASE64: (
         "The token was base64-encoded twice. The values under data in a Secret are encoded once, and kubectl create "

@@ -244,9 +244,12 @@ def test_a_token_that_a_server_repeats_is_not_shown(server: Server) -> None:
     assert token not in message
 
 
-@pytest.mark.parametrize("mark", ["\u201c", "\x00", "\x7f"])
-def test_a_token_that_cannot_be_sent_is_a_finding(mark: str, server: Server) -> None:
-    assert ask(server, token=f"{jwt()}{mark}")["proxy-accepts-token"].code == "token_not_a_jwt"
+@pytest.mark.parametrize(
+    ("mark", "problem"),
+    [("\u201c", "quotes"), ("\x00", "white_space"), ("\x7f", "white_space"), ("\u2026", "not_a_jwt")],
+)
+def test_a_token_that_cannot_be_sent_is_a_finding(mark: str, problem: str, server: Server) -> None:
+    assert ask(server, token=f"{jwt()}{mark}")["proxy-accepts-token"].code == f"token_{problem}"
 
 
 RUNS = "/api/2.0/mlflow/runs/"
