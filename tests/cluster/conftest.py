@@ -12,6 +12,7 @@ from tests.cluster.binaries import find, prepare
 from tests.cluster.certmanager import CertManager
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installation import Installation
+from tests.cluster.other_webhook import OtherWebhook
 from tests.cluster.trainer import Trainer
 from tests.support.waiting import wait_until
 from webhook.cluster.kube import KubeClient, core_path
@@ -103,6 +104,13 @@ def installation(control_plane: ControlPlane) -> Iterator[Installation]:
         yield installed
     finally:
         installed.remove()
+
+
+@pytest.fixture(scope="module")
+def other_webhook() -> Iterator[OtherWebhook]:
+    other = OtherWebhook()
+    yield other
+    other.stop()
 
 
 @pytest.fixture

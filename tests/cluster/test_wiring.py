@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import jsonpatch
 import pytest
 
+from tests.cluster.created import TRAINJOBS, environments, has_accounts, pods_of, simple, trainjob, variables
 from tests.cluster.installation import Installation
 from tests.cluster.other_webhook import OtherWebhook
 from tests.cluster.trainer import Trainer
-from tests.support.kubelet import projected_files
 from tests.support.pods import KFP, SAMPLES, TRAINJOB, plain
 from tests.support.waiting import wait_until
-from webhook.cluster.kube import KubeClient, KubeForbiddenError, KubeInvalidError, core_path, group_path
-from webhook.core.client_plugin import MOUNT_PATH, VARIABLES, VOLUME
+from webhook.cluster.kube import KubeClient, KubeInvalidError, core_path, group_path
 from webhook.core.configuration import Namespace, Platform
 from webhook.core.decision import decide
 from webhook.core.patch import patch
 from webhook.core.reasons import Reason
 from webhook.core.review import decode_pod
-from webhook.plugin import load_plugin
 
-TRAINJOBS = "trainer.kubeflow.org/v1alpha1"
 NEVER_CALLED = [name for name in SAMPLES if any(part in name for part in ("driver", "importer", "initializer"))]
 
 
@@ -34,39 +30,12 @@ def replicas(installation: Installation) -> None:
     installation.start(1)
 
 
-@pytest.fixture(scope="module")
-def other_webhook() -> Iterator[OtherWebhook]:
-    other = OtherWebhook()
-    yield other
-    other.stop()
-
-
 def expected(document: dict[str, Any], namespace: str, *, enabled: bool) -> dict[str, Any]:
     seen = decode_pod(json.dumps(document).encode())
     labels = {"mlflow-enabled": "true"} if enabled else {}
     decision = decide(seen, namespace=Namespace(namespace, labels, {}), platform=Platform())
     result: dict[str, Any] = jsonpatch.apply_patch(document, patch(seen, decision))
     return result
-
-
-def environments(document: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
-    """Each container's variables, by what matters: the API server fills in the fieldRef's apiVersion."""
-    return {
-        container["name"]: [
-            (
-                entry["name"],
-                json.dumps(entry.get("value") or entry.get("valueFrom"), sort_keys=True).replace(
-                    '"apiVersion": "v1", ', ""
-                ),
-            )
-            for entry in container.get("env", [])
-        ]
-        for container in document["spec"]["containers"] + document["spec"].get("initContainers", [])
-    }
-
-
-def variables(document: dict[str, Any], container: str) -> list[str]:
-    return [name for name, _ in environments(document)[container]]
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
@@ -97,7 +66,7 @@ def test_nothing_is_called_for_an_unlabelled_namespace(
 def test_the_table_of_who_is_wired_holds(
     kind: str, label: str | None, namespace_labelled: bool, admin: KubeClient, labelled: str, namespace: str
 ) -> None:
-    document = plain(KFP) if kind == "kfp" else _simple()
+    document = plain(KFP) if kind == "kfp" else simple()
     if label:
         document["metadata"]["labels"]["mlflow-enabled"] = label
     created = admin.create(core_path(labelled if namespace_labelled else namespace, "pods"), document)
@@ -109,21 +78,12 @@ def test_the_table_of_who_is_wired_holds(
         assert ("MLFLOW_WORKSPACE" in variables(created, container)) is namespace_labelled
 
 
-def _simple(**metadata: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "p", "labels": {}, **metadata},
-        "spec": {"containers": [{"name": "c", "image": "i"}]},
-    }
-
-
 def test_a_pod_created_a_moment_after_its_namespace_was_labelled_is_wired(admin: KubeClient) -> None:
     for number in range(100):
         name = f"moment-{number}"
         admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
         admin.patch(f"/api/v1/namespaces/{name}", {"metadata": {"labels": {"mlflow-enabled": "true"}}})
-        wait_until(lambda name=name: _accounts(admin, name), "the service account", every=0.02)  # type: ignore[misc]
+        wait_until(lambda name=name: has_accounts(admin, name), "the service account", every=0.02)  # type: ignore[misc]
         created = admin.create(core_path(name, "pods"), plain(KFP))
         assert variables(created, "main")[:2] == ["MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE"]
 
@@ -133,7 +93,7 @@ def test_every_pod_that_the_api_server_sends_because_of_a_new_label_is_wired(
 ) -> None:
     """The API server itself takes some milliseconds to see a label. From its first call on the answer must be right."""
     path = f"/api/v1/namespaces/{namespace}"
-    wait_until(lambda: _accounts(admin, namespace), "the service account")
+    wait_until(lambda: has_accounts(admin, namespace), "the service account")
     for _ in range(50):
         admin.patch(path, {"metadata": {"labels": {"mlflow-enabled": "true"}}})
         calls = installation.decisions()
@@ -145,12 +105,8 @@ def test_every_pod_that_the_api_server_sends_because_of_a_new_label_is_wired(
         admin.patch(path, {"metadata": {"labels": {"mlflow-enabled": None}}})
 
 
-def _accounts(admin: KubeClient, namespace: str) -> bool:
-    return bool(admin.list(core_path(namespace, "serviceaccounts"))["items"])
-
-
 def test_a_dry_run_answers_the_same_and_leaves_nothing(admin: KubeClient, labelled: str) -> None:
-    wait_until(lambda: _accounts(admin, labelled), "the service account")
+    wait_until(lambda: has_accounts(admin, labelled), "the service account")
     path = core_path(labelled, "pods")
     dry = admin.create(path, plain(KFP), params={"dryRun": "All"})
     assert admin.list(path)["items"] == []
@@ -181,7 +137,7 @@ def test_the_created_pod_says_whether_it_waits_for_a_secret_that_is_missing(
     label: str | None, annotation: str | None, optional: bool, admin: KubeClient, labelled: str
 ) -> None:
     """The kubelet holds a pod whose Secret is missing until it exists, unless the reference is optional."""
-    wait_until(lambda: _accounts(admin, labelled), "the service account")
+    wait_until(lambda: has_accounts(admin, labelled), "the service account")
     assert not any(
         secret["metadata"]["name"] == "mlflow-token" for secret in admin.list(core_path(labelled, "secrets"))["items"]
     )
@@ -204,7 +160,7 @@ def test_the_created_pod_says_whether_it_waits_for_a_secret_that_is_missing(
 def test_another_webhook_may_add_variables(
     name: str, admin: KubeClient, labelled: str, other_webhook: OtherWebhook
 ) -> None:
-    wait_until(lambda: _accounts(admin, labelled), "the service account")
+    wait_until(lambda: has_accounts(admin, labelled), "the service account")
     with other_webhook.registered(admin, name, labelled):
         created = admin.create(core_path(labelled, "pods"), plain(KFP))
     names = variables(created, "main")
@@ -212,99 +168,6 @@ def test_another_webhook_may_add_variables(
     assert {"THEIRS", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"} <= set(names)
     experiment = dict(environments(created)["main"])["MLFLOW_EXPERIMENT_NAME"]
     assert (experiment == '"theirs"') is (name == "a-first")  # who comes first is not overruled by who comes later
-
-
-MOUNT = {"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}
-PLUGIN = {"mlflow.kubeflow.org/client-plugin": "true"}
-
-
-def without_plugin(created: dict[str, Any]) -> dict[str, Any]:
-    """Return the specification of a pod without the client plugin's parts; raise if one of them is missing."""
-    spec: dict[str, Any] = copy.deepcopy(created["spec"])
-    (volume,) = [volume for volume in spec["volumes"] if volume["name"] == VOLUME]
-    spec["volumes"].remove(volume)
-    for container in spec["containers"]:
-        if MOUNT in container.get("volumeMounts", ()):
-            container["volumeMounts"].remove(MOUNT)
-            for entry in [entry for entry in container["env"] if entry["name"] in VARIABLES]:
-                container["env"].remove(entry)
-    return spec
-
-
-@pytest.mark.parametrize(("sample", "container"), [(KFP, "main"), (TRAINJOB, "node")], ids=["kfp", "trainjob"])
-def test_the_client_plugin_comes_as_one_volume_and_the_rest_of_the_pod_stays(
-    sample: str, container: str, admin: KubeClient, labelled: str
-) -> None:
-    wait_until(lambda: _accounts(admin, labelled), "the service account")
-    document, path = plain(sample), core_path(labelled, "pods")
-    document["spec"].pop("volumes", None)  # the service account's volume has another name each time
-    for part in (*document["spec"]["containers"], *document["spec"].get("initContainers", ())):
-        part.pop("volumeMounts", None)
-    document["spec"]["automountServiceAccountToken"] = False
-    without = admin.create(path, document, params={"dryRun": "All"})
-    document["metadata"]["annotations"].update(PLUGIN)
-    created = admin.create(path, document)
-    before, after = copy.deepcopy(without["spec"]), without_plugin(created)
-    before.setdefault("volumes", [])
-    next(part for part in before["containers"] if part["name"] == container).setdefault("volumeMounts", [])
-    assert after == before
-    mounted = [part["name"] for part in created["spec"]["containers"] if MOUNT in part.get("volumeMounts", ())]
-    assert mounted == [container]
-    assert not any(MOUNT in part.get("volumeMounts", ()) for part in created["spec"].get("initContainers", ()))
-    files = projected_files(created, VOLUME, secrets={})
-    assert {name.removeprefix("python/") for name in files} == {*load_plugin().files, "wiring.json"}
-
-
-def test_the_client_plugin_meets_the_pod_security_standard_restricted(admin: KubeClient, labelled: str) -> None:
-    enforce = {"pod-security.kubernetes.io/enforce": "restricted"}
-    admin.patch(f"/api/v1/namespaces/{labelled}", {"metadata": {"labels": enforce}})
-    wait_until(lambda: _accounts(admin, labelled), "the service account")
-    document = _simple(annotations=PLUGIN)
-    document["metadata"]["labels"] = {"mlflow-enabled": "true"}
-    container = document["spec"]["containers"][0]
-    with pytest.raises(KubeForbiddenError):
-        admin.create(core_path(labelled, "pods"), document)
-    container["securityContext"] = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "runAsNonRoot": True,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    created = admin.create(core_path(labelled, "pods"), document)
-    assert MOUNT in created["spec"]["containers"][0]["volumeMounts"]
-    (volume,) = [volume for volume in created["spec"]["volumes"] if volume["name"] == VOLUME]
-    assert volume["projected"]["sources"][1]["secret"]["optional"] is False
-
-
-@pytest.mark.parametrize("name", ["a-first", "z-last"])
-def test_the_client_plugin_comes_once_beside_another_webhook(
-    name: str, admin: KubeClient, labelled: str, other_webhook: OtherWebhook
-) -> None:
-    wait_until(lambda: _accounts(admin, labelled), "the service account")
-    document = plain(KFP)
-    document["metadata"]["annotations"].update(PLUGIN)
-    with other_webhook.registered(admin, name, labelled):
-        created = admin.create(core_path(labelled, "pods"), document)
-    assert "THEIRS" in variables(created, "main")
-    assert without_plugin(created)["containers"]
-    (main,) = [part for part in created["spec"]["containers"] if part["name"] == "main"]
-    assert [mount["name"] for mount in main["volumeMounts"]].count(VOLUME) == 1
-
-
-def trainjob(name: str, **spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": TRAINJOBS,
-        "kind": "TrainJob",
-        "metadata": {"name": name},
-        "spec": {"runtimeRef": {"name": "torch-distributed"}, **spec},
-    }
-
-
-def pods_of(admin: KubeClient, namespace: str, number: int) -> list[dict[str, Any]]:
-    path = core_path(namespace, "pods")
-    wait_until(lambda: len(admin.list(path)["items"]) >= number, f"{number} pods")
-    found: list[dict[str, Any]] = admin.list(path)["items"]
-    return found
 
 
 def node_value(document: dict[str, Any], name: str) -> str:
@@ -322,24 +185,6 @@ def test_an_unmodified_trainjob_is_wired_on_every_node(
         assert node_value(document, "MLFLOW_WORKSPACE") == labelled
         assert node_value(document, "MLFLOW_EXPERIMENT_NAME") == "finetune"
         assert json.loads(node_value(document, "MLFLOW_RUN_CONTEXT"))["trainjob.name"] == "finetune"
-
-
-def test_the_nodes_of_a_trainjob_have_the_client_plugin_of_their_namespace(
-    trainer: Trainer, admin: KubeClient, labelled: str
-) -> None:
-    admin.patch(f"/api/v1/namespaces/{labelled}", {"metadata": {"annotations": PLUGIN}})
-    wait_until(lambda: _accounts(admin, labelled), "the service account")
-
-    def known() -> bool:
-        created = admin.create(core_path(labelled, "pods"), plain(KFP), params={"dryRun": "All"})
-        return "PYTHONPATH" in variables(created, "main")
-
-    wait_until(known, "the annotation to be known")
-    body = trainjob("long", trainer={"numNodes": 2})
-    admin.create(group_path(TRAINJOBS, "trainjobs", namespace=labelled), body)
-    for document in pods_of(admin, labelled, 2):
-        assert json.loads(projected_files(document, VOLUME, secrets={})["wiring.json"])["experiment"] == "long"
-        assert "PYTHONPATH" not in {entry["name"] for entry in without_plugin(document)["containers"][0]["env"]}
 
 
 def test_initializers_are_not_wired(trainer: Trainer, admin: KubeClient, labelled: str) -> None:
@@ -406,7 +251,7 @@ def test_a_label_by_runtimepatches_is_enough_without_a_namespaces_label(
 
 
 def test_a_native_sidecar_is_left_alone(admin: KubeClient, labelled: str) -> None:
-    wait_until(lambda: _accounts(admin, labelled), "the service account")
+    wait_until(lambda: has_accounts(admin, labelled), "the service account")
     document = plain(TRAINJOB)
     document["spec"].setdefault("initContainers", []).append({"name": "proxy", "image": "i", "restartPolicy": "Always"})
     created = admin.create(core_path(labelled, "pods"), document)
