@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from certs.issue import KeyPair, issue_ca, issue_leaf
-from tests.cluster.controlplane import encoded
+from tests.cluster.controlplane import ControlPlane, encoded
 from tests.cluster.installation import CONFIGURATION, NAME, NAMESPACE, ROOT, Installation
+from tests.cluster.stream import wired
 from tests.support.dex import Dex
 from tests.support.dex import jwt as sign
 from tests.support.environment import bare
@@ -109,3 +112,29 @@ class DoctorCase:
         assert "Traceback" not in done.stderr
         assert "eyJ" not in done.stdout + done.stderr
         return done.returncode, done.stdout or done.stderr
+
+
+@contextmanager
+def healthy(control_plane: ControlPlane, folder: Path) -> Iterator[DoctorCase]:
+    """Install the webhook with a running replica, a server and an issuer, and a namespace in which pods are wired."""
+    installation, server, dex = Installation(control_plane), Server(), Dex()
+    server.issuer = dex.issuer
+    try:
+        installation.install()
+        made = DoctorCase(installation, server, dex, folder)
+        admin = installation.admin
+        admin.create("/api/v1/namespaces", {"metadata": {"name": made.namespace}})
+        admin.create(core_path(made.namespace, "secrets"), {"metadata": {"name": "mlflow-token"}})
+        server.workspaces.add(made.namespace)
+        made.cure()
+        files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(folder)}
+        installation.start(1, files)
+        made.ready(2)
+        accounts = core_path(made.namespace, "serviceaccounts")
+        wait_until(lambda: bool(admin.list(accounts)["items"]), "the service account")
+        wait_until(lambda: wired(admin, made.namespace), "pods to be wired")
+        yield made
+    finally:
+        server.stop()
+        dex.stop()
+        installation.remove()

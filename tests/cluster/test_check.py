@@ -16,10 +16,10 @@ import pytest
 
 from certs.issue import issue_ca
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.doctor_case import CA, DEPLOYMENT, JSON_PATCH, NOW, DoctorCase
-from tests.cluster.installation import CONFIGURATION, ROOT, Installation
-from tests.cluster.stream import pod, wired
-from tests.support.dex import OTHER_KEY, Dex
+from tests.cluster.doctor_case import CA, DEPLOYMENT, JSON_PATCH, NOW, DoctorCase, healthy
+from tests.cluster.installation import CONFIGURATION, ROOT
+from tests.cluster.stream import pod
+from tests.support.dex import OTHER_KEY
 from tests.support.pods import KFP, plain
 from tests.support.proxy import Server
 from tests.support.waiting import wait_until
@@ -28,28 +28,8 @@ from webhook.cluster.kube import core_path, group_path
 
 @pytest.fixture(scope="module")
 def case(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoctorCase]:
-    installation, server, dex = Installation(control_plane), Server(), Dex()
-    server.issuer = dex.issuer
-    try:
-        installation.install()
-        folder = tmp_path_factory.mktemp("certificate")
-        made = DoctorCase(installation, server, dex, folder)
-        admin = installation.admin
-        admin.create("/api/v1/namespaces", {"metadata": {"name": made.namespace}})
-        admin.create(core_path(made.namespace, "secrets"), {"metadata": {"name": "mlflow-token"}})
-        server.workspaces.add(made.namespace)
-        made.cure()
-        files = {"MLFLOW_WEBHOOK_CERTIFICATES": "files", "MLFLOW_WEBHOOK_CERTIFICATE_DIRECTORY": str(folder)}
-        installation.start(1, files)
-        made.ready(2)
-        accounts = core_path(made.namespace, "serviceaccounts")
-        wait_until(lambda: bool(admin.list(accounts)["items"]), "the service account")
-        wait_until(lambda: wired(admin, made.namespace), "pods to be wired")
+    with healthy(control_plane, tmp_path_factory.mktemp("certificate")) as made:
         yield made
-    finally:
-        server.stop()
-        dex.stop()
-        installation.remove()
 
 
 def test_nothing_is_found_on_a_healthy_installation(case: DoctorCase) -> None:
