@@ -15,7 +15,6 @@ from webhook.core.configuration import Namespace, Platform, SecretKey, Sourced
 from webhook.core.decision import NOT_A_POD_CREATION, Decision, decide
 from webhook.core.names import ANNOTATION_GROUP as GROUP
 from webhook.core.names import DECISION_ANNOTATION
-from webhook.core.nodes import parse_node
 from webhook.core.patch import patch
 from webhook.core.reasons import Reason
 from webhook.core.review import MalformedReviewError, decode_pod
@@ -331,30 +330,6 @@ def test_every_reason_is_reached_here() -> None:
     assert reached == set(Reason)
 
 
-@pytest.mark.parametrize(
-    ("node_name", "task"),
-    [
-        ("W(0).root(0).train-model(0).executor(0)", "train-model"),
-        ("W(0).root(0).train-model-2(0).executor(0)", "train-model-2"),
-        ("W(0).root(0).condition-1(0).train-model-3(0).executor(0)", "train-model-3"),
-        ("W(0).root(0).inner-pipeline(0).train-model(0).executor(0)", "train-model"),
-        ("W(0).root(0).exit-handler-1.onExit(0).notify(0).executor(0)", "notify"),
-        (
-            "W(0).root(0).exit-handler-1(0).for-loop-3(0).iteration-iterations(1:1)(0).iteration-item(0)"
-            ".train-model(0).executor(0)",
-            "train-model",
-        ),
-        ("W.root.train-model.executor", "train-model"),
-        ("W(1).root(1).train-model(2).executor(0)", "train-model"),
-        ("", None),
-        ("W", None),
-        ("executor", None),
-    ],
-)
-def test_the_task_is_read_from_argos_node_name(node_name: str, task: str | None) -> None:
-    assert parse_node(node_name).task == task
-
-
 def test_the_users_label_and_args_do_not_name_the_run() -> None:
     document = copy.deepcopy(pod(KFP))
     document["metadata"]["labels"]["pipeline/runid"] = "user-given"
@@ -367,33 +342,6 @@ def test_a_dollar_sign_in_a_name_is_not_expanded_by_the_kubelet() -> None:
     document = copy.deepcopy(pod(TRAINJOB))
     document["metadata"]["labels"]["jobset.sigs.k8s.io/jobset-name"] = "$(HOME)"
     assert run(document).containers[0].variables[3].value == "$$(HOME)"
-
-
-@pytest.mark.parametrize(
-    ("metadata", "experiment"),
-    [
-        ({"name": "debug"}, "debug"),
-        ({"generateName": "d-5d9c7f8b6-", "labels": {"pod-template-hash": "5d9c7f8b6"}}, "d"),
-        ({"name": "web-0", "generateName": "web-"}, "web"),
-        ({"generateName": "train-", "labels": {"batch.kubernetes.io/job-name": "train"}}, "train"),
-        ({"generateName": "cj-29712345-", "labels": {"batch.kubernetes.io/job-name": "cj-29712345"}}, "cj"),
-        ({"generateName": "day-20261123-", "labels": {"job-name": "day-20261123"}}, "day-20261123"),
-        ({"generateName": "js-w-0-0-", "labels": {"jobset.sigs.k8s.io/jobset-name": "js", "job-name": "js-w-0"}}, "js"),
-        ({"generateName": "d-5d9c7f8b6-", "labels": {"app.kubernetes.io/name": "tuner"}}, "tuner"),
-        ({"generateName": "x-", "ownerReferences": [{"kind": "Job", "name": "cj-29712345", "controller": True}]}, "cj"),
-        ({"name": "modelX"}, "modelX"),
-        ({"generateName": "run-None-"}, "run-None"),
-        ({"generateName": "runXXXX-"}, "runXXXX"),
-        ({}, None),
-    ],
-)
-def test_the_runs_of_other_pods_share_an_experiment_that_outlives_one_pod(
-    metadata: dict[str, Any], experiment: str | None
-) -> None:
-    labels = {**metadata.get("labels", {}), "mlflow-enabled": "true"}
-    decision = run({"metadata": {**metadata, "labels": labels}, "spec": {"containers": [{"name": "c"}]}})
-    given = {variable.name: variable.value for variable in decision.containers[0].variables}
-    assert given.get("MLFLOW_EXPERIMENT_NAME") == experiment
 
 
 _ANYTHING: st.SearchStrategy[Any] = (
