@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.pods import KFP, review
-from webhook.core.pod import decode_volumes
 from webhook.core.review import MalformedReviewError, decode_pod, decode_review, encode_answer
 
 
@@ -114,12 +113,3 @@ def test_the_fields_of_a_request_are_read() -> None:
     dry, usual = decode_review(changed(dryRun=True)), decode_review(changed())
     assert (dry.dry_run, usual.dry_run, usual.namespace) == (True, False, "kfp-team-b")
     assert decode_review(changed(operation="DELETE", object=None, namespace=None)).namespace == ""
-
-
-@pytest.mark.parametrize(
-    ("spec", "expected"), [({}, None), ({"volumes": None}, None), ({"volumes": []}, []), ({"volumes": "x"}, [])]
-)
-def test_volumes_are_read_when_they_are_needed(spec: Any, expected: Any) -> None:
-    pod = decode_review(changed(object={"spec": spec})).pod
-    assert pod is not None
-    assert decode_volumes(pod) == expected
