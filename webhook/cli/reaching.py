@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from webhook.cli.values import valid_namespace
-from webhook.core.configuration import parse_tracking_uri
+from webhook.core.values import parse_tracking_uri
 from webhook.doctor.pod import Subject
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -17,8 +17,8 @@ from webhook.cli.reaching import reaching_options, read_what
 from webhook.cli.runs_output import Printer, Style
 from webhook.cli.terminal import printable
 from webhook.cluster.kube import KubeClient, KubeError, KubeUnavailableError
-from webhook.core.configuration import parse_workspace
 from webhook.core.names import TRACKING_TOKEN, WORKSPACE
+from webhook.core.values import parse_workspace
 from webhook.doctor.forward import Reaching, UnreachableError
 from webhook.doctor.pod import Subject
 from webhook.doctor.report import NothingToCheckError

@@ -20,7 +20,7 @@ import httpx
 from webhook.cli.exit_codes import EPILOG, FOUND
 from webhook.cli.values import valid_namespace
 from webhook.cluster.kube import KubeClient, KubeError
-from webhook.core.configuration import SecretKey, parse_secret
+from webhook.core.values import SecretKey, parse_secret
 from webhook.network import ProxySettingsError, open_client
 from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
 from webhook.token.credentials import CA_FILE, FIELDS, OPTIONAL, CredentialsError, find_ca, find_credentials

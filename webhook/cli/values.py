@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from webhook.core.configuration import DNS_LABEL
+from webhook.core.values import DNS_LABEL
 
 T = TypeVar("T", None, str, tuple[str, ...])
 

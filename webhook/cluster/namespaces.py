@@ -14,9 +14,10 @@ from typing import Any
 from webhook.cluster.informer import Informer
 from webhook.cluster.kube import KubeClient, KubeError, KubeNotFoundError
 from webhook.cluster.live_reads import LiveReads
-from webhook.core.configuration import DNS_LABEL, Namespace
+from webhook.core.configuration import Namespace
 from webhook.core.lookup import LookupFailedError, LookupOutcome
 from webhook.core.names import ANNOTATION_GROUP, LABEL
+from webhook.core.values import DNS_LABEL
 
 PATH = "/api/v1/namespaces"
 

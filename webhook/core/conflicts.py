@@ -10,10 +10,11 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from webhook.core import names
-from webhook.core.configuration import Configuration, origin
+from webhook.core.configuration import Configuration
 from webhook.core.environment import known_values
 from webhook.core.pod import Container, EnvVar
 from webhook.core.reasons import Reason
+from webhook.core.values import origin
 from webhook.core.workload import wired_by_kfp_plugin
 
 _EMPTY = frozenset({""})

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from webhook.core.configuration import EXPERIMENT_LIMIT, parse_experiment
 from webhook.core.controllers import (
     ARGO_NODE_NAME,
     ARGO_WORKFLOW,
@@ -27,6 +26,7 @@ from webhook.core.controllers import (
 )
 from webhook.core.nodes import parse_node
 from webhook.core.pod import Pod
+from webhook.core.values import EXPERIMENT_LIMIT, parse_experiment
 
 PIPELINE_RUN_ID = "kfp.pipeline_run_id"
 PIPELINE_RUN_URL = "kfp.pipeline_run_url"

@@ -14,7 +14,7 @@ import msgspec
 from webhook.core import names
 from webhook.core.client_plugin import VARIABLES as PLUGIN_VARIABLES
 from webhook.core.client_plugin import PluginObstacle, find_obstacle, has_mount
-from webhook.core.configuration import Configuration, SecretKey, Source, Sourced
+from webhook.core.configuration import Configuration, Source, Sourced
 from webhook.core.conflicts import (
     Skip,
     find_conflict,
@@ -26,6 +26,7 @@ from webhook.core.lineage import PIPELINE_RUN_ID, PIPELINE_RUN_URL, Lineage
 from webhook.core.links import fill_link
 from webhook.core.pod import Container, EnvVar
 from webhook.core.reasons import Reason
+from webhook.core.values import SecretKey
 
 
 class Group(StrEnum):

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from webhook.cluster.kube import KubeClient, KubeForbiddenError, KubeNotFoundError, core_path
 from webhook.core.client_plugin import VOLUME
-from webhook.core.configuration import Namespace, Platform, SecretKey, configure, parse_workspace
+from webhook.core.configuration import Namespace, Platform, configure
 from webhook.core.names import LABEL
+from webhook.core.values import SecretKey, parse_workspace
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.installation import SAMPLE
 from webhook.doctor.remedies import MLFLOW_TOKEN, issuer_in, refresh_command

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError, core_path
 from webhook.core.client_plugin import MOUNT_PATH, TOKEN_FILE, VOLUME, PluginObstacle, has_mount, is_plugin_volume
-from webhook.core.configuration import SecretKey
 from webhook.core.decision import Decision
 from webhook.core.pod import decode_volumes
 from webhook.core.review import decode_pod
+from webhook.core.values import SecretKey
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.pod import create_again, record_of
 from webhook.doctor.remedies import refresh_command

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import httpx
 
-from webhook.core.configuration import SecretKey
+from webhook.core.values import SecretKey
 from webhook.doctor.remedies import MLFLOW_TOKEN, issuer_in, refresh_command
 from webhook.token.claims import form_problem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from contextlib import suppress
 
-from webhook.core.configuration import SecretKey
+from webhook.core.values import SecretKey
 from webhook.token.claims import NotATokenError, read_claims
 from webhook.token.grant import Endpoint, GrantError
 

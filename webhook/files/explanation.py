@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from webhook.core.client_plugin import VARIABLES
-from webhook.core.configuration import Source, hide_password
+from webhook.core.configuration import Source
 from webhook.core.decision import ContainerDecision, Decision
 from webhook.core.environment import env_from, env_from_effects
 from webhook.core.names import CREDENTIALS, MANAGED
 from webhook.core.pod import Container, EnvVar, Pod
 from webhook.core.reasons import Verdict
+from webhook.core.values import hide_password
 
 
 def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str | None, note: str = "") -> dict[str, Any]:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from webhook.core.configuration import Source, hide_password
+from webhook.core.configuration import Source
 from webhook.core.names import MANAGED, POD_NAME
+from webhook.core.values import hide_password
 from webhook.files.events import FormatError
 from webhook.files.formats import read_scalars_as_text
 from webhook.settings.table import ENVIRONMENT_PREFIX, SETTINGS, Setting, Settings

@@ -8,8 +8,8 @@ from datetime import timedelta
 from ipaddress import ip_address
 from math import nan
 
-from webhook.core.configuration import DNS_LABEL, parse_bool, parse_experiment
 from webhook.core.links import parse_link
+from webhook.core.values import DNS_LABEL, parse_bool, parse_experiment
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")

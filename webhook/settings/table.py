@@ -9,15 +9,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from webhook.core.configuration import (
-    Platform,
-    SecretKey,
-    Source,
-    Sourced,
-    parse_bool,
-    parse_secret,
-    parse_tracking_uri,
-)
+from webhook.core.configuration import Platform, Source, Sourced
+from webhook.core.values import SecretKey, parse_bool, parse_secret, parse_tracking_uri
 from webhook.plugin import load_plugin
 from webhook.settings.parsing import (
     duration,

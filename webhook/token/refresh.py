@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from webhook.cluster.kube import KubeClient, KubeError, KubeNotFoundError, core_path
-from webhook.core.configuration import SecretKey
+from webhook.core.values import SecretKey
 from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
 from webhook.token.durations import format_duration
 from webhook.token.issuer import Published

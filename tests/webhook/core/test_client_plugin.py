@@ -12,10 +12,11 @@ import pytest
 from tests.support.kubelet import projected_files
 from tests.support.pods import KFP, TRAINJOB, pod
 from webhook.core.client_plugin import ANNOTATIONS_LIMIT, ClientPlugin, is_file_annotation
-from webhook.core.configuration import Namespace, Platform, SecretKey, Source, Sourced
+from webhook.core.configuration import Namespace, Platform, Source, Sourced
 from webhook.core.decision import Decision, decide
 from webhook.core.patch import patch
 from webhook.core.review import decode_pod
+from webhook.core.values import SecretKey
 from webhook.plugin import load_plugin
 
 ASKS = {"mlflow.kubeflow.org/client-plugin": "true"}

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.pods import FOLDER, KFP, SAMPLES, TRAINJOB, pod
-from webhook.core.configuration import Namespace, Platform, SecretKey, Sourced
+from webhook.core.configuration import Namespace, Platform, Sourced
 from webhook.core.decision import NOT_A_POD_CREATION, Decision, decide
 from webhook.core.names import ANNOTATION_GROUP as GROUP
 from webhook.core.names import DECISION_ANNOTATION
 from webhook.core.patch import patch
 from webhook.core.reasons import Reason
 from webhook.core.review import MalformedReviewError, decode_pod
+from webhook.core.values import SecretKey
 from webhook.core.wiring import SecretRef
 from webhook.core.workload import WorkloadKind
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.examples import security_examples
 from tests.support.servers import OTHERS, SERVER
-from webhook.core.configuration import hide_password, origin, parse_tracking_uri
+from webhook.core.values import hide_password, origin, parse_tracking_uri
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,12 @@ from tests.support.kubelet import container_environment, projected_files
 from tests.support.pods import KFP, TRAINJOB, pod
 from webhook.core import names
 from webhook.core.client_plugin import MOUNT_PATH, VARIABLES, VOLUME, ClientPlugin
-from webhook.core.configuration import Namespace, Platform, SecretKey, Sourced
+from webhook.core.configuration import Namespace, Platform, Sourced
 from webhook.core.decision import Decision, decide
 from webhook.core.patch import Operation, patch
 from webhook.core.reasons import Reason
 from webhook.core.review import decode_pod
+from webhook.core.values import SecretKey
 
 OURS = "http://mlflow-tracking-server.kubeflow:5000"
 SERVERS = [

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from webhook.core.configuration import Namespace, Platform, SecretKey, Source, Sourced, configure, parse_secret
+from webhook.core.configuration import Namespace, Platform, Source, Sourced, configure
 from webhook.core.decision import Decision, decide
 from webhook.core.reasons import Reason
 from webhook.core.review import decode_pod
+from webhook.core.values import SecretKey, parse_secret
 
 LABELLED = Namespace("team-a", {"mlflow-enabled": "true"}, {})
 GROUP = "mlflow.kubeflow.org"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.support.dex import jwt
-from webhook.core.configuration import SecretKey
+from webhook.core.values import SecretKey
 from webhook.doctor.findings import Status
 from webhook.doctor.namespace import Wiring, check_token, wiring_of
 

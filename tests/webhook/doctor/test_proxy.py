@@ -13,7 +13,7 @@ import pytest
 from tests.support.dex import KEY, KEY_ID, OTHER_KEY, Answer, Dex, jwt, keys
 from tests.support.proxy import PLUGIN_401, Reply, Server, of_json
 from tests.webhook.doctor.probing import TEXT, ask, minted, switch
-from webhook.core.configuration import SecretKey
+from webhook.core.values import SecretKey
 from webhook.doctor.findings import Status
 
 FLAGS: dict[str, tuple[dict[str, bool], str]] = {
