@@ -2,16 +2,21 @@
 
 Decisions have a separate writer: logging of the standard library costs 35 µs a line, half as much as a whole review. No
 line contains a pod or the value of a variable. Nothing is buffered: a line that could not be written is lost, and never
-appears in the middle of a later one.
+appears in the middle of a later one. A line for which there is no room in a pipe that nobody reads is lost too: waiting
+for room would stop the whole server.
 """
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import logging
+import os
+import stat
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, TextIO
 
@@ -19,6 +24,8 @@ import msgspec
 
 from webhook.errors import error_location
 
+_PIPE_SIZE = 1 << 20
+"""Bytes, about two thousand lines: the most that any process may ask for (pipe(7)), sixteen times the usual size."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -77,7 +84,26 @@ def _unbuffered(stream: TextIO | None) -> BinaryIO:
         closed = io.BytesIO()
         closed.close()
         return closed
-    return getattr(stream.buffer, "raw", stream.buffer)
+    raw: BinaryIO = getattr(stream.buffer, "raw", stream.buffer)
+    with suppress(OSError, ValueError):  # closed, or in memory
+        _stop_waiting(raw.fileno())
+    return raw
+
+
+def _stop_waiting(number: int) -> None:
+    """Make writing to a pipe or socket fail where it would wait for the reader."""
+    mode = os.fstat(number).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) or not os.get_blocking(number):
+        return
+    with suppress(OSError, AttributeError):  # not a pipe, not allowed, or not Linux
+        if fcntl.fcntl(number, fcntl.F_GETPIPE_SZ) < _PIPE_SIZE:
+            fcntl.fcntl(number, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+    with suppress(OSError):
+        # opened again, because otherwise the flag would also affect the other processes that write to it
+        own = os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK)
+        os.dup2(own, number, inheritable=os.get_inheritable(number))
+        os.close(own)
+    os.set_blocking(number, False)
 
 
 def _write(raw: BinaryIO, line: bytes) -> None:

@@ -77,7 +77,7 @@ class Metrics:
         )
         self.log_lines_lost = Counter(
             "mlflow_webhook_log_lines_lost",
-            "Log lines that could not be written, because of a full disk or a closed pipe.",
+            "Log lines that could not be written, because of a full disk, a closed pipe, or a pipe that nobody reads.",
             registry=registry,
         )
         self.ready = Gauge("mlflow_webhook_ready", "Whether this replica is ready for reviews.", registry=registry)

@@ -10,6 +10,7 @@ from typing import TextIO
 
 import pytest
 
+from tests.support.pipes import full_pipe, full_socket
 from webhook.serving.logs import configure_logging, count_lost_lines, decision_writer
 
 LINE = {"namespace": "team-a", "pod": 'a "b"=c\nd', "decision": "wired"}
@@ -87,7 +88,8 @@ def test_events_have_their_fields_and_an_error_no_message(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-@pytest.mark.parametrize("broken", [full_disk, closed_pipe, closed_stream, no_stream])
+@pytest.mark.parametrize("broken", [full_disk, closed_pipe, full_pipe, full_socket, closed_stream, no_stream])
+@pytest.mark.timeout(20)
 def test_a_line_that_cannot_be_written_is_counted_and_harms_nothing(
     form: str, broken: Callable[[], TextIO | None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,3 +117,17 @@ def test_a_line_that_was_lost_does_not_come_back() -> None:
         os.read(pipe.fileno(), 1 << 20)
         write({"pod": "next"})
         assert json.loads(os.read(pipe.fileno(), 1 << 20))["pod"] == "next"
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_that_is_not_read_for_a_while_loses_nothing_and_other_processes_still_wait_for_it() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe, os.fdopen(writing, "w") as to:
+        of_another_process = os.dup(writing)
+        write = decision_writer(form="json", stream=to)
+        for number in range(1000):
+            write({"pod": "x" * 500, "number": number})
+        assert os.get_blocking(of_another_process)
+        os.close(of_another_process)
+        lines = os.read(pipe.fileno(), 1 << 20).splitlines()
+        assert [json.loads(line)["number"] for line in lines] == list(range(1000))

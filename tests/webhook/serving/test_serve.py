@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.pipes import full_pipe
 from tests.support.serving import BODY, JSON, Serving, started
 from tests.support.waiting import wait_until
 
@@ -199,6 +200,12 @@ def test_a_closed_pipe_under_the_log_costs_no_review(tmp_path: Path) -> None:
         with started(tmp_path, stderr=pipe) as server:
             assert server.review().json()["response"]["patch"]
             wait_until(lambda: lost_lines(server) == 2, "two lost lines")
+
+
+def test_a_full_pipe_that_nobody_reads_costs_no_review(tmp_path: Path) -> None:
+    with full_pipe() as pipe, started(tmp_path, stderr=pipe) as server:
+        assert server.review().json()["response"]["patch"]
+        wait_until(lambda: lost_lines(server) == 2, "two lost lines")
 
 
 def lost_lines(server: Serving) -> float:
