@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -34,6 +33,24 @@ def test_a_lost_authority_is_replaced_and_what_was_trusted_stays_trusted() -> No
     assert split_bundle(made.bundle(START)) == [made.current.certificate_pem, old.certificate_pem]
 
 
+def test_of_what_was_trusted_only_what_has_not_ended_stays_trusted() -> None:
+    ended, other = ca(), ca(START + timedelta(hours=1))
+    made = step(None, START + LIFETIME, ended.certificate_pem + other.certificate_pem)
+    assert made.previous == (other.certificate_pem,)
+
+
+def test_a_distrusted_ca_is_not_trusted_again_when_the_authority_has_ended() -> None:
+    leaked = ca(START + timedelta(days=1)).certificate_pem
+    ended = Authority(current=ca(), previous=(leaked,), distrusted=frozenset({leaked}))
+    assert step(ended, START + LIFETIME, leaked).previous == ()
+
+
+def test_a_distrusted_ca_has_a_successor_at_once() -> None:
+    leaked = ca()
+    authority = Authority(current=leaked, distrusted=frozenset({leaked.certificate_pem}))
+    assert step(authority, START + timedelta(days=1)).next is not None
+
+
 def test_a_young_ca_is_left_alone() -> None:
     authority = Authority(current=ca())
     assert step(authority, START + timedelta(days=19)) is authority
@@ -58,15 +75,25 @@ def test_a_successor_signs_when_it_has_been_trusted_long_enough_and_not_before()
     assert promoted.previous == (renewed.current.certificate_pem,)
 
 
+def test_a_successor_that_is_made_late_signs_after_half_of_the_time_that_is_left() -> None:
+    """Better trusted by most clients than expired for all."""
+    now = START + LIFETIME - timedelta(seconds=40)
+    renewed = step(Authority(current=ca()), now)
+    assert step(renewed, now + timedelta(seconds=19)) is renewed
+    assert step(renewed, now + timedelta(seconds=20)).current == renewed.next
+
+
 def test_a_successor_that_nobody_could_be_told_of_signs_when_its_predecessor_has_ended() -> None:
     renewed = step(Authority(current=ca()), START + timedelta(days=20))
     assert step(renewed, START + LIFETIME, b"").current == renewed.next
 
 
 @pytest.mark.parametrize("successor", [None, ca()], ids=["alone", "with a successor that has ended too"])
-def test_an_authority_that_has_ended_is_replaced_at_once(successor: KeyPair | None) -> None:
-    ended, other = Authority(current=ca(), next=successor), ca(START + timedelta(days=300))
-    made = step(ended, START + timedelta(days=301), ended.current.certificate_pem + other.certificate_pem)
+@pytest.mark.parametrize("after", [timedelta(0), timedelta(days=271)], ids=["in that moment", "long ago"])
+def test_an_authority_that_has_ended_is_replaced_at_once(successor: KeyPair | None, after: timedelta) -> None:
+    now = START + LIFETIME + after
+    ended, other = Authority(current=ca(), next=successor), ca(now - timedelta(days=1))
+    made = step(ended, now, ended.current.certificate_pem + other.certificate_pem)
     assert made.current not in {ended.current, ended.next}
     assert made.next is None
     assert made.previous == (other.certificate_pem,)
@@ -121,10 +148,10 @@ def test_rubbish_in_a_bundle_is_left_out() -> None:
     assert split_bundle(b"rubbish") == []
 
 
-def test_the_bundle_holds_each_certificate_once() -> None:
-    current = ca()
-    authority = replace(Authority(current=current), previous=(current.certificate_pem,))
-    assert split_bundle(authority.bundle(START)) == [current.certificate_pem]
+def test_the_bundle_holds_each_certificate_once_and_nothing_else() -> None:
+    current, other = ca(), ca()
+    authority = Authority(current=current, previous=(current.certificate_pem, other.certificate_pem))
+    assert authority.bundle(START) == current.certificate_pem + other.certificate_pem
 
 
 @pytest.mark.parametrize("name", ["ca.key", "next.key"])

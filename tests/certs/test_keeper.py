@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 
 from certs.keeper import FIRST_WAIT
+from certs.lease import Lease
 from tests.support.keeper import SECOND, SPEC, START, Cluster, Replica
 
 
@@ -109,12 +110,17 @@ def test_a_replica_says_what_its_clients_lack() -> None:
     assert other.keeper.problem() == "the CA is not yet in the caBundle of the webhook configuration"
 
 
-def test_a_replica_that_was_trusted_once_stays_ready_when_something_overwrites_the_bundle() -> None:
+@pytest.mark.parametrize("another_leads", [True, False], ids=["another replica leads", "it cannot publish"])
+def test_a_replica_that_was_trusted_once_stays_ready_when_something_overwrites_the_bundle(another_leads: bool) -> None:
     """A restart would not help, and the bundle is repaired as soon as that is possible."""
     cluster = Cluster()
     replica = Replica(cluster, "a")
     replica.keeper.step(START)
-    cluster.bundles, cluster.failing = [b"", b""], {"publish"}
+    cluster.bundles = [b"", b""]
+    if another_leads:
+        cluster.lease = Lease(holder="b", renewed=START, acquired=START)
+    else:
+        cluster.failing = {"publish"}
     replica.keeper.step(START)
     assert not replica.trusted(START)
     assert replica.keeper.problem() is None
