@@ -23,6 +23,7 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs.issue import CLOCK_SKEW, KeyPair, issue_ca
 from certs.renewal import Validity, validity
@@ -187,8 +188,11 @@ def _pair(data: Mapping[str, bytes], certificate_name: str, key_name: str) -> Ke
         certificate = x509.load_pem_x509_certificate(data[certificate_name])
         key = serialization.load_pem_private_key(data.get(key_name, b""), password=None)
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)  # leaves name it
     except (ValueError, TypeError, x509.ExtensionNotFound) as error:
         raise UnreadableAuthorityError(f"{certificate_name} and {key_name} are not a CA in PEM") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise UnreadableAuthorityError(f"{key_name} is not an elliptic curve key")
     if key.public_key() != certificate.public_key():
         raise UnreadableAuthorityError(f"{key_name} does not belong to {certificate_name}")
     if not constraints.ca:

@@ -3,6 +3,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
 
 from certs.authority import PROPAGATION, Authority, UnreadableAuthorityError, advance, rotate, split_bundle
 from certs.issue import KeyPair, issue_ca, issue_leaf
@@ -152,6 +156,39 @@ def test_the_bundle_holds_each_certificate_once_and_nothing_else() -> None:
     current, other = ca(), ca()
     authority = Authority(current=current, previous=(current.certificate_pem, other.certificate_pem))
     assert authority.bundle(START) == current.certificate_pem + other.certificate_pem
+
+
+def foreign_ca(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, *, identified: bool = True) -> dict[str, bytes]:
+    """Return a CA that somebody else has made and stored, with or without the identifier of its key."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "theirs")])
+    builder = x509.CertificateBuilder(
+        name, name, key.public_key(), x509.random_serial_number(), START, START + LIFETIME
+    ).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    if identified:
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return {
+        "ca.crt": builder.sign(key, hashes.SHA256()).public_bytes(pem),
+        "ca.key": key.private_bytes(pem, pkcs8, serialization.NoEncryption()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (foreign_ca(rsa.generate_private_key(65537, 2048)), "ca.key is not an elliptic curve key"),
+        (foreign_ca(ec.generate_private_key(ec.SECP256R1()), identified=False), "not a CA in PEM"),
+    ],
+    ids=["an RSA key", "no identifier of its key"],
+)
+def test_a_ca_that_leaves_cannot_be_issued_with_is_refused(data: dict[str, bytes], problem: str) -> None:
+    with pytest.raises(UnreadableAuthorityError, match=problem):
+        Authority.from_data(data)
+
+
+def test_a_ca_that_somebody_else_has_made_can_sign() -> None:
+    authority = Authority.from_data(foreign_ca(ec.generate_private_key(ec.SECP384R1())))
+    assert _leaf(authority.current).certificate_pem
 
 
 @pytest.mark.parametrize("name", ["ca.key", "next.key"])
