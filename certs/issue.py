@@ -14,6 +14,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CLOCK_SKEW = timedelta(hours=1)
 """How long before it is issued a certificate is valid: the API server's clock may be behind."""
+_USES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +43,7 @@ def issue_ca(*, common_name: str, lifetime: timedelta, now: datetime) -> KeyPair
         _builder(name, key.public_key(), not_after=now + lifetime, now=now)
         .issuer_name(name)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(key_cert_sign=True), critical=True)
+        .add_extension(_key_usage("key_cert_sign"), critical=True)
     )
     return _sign(builder, key, signer=key)
 
@@ -48,8 +59,7 @@ def issue_leaf(
     """Sign a server's certificate for these names and addresses. It never outlives its CA."""
     issuer = x509.load_pem_x509_certificate(ca.certificate_pem)
     signer = serialization.load_pem_private_key(ca.private_key_pem, password=None)
-    if not isinstance(signer, ec.EllipticCurvePrivateKey):
-        raise TypeError("the CA's key is not an elliptic curve key")
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)  # noqa: S101 - for mypy: no other one is made or read
     key = ec.generate_private_key(ec.SECP256R1())
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns_names]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in ip_addresses]
@@ -60,7 +70,7 @@ def issue_leaf(
         _builder(subject, key.public_key(), not_after=not_after, now=now)
         .issuer_name(issuer.subject)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(digital_signature=True), critical=True)
+        .add_extension(_key_usage("digital_signature"), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
@@ -82,18 +92,9 @@ def _builder(
     )
 
 
-def _key_usage(*, key_cert_sign: bool = False, digital_signature: bool = False) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=key_cert_sign,
-        crl_sign=key_cert_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _key_usage(granted: str) -> x509.KeyUsage:
+    """Return a key usage that grants one use and denies the others."""
+    return x509.KeyUsage(**{use: use == granted for use in _USES})
 
 
 def _sign(

@@ -5,10 +5,12 @@ import ssl
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certs.issue import CLOCK_SKEW, KeyPair, issue_ca, issue_leaf
 
@@ -19,6 +21,32 @@ CA = issue_ca(common_name="a CA", lifetime=timedelta(days=10), now=NOW)
 def leaf(**changes: object) -> KeyPair:
     arguments = {"dns_names": ["w.ns.svc"], "ip_addresses": ["127.0.0.1"], "lifetime": timedelta(days=1), "now": NOW}
     return issue_leaf(CA, **{**arguments, **changes})  # type: ignore[arg-type]  # a table of arguments
+
+
+def extensions(pair: KeyPair) -> dict[str, tuple[bool, x509.ExtensionType]]:
+    """Return whether each extension is critical, and its value; without those that identify keys."""
+    found = x509.load_pem_x509_certificate(pair.certificate_pem).extensions
+    identifiers = (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)
+    return {
+        str(each.oid._name): (each.critical, each.value) for each in found if not isinstance(each.value, identifiers)
+    }
+
+
+def usage(**granted: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        **{
+            "digital_signature": False,
+            "content_commitment": False,
+            "key_encipherment": False,
+            "data_encipherment": False,
+            "key_agreement": False,
+            "key_cert_sign": False,
+            "crl_sign": False,
+            "encipher_only": False,
+            "decipher_only": False,
+            **granted,
+        }
+    )
 
 
 def handshake(served: KeyPair, *, trusted: KeyPair, name: str, folder: Path) -> None:
@@ -76,9 +104,35 @@ def test_a_leaf_never_outlives_its_ca() -> None:
     assert certificate.not_valid_after_utc == NOW + timedelta(days=10)
 
 
-def test_a_leaf_cannot_sign() -> None:
-    certificate = x509.load_pem_x509_certificate(leaf().certificate_pem)
-    assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+def test_a_ca_can_sign_leaves_and_nothing_else() -> None:
+    assert extensions(CA) == {
+        "basicConstraints": (True, x509.BasicConstraints(ca=True, path_length=0)),
+        "keyUsage": (True, usage(key_cert_sign=True)),
+    }
+
+
+def test_a_leaf_is_for_a_server_with_its_names_and_cannot_sign() -> None:
+    names = [x509.DNSName("w.ns.svc"), x509.IPAddress(IPv4Address("127.0.0.1"))]
+    assert extensions(leaf()) == {
+        "basicConstraints": (True, x509.BasicConstraints(ca=False, path_length=None)),
+        "keyUsage": (True, usage(digital_signature=True)),
+        "extendedKeyUsage": (False, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])),
+        "subjectAltName": (False, x509.SubjectAlternativeName(names)),
+    }
+
+
+def test_identifiers_lead_from_a_leaf_to_the_key_of_its_ca() -> None:
+    issued, issuer = (x509.load_pem_x509_certificate(pair.certificate_pem).extensions for pair in (leaf(), CA))
+    authority = issued.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    subject = issuer.get_extension_for_class(x509.SubjectKeyIdentifier)
+    assert authority.value.key_identifier == subject.value.digest
+    assert (authority.critical, subject.critical) == (False, False)
+
+
+def test_a_leaf_with_a_long_name_has_as_much_of_it_as_a_common_name_can_have() -> None:
+    name = f"{'w' * 60}.ns.svc"
+    certificate = x509.load_pem_x509_certificate(leaf(dns_names=[name]).certificate_pem)
+    assert certificate.subject.rfc4514_string() == f"CN={name[:64]}"
 
 
 def test_the_key_does_not_show() -> None:
