@@ -140,7 +140,7 @@ PROBLEMS: dict[str, tuple[str, TokenProblem]] = {
     "base64 of a token with a newline": (base64.b64encode(token().encode() + b"\n").decode(), TokenProblem.BASE64),
     "base64 with another character in it": (f"{TWICE[:20]}!{TWICE[20:]}", TokenProblem.NOT_A_JWT),
     "base64 of a header alone": (base64.b64encode(part({"alg": "ES256"}).encode()).decode(), TokenProblem.NOT_A_JWT),
-    "no signature and another character": (f"{part({'alg': 'ES256'})}!.{part({})}", TokenProblem.NOT_A_JWT),
+    "no signature and other characters": (f"{part({'alg': 'ES256'})}!!!!.{part({})}", TokenProblem.NOT_A_JWT),
     "text that is not valid Unicode": ("\ud800", TokenProblem.NOT_A_JWT),
     "an opaque token": ("sha256~opaque", TokenProblem.NOT_A_JWT),
     "an opaque token in base64": (base64.b64encode(b"opaque").decode(), TokenProblem.NOT_A_JWT),
