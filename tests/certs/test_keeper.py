@@ -72,6 +72,15 @@ def test_without_a_certificate_it_tries_less_often_after_each_failure_and_soon_a
     assert replica.leaf is not None
 
 
+@pytest.mark.parametrize(("lifetime", "wait"), [(20, 2), (49, 4.9), (60, 5), (86400, 5)])
+def test_with_a_certificate_it_looks_again_after_a_tenth_of_a_lifetime_or_five_seconds(
+    lifetime: float, wait: float
+) -> None:
+    replica = Replica(Cluster(), "a", replace(SPEC, leaf_lifetime=lifetime * SECOND))
+    replica.keeper.step(START)
+    assert replica.keeper.wait == wait * SECOND
+
+
 def test_a_leaf_that_could_not_be_put_into_service_is_not_ready_and_is_tried_again() -> None:
     replica = Replica(Cluster(), "a")
     replica.broken = True

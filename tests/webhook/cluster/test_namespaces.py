@@ -314,6 +314,7 @@ def test_all_namespaces_are_listed_and_watched_and_silence_makes_them_out_of_dat
         assert (experiment(watch.known("a")), watch.problem(), len(restarts)) == ("1", None, 1)
         assert watch.fresh()
         now[0] += 90
+        assert watch.silence == 90
         assert not watch.fresh()
     finally:
         watch.stop()
@@ -351,6 +352,7 @@ def test_few_reads_go_on_at_once_and_the_end_does_not_wait_for_them() -> None:
 def test_it_is_not_ready_and_not_fresh_before_the_first_list() -> None:
     with watching() as watch:
         assert watch.problem() == "the namespaces have not been listed yet"
+        assert watch.silence == float("inf")
         assert not watch.fresh()
 
 

@@ -153,6 +153,7 @@ PROBLEMS: dict[str, tuple[str, TokenProblem]] = {
     "a character too many": (token() + "!", TokenProblem.NOT_A_JWT),
     "an asterisk inside": (token().replace(".", "*.", 1), TokenProblem.NOT_A_JWT),
     "padding": (token() + "=", TokenProblem.NOT_A_JWT),
+    "characters of ordinary base64": (token()[:-2] + "+/", TokenProblem.NOT_A_JWT),
     "an end": (token(exp=SECONDS), TokenProblem.EXPIRED),
     "a later beginning": (token(nbf=SECONDS + 301), TokenProblem.NOT_YET_VALID),
     "another audience": (token(aud="other"), TokenProblem.OTHER_AUDIENCE),
