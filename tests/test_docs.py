@@ -28,7 +28,14 @@ from webhook.token.problems import TokenProblem
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "checks.md").read_text()
 LINEAGE = (ROOT / "docs" / "lineage.md").read_text()
-OTHERS = {"content-type", "gap-auth", "mlflow-token", "mlflow-webhook", "mlflow-webhook-check"}
+OTHERS = {
+    "content-type",
+    "gap-auth",
+    "mlflow-token",
+    "mlflow-token-refresh",
+    "mlflow-webhook",
+    "mlflow-webhook-check",
+}
 SOURCES = "".join(file.read_text() for file in sorted((ROOT / "webhook" / "doctor").glob("*.py")))
 CHECKS = sorted(set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', SOURCES)) - OTHERS)
 CODES = sorted(

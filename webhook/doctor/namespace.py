@@ -16,6 +16,7 @@ from webhook.core.names import LABEL
 from webhook.core.values import SecretKey, parse_workspace
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.installation import SAMPLE
+from webhook.doctor.refresh_job import NO_JOB, RefreshJob, find_refresh_job
 from webhook.doctor.remedies import MLFLOW_TOKEN, issuer_in, refresh_command
 from webhook.token.claims import problem_of, read_claims
 from webhook.token.durations import format_duration
@@ -39,11 +40,15 @@ class Wiring:
 
 
 class StoredToken(NamedTuple):
-    """What the Secret is like, the token in it, and when `token refresh` stored it; None where that is not known."""
+    """What the Secret is like, the token in it, and when `token refresh` stored it; None where that is not known.
+
+    `job`: what keeps the token fresh, looked for where the token itself names no issuer.
+    """
 
     finding: Finding
     token: str | None = None
     minted: datetime | None = None
+    job: RefreshJob = NO_JOB
 
 
 def wiring_of(pod: Mapping[str, Any]) -> Wiring | None:
@@ -123,24 +128,30 @@ def _workspace(namespace: Namespace) -> Finding:
 
 def read_token(client: KubeClient, namespace: str, secret: SecretKey) -> StoredToken:
     """Read the token from its Secret. Raises KubeError, but not for a missing right."""
-    refresh = refresh_command(namespace, secret)
     place = f"Secret {namespace}/{secret.name}"
+
+    def without_token(code: str, sentence: str) -> StoredToken:
+        job = find_refresh_job(client, namespace)
+        remedy = refresh_command(namespace, secret, issuer=job.issuer, job=job.name)
+        return StoredToken(failed(SECRET, code, sentence, remedy), job=job)
+
     try:
         found = client.get(core_path(namespace, "secrets", secret.name))
     except KubeNotFoundError:
-        return StoredToken(failed(SECRET, "secret_missing", f"{place} not found.", refresh))
+        return without_token("secret_missing", f"{place} not found.")
     except KubeForbiddenError:
         return StoredToken(skipped(SECRET, f"you may not read {place}"))
     data = found.get("data") or {}
     if secret.key not in data:
         keys = f"its keys are {', '.join(sorted(data))}" if data else "it has no data"
-        return StoredToken(failed(SECRET, "key_missing", f"{place} has no key {secret.key}; {keys}.", refresh))
+        return without_token("key_missing", f"{place} has no key {secret.key}; {keys}.")
     try:
         text = b64decode(data[secret.key]).decode()
     except (Base64Error, UnicodeDecodeError):
-        return StoredToken(failed(SECRET, "not_text", f"The value of {place}, key {secret.key}, is not text.", refresh))
+        return without_token("not_text", f"The value of {place}, key {secret.key}, is not text.")
     minted = _moment((found["metadata"].get("annotations") or {}).get(MINTED))
-    return StoredToken(passed(SECRET, f"{place} has the key {secret.key}"), text, minted)
+    job = NO_JOB if issuer_in(text) else find_refresh_job(client, namespace)
+    return StoredToken(passed(SECRET, f"{place} has the key {secret.key}"), text, minted, job)
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -151,10 +162,20 @@ def _moment(text: str | None) -> datetime | None:
     return moment if moment.tzinfo else None
 
 
-def check_token(token: str, *, namespace: str, secret: SecretKey = MLFLOW_TOKEN, now: datetime) -> Finding:
-    """Check what a token itself shows: whose it is, when it expires, what is wrong with it."""
-    issuer = issuer_in(token)
-    refresh = refresh_command(namespace, secret, issuer=issuer)
+def check_token(
+    token: str,
+    *,
+    namespace: str,
+    secret: SecretKey = MLFLOW_TOKEN,
+    job: RefreshJob = NO_JOB,
+    now: datetime,
+) -> Finding:
+    """Check what a token itself shows: whose it is, when it expires, what is wrong with it.
+
+    `job`: what keeps it fresh, for a token that names no issuer.
+    """
+    issuer = issuer_in(token) or job.issuer
+    refresh = refresh_command(namespace, secret, issuer=issuer, job=job.name)
     force = refresh_command(namespace, secret, issuer=issuer, force=True)
     problem = problem_of(token, now=now)
     if problem is TokenProblem.EMAIL_NOT_VERIFIED:  # whether it is refused depends on the proxy, which is asked too

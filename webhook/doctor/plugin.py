@@ -14,6 +14,7 @@ from webhook.core.review import decode_pod
 from webhook.core.values import SecretKey
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.pod import create_again, record_of
+from webhook.doctor.refresh_job import find_refresh_job
 from webhook.doctor.remedies import refresh_command
 
 PLUGIN, TOKEN_IN_FILE = "pod-client-plugin", "pod-token-file"
@@ -107,7 +108,8 @@ def _check_file(client: KubeClient, source: _Source, namespace: str) -> Finding:
         if secret.key in keys:
             return passed(TOKEN_IN_FILE, f"{MOUNT_PATH}/{TOKEN_FILE} is the key {secret.key} of {place}")
         missing = f"{place} has no key {secret.key}"
-    remedy = refresh_command(namespace, secret)
+    job = find_refresh_job(client, namespace)
+    remedy = refresh_command(namespace, secret, issuer=job.issuer, job=job.name)
     if source.optional:
         effect = f"so {MOUNT_PATH}/{TOKEN_FILE} does not exist. The kubelet adds it later, when the key exists."
         return warned(TOKEN_IN_FILE, "token_file_missing", f"{missing}, {effect}", remedy)

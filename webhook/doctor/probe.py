@@ -11,6 +11,7 @@ from typing import Any, Literal
 import httpx
 
 from webhook.core.values import SecretKey
+from webhook.doctor.refresh_job import NO_JOB, RefreshJob
 from webhook.doctor.remedies import MLFLOW_TOKEN, issuer_in, refresh_command
 from webhook.token.claims import form_problem
 
@@ -33,11 +34,15 @@ class Target:
     secret: SecretKey = MLFLOW_TOKEN
     unread: Literal["", "token", "wiring"] = ""
     """What could not be read; it may exist although it is None here."""
+    job: RefreshJob = NO_JOB
+    """What keeps the token fresh, where the token names no issuer."""
 
     def refresh(self, *, force: bool = False, issuer: str | None = None, audience: str = "") -> str:
-        """Return the command that gets a new token. `issuer` None: the one that the present token names."""
-        issuer = issuer_in(self.token) if issuer is None else issuer
-        return refresh_command(self.namespace, self.secret, issuer=issuer, force=force, audience=audience)
+        """Return the command that gets a new token. `issuer` None: the one that the present token or the job names."""
+        job = ""
+        if issuer is None:
+            issuer, job = issuer_in(self.token) or self.job.issuer, self.job.name
+        return refresh_command(self.namespace, self.secret, issuer=issuer, force=force, audience=audience, job=job)
 
 
 @dataclass(frozen=True, kw_only=True)

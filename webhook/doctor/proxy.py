@@ -14,7 +14,14 @@ from typing import NamedTuple
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.issuer import Signature, judge_signature
 from webhook.doctor.probe import ANY, INFO, Answer, Prober, Target
-from webhook.doctor.sign_in import SignIn, compare_issuer, find_sign_in, is_sign_in_page, sign_in_of
+from webhook.doctor.sign_in import (
+    SignIn,
+    compare_issuer,
+    find_sign_in,
+    is_sign_in_page,
+    sign_in_of,
+    trusted_issuer,
+)
 from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
 from webhook.token.problems import TokenProblem
 
@@ -43,7 +50,9 @@ def find_proxy(prober: Prober) -> bool:
 def check_token(prober: Prober, target: Target, *, now: datetime) -> Finding:
     """Check that the proxy accepts the token, and find out why if it does not. Raises httpx.RequestError."""
     if target.token is None:
-        return failed(TOKEN, "token_missing", f"There is no token to send. {_seen(prober)}", target.refresh())
+        issuer = target.job.issuer or trusted_issuer(prober, find_sign_in(prober))
+        remedy = target.refresh() if target.job.issuer else target.refresh(issuer=issuer)
+        return failed(TOKEN, "token_missing", f"There is no token to send. {_seen(prober)}", remedy)
     auth = prober.send("GET", "/oauth2/auth")
     if auth.status == 202:
         return _identity(auth, target.token)

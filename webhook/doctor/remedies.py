@@ -14,12 +14,12 @@ MLFLOW_TOKEN = SecretKey("mlflow-token")
 
 
 def refresh_command(
-    namespace: str, secret: SecretKey, *, issuer: str = "", force: bool = False, audience: str = ""
+    namespace: str, secret: SecretKey, *, issuer: str = "", force: bool = False, audience: str = "", job: str = ""
 ) -> str:
     """Return the command that puts a new token into a Secret.
 
     `issuer` may come from a token or a server: one that is not a plain address becomes the placeholder ISSUER. `force`
-    where the present token looks good to the command.
+    where the present token looks good to the command. `job`: a CronJob that does the same in the cluster.
     """
     words = ["mlflow-webhook", "token", "refresh", "--namespace", namespace]
     if secret != MLFLOW_TOKEN:
@@ -29,7 +29,11 @@ def refresh_command(
     words += ["--issuer", issuer if _is_plain(issuer) else "ISSUER"]
     if audience:
         words += ["--audience", audience]
-    return shlex.join(words)
+    command = shlex.join(words)
+    if job:
+        # as in docs/token.md: each job needs a new name
+        command += f"   # or: kubectl create job --namespace {namespace} --from=cronjob/{job} token-$(date +%s)"
+    return command
 
 
 def issuer_in(token: str | None) -> str:

@@ -104,6 +104,7 @@ class Doctor:
             token=stored.token,
             namespace=name,
             secret=wiring.secret,
+            job=stored.job,
             unread="wiring" if not (asked or namespace) else "token" if stored.finding.status is Status.SKIPPED else "",
         )
         return Access(wiring.tracking_uri, target, stored.finding, stored.minted, wiring.plugin)
@@ -158,7 +159,9 @@ def _token_findings(access: Access, *, now: datetime) -> Iterator[Finding]:
     if target.token is None:
         yield skipped(of_namespace.GOOD, f"there is no token to check: see {of_namespace.SECRET}")
     else:
-        yield of_namespace.check_token(target.token, namespace=target.namespace, secret=target.secret, now=now)
+        yield of_namespace.check_token(
+            target.token, namespace=target.namespace, secret=target.secret, job=target.job, now=now
+        )
     if target.unread == "wiring":
         yield skipped(LONG_RUNS, "you may not read the wiring of its pods")
     else:

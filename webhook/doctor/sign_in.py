@@ -83,16 +83,21 @@ def compare_issuer(prober: Prober, issuer: str, sign_in: SignIn) -> IssuerCompar
     address = sign_in.address
     if address.startswith(issuer.rstrip("/") + "/"):
         return IssuerComparison(same=True, trusted=issuer)
-    if address.endswith(_DEX):
-        trusted = _discovered(prober, urljoin(prober.uri, address).removesuffix(_DEX), "issuer")
-        if trusted:
-            return IssuerComparison(same=trusted == issuer, trusted=trusted)
+    if trusted := trusted_issuer(prober, sign_in):
+        return IssuerComparison(same=trusted == issuer, trusted=trusted)
     if (endpoint := _discovered(prober, issuer, "authorization_endpoint")) and endpoint == address:
         return IssuerComparison(same=True, trusted=issuer)
     path = split_url(address).path
     same_path = path == split_url(endpoint).path or path.startswith(split_url(issuer).path.rstrip("/") + "/")
     other_host = split_url(address).netloc != split_url(issuer).netloc
     return IssuerComparison(same=None if same_path and other_host else False)
+
+
+def trusted_issuer(prober: Prober, sign_in: SignIn) -> str:
+    """Return the issuer beside the sign-in, as its own discovery document names it; empty where it is not known."""
+    if not sign_in.address.endswith(_DEX):
+        return ""
+    return _discovered(prober, urljoin(prober.uri, sign_in.address).removesuffix(_DEX), "issuer")
 
 
 def _discovered(prober: Prober, issuer: str, name: str) -> str:

@@ -47,10 +47,14 @@ class Secrets:
         self._found = found
 
     def get(self, path: str) -> dict[str, Any]:
-        assert path == "/api/v1/namespaces/team-a/secrets/mlflow-token"
+        if path != "/api/v1/namespaces/team-a/secrets/mlflow-token":
+            raise KubeNotFoundError("no", status=404)
         if isinstance(self._found, Exception):
             raise self._found
         return {"data": dict.fromkeys(self._found, "a value")} if self._found else {}
+
+    def list(self, path: str, **_: Any) -> dict[str, Any]:
+        return self.get(path)
 
 
 def check(
