@@ -4,12 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from itertools import count
 
 import pytest
 
 from certs.authority import Authority
 from certs.lease import DURATION
-from tests.support.keeper import SECOND, SPEC, START, Cluster, Replica
+from tests.support.keeper import SECOND, SPEC, START, Cluster, Crash, Replica
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_crash_at_any_write_leaves_no_replica_untrusted(moment: str) -> None:
+    """A first CA, its successor because of distrust, and the renewal of that: each write is once its replica's last."""
+    for number in count(1):
+        cluster = Cluster()
+        cluster.crash = (number, moment)
+        replicas = [Replica(cluster, name) for name in "ab"]
+        for seconds in range(0, 360, 15):
+            now = START + seconds * SECOND
+            if seconds == 90 and cluster.data:
+                cluster.data = {**cluster.data, "distrust": b""}
+            for place, replica in enumerate(replicas):
+                try:
+                    replica.keeper.step(now)
+                except Crash:
+                    replicas[place] = Replica(cluster, "its successor")  # which comes a moment later
+            assert all(replica.leaf is None or replica.trusted(now) for replica in replicas)
+        assert all(replica.leaf for replica in replicas)
+        if cluster.writes < number:
+            break
+    assert number > 15
 
 
 def test_a_crash_between_publishing_and_storing_leaves_no_replica_untrusted() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
@@ -34,6 +35,10 @@ class View(NamedTuple):
     bundles: Sequence[bytes] | None = (b"", b"")
 
 
+class Crash(BaseException):
+    """A replica ends in the middle of a step."""
+
+
 class Cluster:
     """What replicas share. Notes each write in `journal`, and fails at those in `failing`."""
 
@@ -46,6 +51,10 @@ class Cluster:
         self.failing: set[str] = set()
         self.reads = 0
         """Live reads, and looks at the lease."""
+        self.writes = 0
+        """All that began, also those of the lease."""
+        self.crash: tuple[int, str] | None = None
+        """The number of the write "before" or "after" which its replica crashes."""
 
     def check(self) -> None:
         if self.away:
@@ -55,8 +64,22 @@ class Cluster:
         self.check()
         if what in self.failing:
             raise StoreError(f"cannot {what}")
-        self.journal.append(what)
-        self.now = self.now._replace(**changes)
+        with self._crashing():
+            self.journal.append(what)
+            self.now = self.now._replace(**changes)
+
+    def take_lease(self, lease: Lease) -> None:
+        with self._crashing():
+            self.lease = lease
+
+    @contextmanager
+    def _crashing(self) -> Iterator[None]:
+        self.writes += 1
+        if self.crash == (self.writes, "before"):
+            raise Crash
+        yield
+        if self.crash == (self.writes, "after"):
+            raise Crash
 
     @property
     def data(self) -> Mapping[str, bytes] | None:
@@ -107,7 +130,8 @@ class Replica:
         self.cluster.reads += 1
         self._observation = observe(self.cluster.lease, before=self._observation, at=now.timestamp())
         wanted = claim(self._observation, identity=self.name, now=now)
-        self.cluster.lease = wanted or self.cluster.lease
+        if wanted is not None:
+            self.cluster.take_lease(wanted)
         return wanted is not None
 
     def issued(self, leaf: KeyPair, ca: KeyPair | None = None) -> None:
