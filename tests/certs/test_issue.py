@@ -15,7 +15,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from certs.issue import CLOCK_SKEW, KeyPair, issue_ca, issue_leaf
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-CA = issue_ca(common_name="a CA", lifetime=timedelta(days=10), now=NOW)
+
+
+def new_ca() -> KeyPair:
+    return issue_ca(common_name="a CA", lifetime=timedelta(days=10), now=NOW)
+
+
+CA = new_ca()
 
 
 def leaf(**changes: object) -> KeyPair:
@@ -83,9 +89,8 @@ def test_a_leaf_is_not_good_for_another_name(tmp_path: Path) -> None:
 
 
 def test_a_leaf_is_not_trusted_through_another_ca(tmp_path: Path) -> None:
-    other = issue_ca(common_name="a CA", lifetime=timedelta(days=10), now=NOW)
     with pytest.raises(ssl.SSLCertVerificationError):
-        handshake(leaf(), trusted=other, name="w.ns.svc", folder=tmp_path)
+        handshake(leaf(), trusted=new_ca(), name="w.ns.svc", folder=tmp_path)
 
 
 def test_an_expired_leaf_is_refused(tmp_path: Path) -> None:
@@ -105,7 +110,7 @@ def test_a_leaf_never_outlives_its_ca() -> None:
 
 
 def test_a_ca_can_sign_leaves_and_nothing_else() -> None:
-    assert extensions(CA) == {
+    assert extensions(new_ca()) == {
         "basicConstraints": (True, x509.BasicConstraints(ca=True, path_length=0)),
         "keyUsage": (True, usage(key_cert_sign=True)),
     }
@@ -122,7 +127,9 @@ def test_a_leaf_is_for_a_server_with_its_names_and_cannot_sign() -> None:
 
 
 def test_identifiers_lead_from_a_leaf_to_the_key_of_its_ca() -> None:
-    issued, issuer = (x509.load_pem_x509_certificate(pair.certificate_pem).extensions for pair in (leaf(), CA))
+    ca = new_ca()
+    made = issue_leaf(ca, dns_names=["w.ns.svc"], lifetime=timedelta(days=1), now=NOW)
+    issued, issuer = (x509.load_pem_x509_certificate(pair.certificate_pem).extensions for pair in (made, ca))
     authority = issued.get_extension_for_class(x509.AuthorityKeyIdentifier)
     subject = issuer.get_extension_for_class(x509.SubjectKeyIdentifier)
     assert authority.value.key_identifier == subject.value.digest
