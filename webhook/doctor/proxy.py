@@ -15,6 +15,7 @@ from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.issuer import Signature, judge_signature
 from webhook.doctor.probe import ANY, INFO, Answer, Prober, Target
 from webhook.doctor.sign_in import (
+    IssuerComparison,
     SignIn,
     compare_issuer,
     find_sign_in,
@@ -81,7 +82,7 @@ def _cause(prober: Prober, target: Target, token: str, answer: Answer, *, now: d
     sign_in = find_sign_in(prober)
     issuer = compare_issuer(prober, claims.issuer, sign_in)
     if sign_in.client_id and sign_in.client_id not in claims.audience:
-        return _other_audience(claims, sign_in, target)
+        return _other_audience(claims, sign_in, target, issuer)
     if issuer.same is False:
         where = f"trusts {issuer.trusted}" if issuer.trusted else f"signs people in at {sign_in.address or 'another'}"
         return _Cause(
@@ -99,8 +100,9 @@ def _cause(prober: Prober, target: Target, token: str, answer: Answer, *, now: d
     )
 
 
-def _other_audience(claims: Claims, sign_in: SignIn, target: Target) -> _Cause:
-    command = target.refresh(force=True, audience=sign_in.client_id)
+def _other_audience(claims: Claims, sign_in: SignIn, target: Target, issuer: IssuerComparison) -> _Cause:
+    trusted = issuer.trusted if issuer.same is False else None
+    command = target.refresh(force=True, issuer=trusted, audience=sign_in.client_id)
     return _Cause(
         "token_other_audience",
         f"The token is for {', '.join(claims.audience) or 'nobody'}; the proxy accepts tokens for {sign_in.client_id}.",

@@ -102,6 +102,13 @@ def _mlflow(prober: Prober, target: Target, info: dict[str, object]) -> Finding:
                 f"The server redirects MLflow's client to {place or 'an address that it does not name'} ({status}).",
                 "Use the address that answers without a redirect; or is there a sign-in other than oauth2-proxy's?",
             )
+        case 200 if answer.kind == "text/html":
+            return failed(
+                MLFLOW,
+                "web_page",
+                f"A web page answers in place of MLflow's API (200): {answer.summary()}",
+                f"Open {target.uri} in a browser. Is it a sign-in other than oauth2-proxy's, or another server?",
+            )
         case 401:
             return failed(
                 MLFLOW,

@@ -141,6 +141,14 @@ def test_a_relative_sign_in_at_the_issuers_path_may_be_the_issuers_and_another_p
     assert "the proxy signs people in at /keycloak/auth" in found.message
 
 
+def test_for_another_audience_from_another_issuer_the_remedy_names_the_one_that_the_proxy_trusts(
+    server: Server,
+) -> None:
+    found = ask(server, token=jwt(iss="http://another/dex", aud="other"))["proxy-accepts-token"]
+    assert found.code == "token_other_audience"
+    assert found.remedy.endswith(f"--force --issuer {server.issuer} --audience mlflow")
+
+
 @pytest.mark.parametrize("redirects", [False, True])
 def test_a_proxy_with_another_prefix_is_asked_there(redirects: bool, server: Server) -> None:
     switch(prefix="/sign-in", client_id="other", redirects=redirects)(server)

@@ -62,6 +62,7 @@ CASES: dict[str, tuple[Callable[[Server], Any], dict[str, Any]]] = {
     "refused_by_another": (reply(INFO, Reply(403, "RBAC: access denied", TEXT), takes_bearer=False), {}),
     "redirected": (reply(INFO, Reply(302, "", {"Location": "https://elsewhere/login?x=y"}), proxied=False), {}),
     "gateway_error": (reply(INFO, html(502, "<title>502</title>"), proxied=False), {}),
+    "web_page": (reply(INFO, html(200, "<title>Log in</title>")), {}),
     "unauthorized": (reply(INFO, of_json(401, {}), proxied=False), {}),
     "wrong_path": (reply(INFO, html(404, "<title>404</title>")), {}),
     "unexpected_answer": (reply(INFO, html(418, "<b>teapot</b>")), {}),
