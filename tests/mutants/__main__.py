@@ -84,6 +84,8 @@ class Result(NamedTuple):
 
     mutants: dict[str, str]
     survivors: dict[str, Change]
+    late: dict[str, Change]
+    """Those that were ended by the time limit, which on a busy machine also ends mutants that change nothing."""
     untried: int
     """How many of those that should have been tried were not."""
 
@@ -126,7 +128,8 @@ def run(name: str, area: Area, choice: Choice) -> Result:
     ends = dict(_chosen(folder, choice))
     mutants = {mutant: end for mutant, end in ends.items() if end != NOT_TRIED}
     survivors = {mutant: _change(folder, mutant) for mutant, end in mutants.items() if end not in KILLED}
-    return Result(mutants, survivors, len(ends) - len(mutants) if choice.everything else 0)
+    late = {mutant: _change(folder, mutant) for mutant, end in mutants.items() if end == "timeout"}
+    return Result(mutants, survivors, late, len(ends) - len(mutants) if choice.everything else 0)
 
 
 def _try(folder: Path, mutants: list[str], choice: Choice) -> None:
@@ -211,20 +214,24 @@ def main(
     for name in areas or AREAS:
         started = time.monotonic()
         result = run(name, AREAS[name], choice)
-        new = {mutant: change for mutant, change in result.survivors.items() if not _entries(change) & known.keys()}
+        is_listed = {
+            mutant for mutant, change in (result.survivors | result.late).items() if _entries(change) & known.keys()
+        }
+        new = {mutant: change for mutant, change in result.survivors.items() if mutant not in is_listed}
         survived.update(new)
         counts = Counter(
             tried=len(result.mutants),
-            killed=len(result.mutants) - len(result.survivors),
-            listed=len(result.survivors) - len(new),
+            killed=len(result.mutants) - len(is_listed) - len(new),
+            listed=len(is_listed),
             survived=len(new),
-            late=Counter(result.mutants.values())["timeout"],
+            late=len(result.late.keys() - is_listed),
             unreached=sum(result.mutants[mutant] == "no tests" for mutant in new),
             untried=result.untried,
         )
         totals += counts
         if everything and only == "*" and not result.untried:
-            gone = known.keys() - {entry for change in result.survivors.values() for entry in _entries(change)}
+            found = [*result.survivors.values(), *result.late.values()]
+            gone = known.keys() - {entry for change in found for entry in _entries(change)}
             out_of_date += [change for change in gone if change.function.startswith(_prefixes(AREAS[name]))]
         click.echo(f"{_line(name, counts)}, {time.monotonic() - started:.0f} s")
     for mutant, change in sorted(survived.items(), key=lambda item: item[1]):

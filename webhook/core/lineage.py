@@ -112,26 +112,22 @@ def kfp_lineage(pod: Pod, command: list[str]) -> Lineage:
 
 def trainjob_lineage(pod: Pod) -> Lineage:
     """Return the lineage of a TrainJob's node. The TrainJob may be a trial of a Katib experiment."""
-    return _from_controllers(pod, _TRAINJOBS) or Lineage()
+    return _from_controllers(pod, _TRAINJOBS)
 
 
 def other_lineage(pod: Pod) -> Lineage:
     """Return the lineage of any other pod. A workspace needs an experiment, and it should outlive a single pod."""
     told = _from_controllers(pod, _OTHERS)
-    if told is not None and told.experiment:
-        return told
-    experiment = _experiment(_names(pod))
-    return Lineage(experiment=experiment, tags=told.tags if told else {})
+    return told if told.experiment else Lineage(experiment=_experiment(_names(pod)), tags=told.tags)
 
 
-def _from_controllers(pod: Pod, table: _Table) -> Lineage | None:
-    """Return the lineage from the controllers' labels, or None if the pod has no such label."""
+def _from_controllers(pod: Pod, table: _Table) -> Lineage:
+    """Return the lineage from the controllers' labels, empty if the pod has no such label."""
     values = {**pod.annotations, **pod.labels}
     experiment: str | None = None
     run_name: Sequence[str | None] = ()
     tags: dict[str, str | None] = {}
-    found = table.find(values)
-    for controller in found:
+    for controller in table.find(values):
         if controller.required and not all(map(values.get, controller.required)):
             continue
         own = _experiment([_read(field, values) for field in controller.experiment])
@@ -141,7 +137,7 @@ def _from_controllers(pod: Pod, table: _Table) -> Lineage | None:
             experiment, run_name = own, [_read(field, values) for field in controller.run_name]
         for tag, field in controller.tags.items():
             tags.setdefault(tag, _read(field, values))
-    return _lineage(experiment=experiment, run_name=run_name, tags=tags) if found else None
+    return _lineage(experiment=experiment, run_name=run_name, tags=tags)
 
 
 def _read(field: Field, values: Mapping[str, str]) -> str | None:

@@ -16,7 +16,7 @@ def parse_link(text: str, *, known: Collection[str], required: Collection[str] =
     found = set(_PLACEHOLDER.findall(text))
     braces = _PLACEHOLDER.sub("", text)
     if not _is_web_address(text) or "{" in braces or "}" in braces or found - set(known) or set(required) - found:
-        allowed = "".join(f" {{{name}}}{'' if name in required else ' (optional)'}," for name in known).rstrip(",")
+        allowed = ",".join(f" {{{name}}}{'' if name in required else ' (optional)'}" for name in known)
         raise ValueError(
             f"an http:// or https:// URL without user name and password, with the placeholders{allowed}; or nothing"
         )

@@ -167,7 +167,5 @@ def _decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, *, what
         raise MalformedReviewError(f"{what} has a wrong type: {error}") from None
     except msgspec.DecodeError as error:
         raise MalformedReviewError(f"{what} is not JSON: {error}") from None
-    except UnicodeDecodeError:
-        raise MalformedReviewError(f"{what} is not UTF-8") from None
     except RecursionError:
         raise MalformedReviewError(f"{what} is nested too deeply") from None

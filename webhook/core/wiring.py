@@ -99,8 +99,8 @@ def wire(
     configuration: Configuration,
     lineage: Lineage,
     explicit: bool,
-    given: Collection[str] = (),
-    plugin: bool = False,
+    given: Collection[str],
+    plugin: bool,
 ) -> Wiring:
     """Return what a container gets, in the order in which the variables are prepended to its ``env``.
 

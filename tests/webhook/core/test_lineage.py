@@ -232,6 +232,12 @@ def test_an_owner_that_is_not_the_controller_names_nothing() -> None:
     assert lineage(other(ownerReferences=owners[:1])).experiment == "p"
 
 
+@pytest.mark.parametrize("outer", [{"dag_id": "nightly"}, {"prefect.io/flow-name": " "}])
+def test_labels_that_do_not_identify_an_outer_controller_leave_the_run_to_the_inner_one(outer: dict[str, str]) -> None:
+    found = lineage(other(labels={**outer, "dask.org/cluster-name": "c"}))
+    assert (found.experiment, found.tags["dask.cluster_name"]) == ("c", "c")
+
+
 def test_general_labels_alone_do_not_identify_a_controller() -> None:
     labels = {"dag_id": "d", "group-name": "g", "component": "c", "batch.kubernetes.io/job-completion-index": "0"}
     assert lineage(other(labels=labels)) == Found("p", None, {})
@@ -298,6 +304,8 @@ def test_no_node_name_makes_the_decision_slow(piece: str) -> None:
             "train-model",
         ),
         ("W.root.train-model.executor", "train-model"),
+        ("W.root", "root"),  # a task of a workflow that is not KFP's
+        ("W.root.executor", "root"),
         ("W(1).root(1).train-model(2).executor(0)", "train-model"),
         ("", None),
         ("W", None),

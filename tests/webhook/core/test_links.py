@@ -28,6 +28,7 @@ def test_a_template_names_known_placeholders_only_and_those_that_it_has_to(text:
         "https://h/{b}/{c}",
         "https://h/{b}/{}",
         "https://h/{b",
+        "https://h/{b}{",
         "https://h/b}{b}",
         "https://h/{{b}}",
         "https://h/{b!r}",

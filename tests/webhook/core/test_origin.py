@@ -64,6 +64,17 @@ def test_a_host_that_clients_may_read_differently_is_not_a_server(uri: str) -> N
         parse_tracking_uri(uri)
 
 
+@pytest.mark.parametrize("uri", ["http://h", "https://h:5000/", "http://h/PREFIX/X", "http://x.example/%20"])
+def test_a_tracking_uri_is_taken_as_it_is_written(uri: str) -> None:
+    assert parse_tracking_uri(uri) == uri
+
+
+@pytest.mark.parametrize("uri", ["http://h?a", "http://h/#a", "http://h/$a", "http://me:secret@h", "h:5000", ""])
+def test_a_tracking_uri_has_no_query_fragment_variable_or_credentials(uri: str) -> None:
+    with pytest.raises(ValueError, match="an http:// or https:// URL"):
+        parse_tracking_uri(uri)
+
+
 def test_a_password_in_a_url_is_not_shown() -> None:
     text = 'trackingUri: "https://me:secret@host/a@b" and http://me@other:5000?x=1@2'
     assert hide_password(text) == (
