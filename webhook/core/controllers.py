@@ -167,6 +167,19 @@ CONTROLLERS = (
         tags=_tags("metaflow", {key: f"metaflow/{key}" for key in ("flow_name", "run_id", "step_name", "attempt")}),
     ),
     Controller(
+        # flyteorg/flyte: flytepropeller/pkg/compiler/transformers/k8s/workflow.go and pkg/controller/nodes/executor.go
+        experiment=(_field("workflow-name"),),
+        run_name=(_field("workflow-name"), _field("node-id"), _field("execution-id")),
+        tags=_tags(
+            "flyte",
+            {
+                key.replace("-", "_"): key
+                for key in ("project", "domain", "workflow-name", "execution-id", "node-id", "task-name")
+            },
+        ),
+        required=("execution-id", "node-id"),
+    ),
+    Controller(
         # KFP v1: kfp 1.8, kfp/compiler/_op_to_template.py; the run's id comes from KFP's API server
         experiment=(_field(ARGO_WORKFLOW, read=_without_run),),
         run_name=(_field(ARGO_NODE_NAME, read=_title), _field(KFP_RUN_ID, read=short_id)),

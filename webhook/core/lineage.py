@@ -53,6 +53,8 @@ _SHORT_LIVED_OWNERS = frozenset(
         "TaskRun",
         "Trial",
         "Workflow",
+        "flyteworkflow",
+        "EphemeralRunner",  # actions/actions-runner-controller: one for each job
     }
 )
 """Kinds of owners that another controller creates again for each run or change, so their names do not last."""
