@@ -9,17 +9,16 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from webhook.core.configuration import Namespace
-from webhook.core.names import LABEL
 from webhook.core.pod import Pod
 from webhook.core.review import MalformedReviewError, decode_pod
 from webhook.files.events import field_path
 from webhook.files.kinds import KINDS, Kind, Template, find_kind, find_other, is_built_in
-from webhook.files.labels import misplaced, warning
+from webhook.files.labels import marks, misplaced, warning
 from webhook.files.loading import DocumentError
 from webhook.files.objects import Object, check_strings, list_objects, read_namespace, without_nulls
 from webhook.files.pipelines import Pipeline, is_platform, read_pipeline
 from webhook.files.pointers import Place, expand, mapping, resolve, text
-from webhook.files.trainjobs import Runtime, is_trainjob, join, misplaced_labels, runtime_of
+from webhook.files.trainjobs import Runtime, is_trainjob, join, misplaced_in, runtime_of
 from webhook.files.trials import is_experiment, trial_of, where_instead
 
 _NOT_TEXT = re.compile(r"Expected `str[^`]*`, got `(int|float|bool)`")
@@ -36,8 +35,8 @@ class PodInDocument(NamedTuple):
     `what` names it. `at`: its JSON Pointer; None when the pod is made from several documents. `metadata_at`: the JSON
     Pointer of its labels and annotations. `for_any_job`: the template is a runtime's, for pods of TrainJobs whose names
     are not known. `in_namespace` False: the object is cluster-scoped. `joined`: the pods of TrainJobs that use this
-    runtime are found as well. `warnings` are about misplaced labels, `note` is about what is not known before the pod
-    is made.
+    runtime are found as well. `warnings` are about misplaced labels and annotations, `note` about what is not known
+    before the pod is made.
     """
 
     document: dict[str, Any]
@@ -202,7 +201,7 @@ def _find_runtime(trainjob: Object, objects: Sequence[Object]) -> Object | None:
 
 
 def _trainjob(item: Object, runtime: Object | None) -> PassedOver:
-    warnings = misplaced_labels(item.value)
+    warnings = misplaced_in(item.value)
     if runtime is None:
         why = f"its pods come from its runtime: give that too ({runtime_of(item.value).command}), or a pod that it made"
         return PassedOver(item.what, why, warnings=warnings)
@@ -217,7 +216,7 @@ def _pods_of_trainjob(item: Object, runtime: Object) -> Iterator[PodInDocument]:
         check_strings(metadata, what)
         labels = {**job.labels(item.name), **item.labels}
         pod = _decode(job.template, metadata, {"generateName": f"{item.name}-", "labels": labels}, what)
-        warnings = misplaced_labels(item.value) if LABEL not in pod.labels else ()
+        warnings = misplaced_in(item.value, pod=metadata)
         yield PodInDocument(
             item.document,
             None,
@@ -280,9 +279,12 @@ def _kind(item: Object) -> str:
 
 def _misplaced_elsewhere(item: Object) -> tuple[str, ...]:
     other = find_other(item.group, item.kind)
-    if other is None or LABEL not in mapping(item.metadata.get("labels")):
+    if other is None:
         return ()
-    return (warning(item.kind, "/metadata", other.label_at),)
+    return tuple(
+        warning(item.kind, mark, "/metadata", other.label_at.replace("labels", mark.field))
+        for mark in marks(item.metadata)
+    )
 
 
 def _is_of_pipeline(document: dict[str, Any]) -> bool:

@@ -1,43 +1,65 @@
-"""Finds labels in objects that make pods, at places from which no controller copies them to the pods."""
+"""Finds labels and annotations at places in an object from which no controller copies them to its pods."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from webhook.core.names import LABEL
+from webhook.core.names import ANNOTATION_GROUP, DECISION_ANNOTATION, LABEL
 from webhook.files.pointers import mapping, resolve
+
+_PREFIX = f"{ANNOTATION_GROUP}/"
+
+
+class Mark(NamedTuple):
+    """The label or one of the annotations that the webhook reads."""
+
+    name: str
+    field: str = "labels"
+
+    @property
+    def what(self) -> str:
+        """Return its kind and name."""
+        return f"{self.field.removesuffix('s')} {self.name}"
 
 
 def misplaced(value: dict[str, Any], kind: str, *, template: str, right: str) -> tuple[str, ...]:
-    """Return warnings for labels above a pod template, or in it, that no controller copies to the pods.
+    """Return warnings for labels and annotations above a pod template, or in it, that do not reach the pods.
 
-    `template` is its pointer, `right` that of the metadata that reaches the pods. Nothing is returned when that has the
-    label.
+    `template` is its pointer, `right` that of the metadata that reaches the pods. What is there as well is left out.
     """
-    if not template or _has_label(value, right):
+    if not template:
         return ()
+    there = set(marks(resolve(value, right)))
     steps = template.split("/")
     above = ["/".join([*steps[:count], "metadata"]) for count in range(1, len(steps) + 1)]
-    return tuple(warning(kind, place, f"{right}/labels") for place in above if _has_label(value, place))
+    return tuple(
+        warning(kind, mark, place, f"{right}/{mark.field}")
+        for place in above
+        if place != right
+        for mark in marks(resolve(value, place))
+        if mark not in there
+    )
 
 
-def warning(kind: str, place: str, right: str) -> str:
-    """Return the warning for a label in the metadata at `place`, which does not reach the pods of an object."""
-    where = f"of the {kind}" if place == "/metadata" else f"at {place}/labels of the {kind}"
-    return f"the label {LABEL} {where} is not on its pods: put it into {right}"
+def warning(kind: str, mark: Mark, place: str, right: str) -> str:
+    """Return the warning for what is in the metadata at `place`, from which it does not reach the pods of an object."""
+    where = f"of the {kind}" if place == "/metadata" else f"at {place}/{mark.field} of the {kind}"
+    return f"the {mark.what} {where} is not on its pods: put it into {right}"
 
 
-def labelled(value: Any, at: str = "") -> list[str]:
-    """List the pointers of all metadata with the label, anywhere in a value."""
-    if isinstance(value, list):
-        return [place for index, item in enumerate(value) for place in labelled(item, f"{at}/{index}")]
-    places = []
-    for key, item in mapping(value).items():
-        if key == "labels" and LABEL in mapping(item):
-            places.append(at)
-        places += labelled(item, f"{at}/{key}")
-    return places
+def marks(metadata: Any) -> Iterator[Mark]:
+    """List the label and the annotations that the webhook reads, as far as metadata has them."""
+    if LABEL in mapping(mapping(metadata).get("labels")):
+        yield Mark(LABEL)
+    for name in mapping(mapping(metadata).get("annotations")):
+        if name.startswith(_PREFIX) and name != DECISION_ANNOTATION:
+            yield Mark(name, "annotations")
 
 
-def _has_label(value: dict[str, Any], metadata: str) -> bool:
-    return LABEL in mapping(mapping(resolve(value, metadata)).get("labels"))
+def marked(value: Any, at: str = "") -> Iterator[tuple[Mark, str]]:
+    """List these labels and annotations anywhere in a value, with the pointer of the metadata in which they are."""
+    yield from ((mark, at) for mark in marks(value))
+    for step, item in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
+        if isinstance(item, (dict, list)):
+            yield from marked(item, f"{at}/{step}")

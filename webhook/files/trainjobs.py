@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from webhook.files.kinds import JOBSET, RUNTIME_JOBS, TRAINER_GROUP
-from webhook.files.labels import labelled, warning
+from webhook.files.labels import marked, marks, warning
 from webhook.files.pointers import items, mapping, resolve, text
 
 _POD_METADATA = "trainingRuntimeSpec/template/spec/replicatedJobs/{}/template/spec/template/metadata"
 _REACHES_PODS = re.compile("/spec/runtimePatches/[0-9]+/" + _POD_METADATA.format("[0-9]+"))
-_LABEL_AT = f"/spec/runtimePatches/*/{_POD_METADATA.format('*')}/labels, or into the pod template of its runtime"
+_RIGHT = f"/spec/runtimePatches/*/{_POD_METADATA.format('*')}/{{}}, or into the pod template of its runtime"
 _STEP = "trainer.kubeflow.org/trainjob-ancestor-step"
 _NODE = "node"
 _BY_NAME = frozenset({"replicatedJobs", "containers", "initContainers", "env", "volumes", "imagePullSecrets"})
@@ -80,10 +80,17 @@ def join(trainjob: dict[str, Any], runtime: dict[str, Any]) -> Iterator[Replicat
             yield Replicated(name, template)
 
 
-def misplaced_labels(trainjob: dict[str, Any]) -> tuple[str, ...]:
-    """Return a warning for each place in a TrainJob from which the label does not reach the pods."""
-    places = [place for place in labelled(trainjob) if not _REACHES_PODS.fullmatch(place)]
-    return tuple(warning("TrainJob", place, _LABEL_AT) for place in places)
+def misplaced_in(trainjob: dict[str, Any], *, pod: dict[str, Any] | None = None) -> tuple[str, ...]:
+    """Return warnings for labels and annotations in a TrainJob that do not reach the pods.
+
+    What the metadata of its `pod` has as well is left out.
+    """
+    there = set(marks(pod))
+    return tuple(
+        warning("TrainJob", mark, place, _RIGHT.format(mark.field))
+        for mark, place in marked(trainjob)
+        if not _REACHES_PODS.fullmatch(place) and mark not in there
+    )
 
 
 def _merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:

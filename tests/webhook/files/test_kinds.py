@@ -127,6 +127,23 @@ def test_a_label_above_the_template_gets_a_warning_that_it_does_not_reach_the_po
     assert complaint not in on("explain", document(kind, template)).stdout
 
 
+EXPERIMENT = "mlflow.kubeflow.org/experiment"
+DECISION = "mlflow.kubeflow.org/decision"
+
+
+@pytest.mark.parametrize(("kind", "template"), TEMPLATES, ids=IDS)
+def test_an_annotation_above_the_template_gets_the_same_warning(kind: Kind, template: Template) -> None:
+    annotated = document(kind, template)
+    annotated["metadata"]["annotations"] = {EXPERIMENT: "nightly", DECISION: "{}", "example.com/other": "x"}
+    shown = on("explain", annotated).stdout
+    complaint = f"the annotation {EXPERIMENT} of the {kind.name} is not on its pods: put it into "
+    assert (complaint in shown) is (kind.metadata is None)
+    assert shown.count("is not on its pods") == (kind.metadata is None)
+    with_both = document(kind, template, {**ASKS, "metadata": {"annotations": {EXPERIMENT: "nightly"}}})
+    with_both["metadata"]["annotations"] = {EXPERIMENT: "nightly"}
+    assert "is not on its pods" not in on("explain", with_both).stdout
+
+
 @pytest.mark.parametrize(
     ("path", "between"),
     [
@@ -272,6 +289,11 @@ def test_for_other_kinds_a_message_says_how_to_pass_a_pod_and_where_a_label_belo
     assert "does not look into" in result.stderr
     assert "kubectl get pod NAME" in result.stderr
     assert f"is not on its pods: put it into {other.label_at}" in result.stderr
+    made["metadata"] = {"name": "w", "annotations": {EXPERIMENT: "nightly"}}
+    right = other.label_at.replace("labels", "annotations")
+    assert f"the annotation {EXPERIMENT} of the {other.name} is not on its pods: put it into {right}" in (
+        on("inject", made).stderr
+    )
 
 
 def test_a_runtime_of_the_cluster_is_in_no_namespace_and_gets_no_workspace() -> None:

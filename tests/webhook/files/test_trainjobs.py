@@ -194,3 +194,16 @@ def test_inject_changes_the_runtime_and_not_the_trainjob() -> None:
     assert (
         "TrainJob finetune: its pods come from its runtime; the webhook wires them when they are made" in result.stderr
     )
+
+
+@pytest.mark.parametrize("with_runtime", [True, False])
+def test_an_annotation_that_does_not_reach_the_pods_is_named_with_its_place(with_runtime: bool) -> None:
+    annotations = {"mlflow.kubeflow.org/experiment": "nightly", "mlflow.kubeflow.org/lineage": "false"}
+    wrong = patched({"annotations": {"mlflow.kubeflow.org/lineage": "false"}})
+    wrong["metadata"]["annotations"] = annotations
+    wrong["spec"]["annotations"] = {"mlflow.kubeflow.org/workspace": "a"}
+    shown = call("explain", "-f", "-", text=yaml.safe_dump_all([wrong, *([TORCH] if with_runtime else [])])).output
+    right = RIGHT.replace("labels", "annotations")
+    assert f"the annotation mlflow.kubeflow.org/experiment of the TrainJob is not on its pods: {right}" in shown
+    assert f"mlflow.kubeflow.org/workspace at /spec/annotations of the TrainJob is not on its pods: {right}" in shown
+    assert ("the annotation mlflow.kubeflow.org/lineage" in shown) is not with_runtime
