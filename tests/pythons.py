@@ -17,7 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 UNIT = ["-q", "-n", "2", "--dist", "worksteal", "-m", "not mlflow and not cluster and not e2e"]
-MODULE = ["-q", "-c", "tests/webhook/plugin/older-pythons.ini", "--rootdir", ".", "tests/webhook/plugin/test_module.py"]
+MODULE_TESTS = "tests/webhook/plugin/module"
+MODULE = ["-q", "-c", f"{MODULE_TESTS}/older-pythons.ini", "--rootdir", ".", MODULE_TESTS]
 MODULE_PYTHONS = ["3.8", "3.9", "3.10"]
 """Supported by the plugin's module alone, the oldest first."""
 

@@ -50,7 +50,7 @@ AREAS = {
     ),
     "plugin": Area(
         ("webhook/plugin/mlflow_webhook_plugin.py",),
-        ("tests/webhook/plugin/test_module.py",),
+        ("tests/webhook/plugin/module/test_*.py",),
     ),
     "certs": Area(("certs/*.py",), ("tests/certs/test_*.py",)),
     "namespaces": Area(

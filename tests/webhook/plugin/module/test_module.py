@@ -19,7 +19,7 @@ from tests.support.servers import OTHERS
 from tests.support.servers import SERVER as CONFIGURED
 
 MODULE = "mlflow_webhook_plugin"
-SOURCE = Path(__file__).parents[3] / "webhook" / "plugin" / f"{MODULE}.py"
+SOURCE = Path(__file__).parents[4] / "webhook" / "plugin" / f"{MODULE}.py"
 SERVER = "http://mlflow.example:5000"
 Load = Callable[..., ModuleType]
 
