@@ -24,14 +24,16 @@ REMEMBERED = 60.0
 
 
 def origin(url: str) -> tuple[str, str, int] | None:
-    """Return the scheme, host and port of a URL, or None if it has no host."""
+    """Return the scheme, host and port of a URL, or None if it has no host or has credentials."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        host = parts.hostname or ""
     except (KeyError, ValueError):
         return None
-    return (parts.scheme, host[:-1] if host.endswith(".") else host, port) if host else None
+    host = parts.hostname
+    if not host or "@" in parts.netloc:
+        return None
+    return parts.scheme, host[:-1] if host.endswith(".") else host, port
 
 
 def read_text(name: str) -> str:
@@ -99,13 +101,11 @@ class Authentication:
     def __call__(self, request: Any) -> Any:
         """Return the request: with token and workspace if it is for the wired server, else without the token."""
         try:
-            authorization = request.headers.get("Authorization", "")
             if not WIRING.is_server(request.url):
-                _take_token_away(request, authorization)
+                _remove_token(request)
+                _add_own_credentials(request)
                 return request
-            token = WIRING.token()
-            if token and (not authorization or WIRING.is_token(authorization)):
-                request.headers["Authorization"] = "Bearer " + token
+            _add_token(request)
             _add_workspace(request)
             if request.method == "POST" and _path(request.url).endswith("/mlflow/runs/create"):
                 NAMES.give(request)
@@ -115,15 +115,24 @@ class Authentication:
         return request
 
 
-def _take_token_away(request: Any, authorization: str) -> None:
-    if WIRING.is_token(authorization):
-        del request.headers["Authorization"]
-    if "Authorization" not in request.headers:
-        from requests.utils import get_netrc_auth  # requests does this if MLflow passes no `auth`
+def _add_token(request: Any) -> None:
+    token, authorization = WIRING.token(), request.headers.get("Authorization", "")
+    if token and (not authorization or WIRING.is_token(authorization)):
+        request.headers["Authorization"] = "Bearer " + token
+    elif not authorization:
+        _add_own_credentials(request)
 
-        netrc = get_netrc_auth(request.url)
-        if netrc:
-            request.prepare_auth(netrc, request.url)
+
+def _remove_token(request: Any) -> None:
+    if WIRING.is_token(request.headers.get("Authorization", "")):
+        del request.headers["Authorization"]
+
+
+def _add_own_credentials(request: Any) -> None:
+    """Add the credentials in the URL or in the user's netrc file, as requests does if MLflow passes no `auth`."""
+    from requests.utils import get_netrc_auth
+
+    request.prepare_auth(get_netrc_auth(request.url))
 
 
 def _add_workspace(request: Any) -> None:
@@ -181,8 +190,8 @@ def _after(response: Any, **sending: Any) -> Any:
         path = _path(response.request.url)
         if response.is_redirect:
             target = urljoin(response.request.url, response.headers["Location"])
-            if not WIRING.is_server(target) and WIRING.is_token(response.request.headers.get("Authorization", "")):
-                del response.request.headers["Authorization"]
+            if not WIRING.is_server(target):
+                _remove_token(response.request)
         elif response.status_code == 404 and path.endswith("/mlflow/experiments/get-by-name"):
             query = parse_qs(urlsplit(response.request.url).query)
             ABSENT.names[query["experiment_name"][0]] = time.monotonic()
