@@ -105,11 +105,11 @@ class Authentication:
                 _remove_token(request)
                 _add_own_credentials(request)
                 return request
+            request.register_hook("response", _after)
             _add_token(request)
             _add_workspace(request)
             if request.method == "POST" and _path(request.url).endswith("/mlflow/runs/create"):
                 NAMES.give(request)
-            request.register_hook("response", _after)
         except Exception:  # noqa: BLE001, S110 - the user's request goes on as it would without the plugin
             pass
         return request
