@@ -59,7 +59,9 @@ def test_a_runs_user_is_the_tokens(load: Load, token: str, tags: dict[str, str])
     token=st.text(),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_it_never_raises_for_any_request(load: Load, url: str, authorization: str, body: Any, token: str) -> None:
+def test_it_never_raises_or_prints_for_any_request(
+    load: Load, capfd: pytest.CaptureFixture[str], url: str, authorization: str, body: Any, token: str
+) -> None:
     module = load(wiring=json.dumps({"tracking_uri": SERVER, "run_name": "train"}))
     module.WIRING.token = lambda: token
     request = requests.PreparedRequest()
@@ -68,3 +70,4 @@ def test_it_never_raises_for_any_request(load: Load, url: str, authorization: st
     assert module.AuthProvider().get_auth()(request) is request
     assert isinstance(module.UserProvider().tags(), dict)
     assert module.UserProvider().in_context() in {True, False}
+    assert capfd.readouterr() == ("", "")
