@@ -39,18 +39,26 @@ def origin(url: str) -> tuple[str, str, int] | None:
 def read_text(name: str) -> str:
     """Return the text of a file in the mount, without surrounding white space, or an empty text."""
     try:
-        with open(os.path.join(FOLDER, name), encoding="utf-8") as file:
-            return file.read().strip()
+        with open(os.path.join(FOLDER, name), "rb") as file:
+            return file.read().decode().strip()
     except (OSError, UnicodeError):
         return ""
+
+
+def read_object(text: str | bytes) -> dict[str, Any]:
+    """Return a JSON object, or an empty dict."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def read_claims(token: str) -> dict[str, Any]:
     """Return the claims of a JWT without verifying it, or an empty dict."""
     try:
         payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return claims if isinstance(claims, dict) else {}
+        return read_object(base64.urlsafe_b64decode(payload + "=="))  # padding that is too long is ignored
     except (IndexError, ValueError):
         return {}
 
@@ -59,12 +67,7 @@ class Wiring:
     """The values that the webhook set, from `wiring.json`, and the token that the process started with."""
 
     def __init__(self) -> None:
-        try:
-            given = json.loads(read_text("wiring.json"))
-        except ValueError:
-            given = {}
-        if not isinstance(given, dict):
-            given = {}
+        given = read_object(read_text("wiring.json"))
         self.server = origin(str(given.get("tracking_uri")))
         self.workspace = given.get("workspace")
         self.experiment = given.get("experiment")
@@ -108,7 +111,7 @@ class Authentication:
             request.register_hook("response", _after)
             _add_token(request)
             _add_workspace(request)
-            if request.method == "POST" and _path(request.url).endswith("/mlflow/runs/create"):
+            if _path(request.url).endswith("/mlflow/runs/create"):
                 NAMES.give(request)
         except Exception:  # noqa: BLE001, S110 - the user's request goes on as it would without the plugin
             pass
@@ -137,9 +140,8 @@ def _add_own_credentials(request: Any) -> None:
 
 def _add_workspace(request: Any) -> None:
     """Add the workspace for clients before MLflow 3.10, which do not support workspaces."""
-    if not WIRING.workspace or "X-MLFLOW-WORKSPACE" in request.headers or "/mlflow/workspaces" in _path(request.url):
-        return
-    if not hasattr(sys.modules.get("mlflow"), "set_workspace"):
+    supported = hasattr(sys.modules.get("mlflow"), "set_workspace")
+    if WIRING.workspace and not supported and "X-MLFLOW-WORKSPACE" not in request.headers:
         request.headers["X-MLFLOW-WORKSPACE"] = os.environ.get("MLFLOW_WORKSPACE") or WIRING.workspace
 
 
@@ -158,7 +160,7 @@ class RunNames:
         """Change the name in a request that creates a run."""
         run = json.loads(request.body)
         names = [tag for tag in run.get("tags") or [] if tag.get("key") == "mlflow.runName"]
-        if not WIRING.run_name or run.get("run_name") or [tag.get("value") for tag in names] != [WIRING.run_name]:
+        if run.get("run_name") or [tag.get("value") for tag in names] != [WIRING.run_name]:
             return
         if any(tag.get("key") == "mlflow.parentRunId" for tag in run["tags"]):
             run["tags"].remove(names[0])
@@ -209,23 +211,19 @@ def _answer_with_existing(response: Any, sending: dict[str, Any]) -> None:
     3.17.2). A creation without a search before it fails as without the plugin.
     """
     name = json.loads(response.request.body)["name"]
-    looked = ABSENT.names.pop(name, None)
-    if looked is None or time.monotonic() - looked > REMEMBERED:
+    if name not in ABSENT.names or time.monotonic() - ABSENT.names.pop(name) > REMEMBERED:
         return
     if response.json().get("error_code") != "RESOURCE_ALREADY_EXISTS":
         return
     lookup = response.request.copy()
-    lookup.prepare_method("GET")
-    lookup.prepare_url(response.request.url.split("?")[0][: -len("create")] + "get-by-name", {"experiment_name": name})
-    lookup.body = None
-    for header in ("Content-Length", "Content-Type", "Transfer-Encoding"):
+    lookup.method, lookup.body = "GET", None
+    lookup.prepare_url(urljoin(response.request.url, "get-by-name"), {"experiment_name": name})
+    for header in ("Content-Length", "Content-Type"):
         lookup.headers.pop(header, None)
-    lookup.hooks = {"response": []}
     found = response.connection.send(lookup, **sending)
-    experiment = found.json()["experiment"] if found.status_code == 200 else {}
-    if experiment.get("lifecycle_stage") == "active":
+    if found.status_code == 200 and found.json()["experiment"]["lifecycle_stage"] == "active":
         response.status_code, response.reason = 200, "OK"
-        response._content = json.dumps({"experiment_id": experiment["experiment_id"]}).encode()
+        response._content = json.dumps({"experiment_id": found.json()["experiment"]["experiment_id"]}).encode()
 
 
 def _path(url: str) -> str:

@@ -92,6 +92,12 @@ def test_for_that_it_looks_once_more_as_the_client_does(client: Client) -> None:
     assert client.connections.options[2]["timeout"] == (3, 7)
 
 
+def test_a_creation_without_a_content_type_is_the_same(client: Client) -> None:
+    client.look()
+    client.server.answers.update({CREATE: EXISTS, LOOK: FOUND})
+    assert client.session.post(client.server.url + CREATE, data=b'{"name": "new"}').json() == {"experiment_id": "7"}
+
+
 def test_the_next_request_finds_its_connection_in_order(client: Client) -> None:
     client.look()
     client.create()
