@@ -21,6 +21,10 @@ FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """The mount. Links in it are not resolved, because the kubelet replaces their target when a file changes."""
 REMEMBERED = 60.0
 """Seconds between a search that does not find an experiment and its creation."""
+AUTHORIZATION = "Authorization"
+WORKSPACE = "X-MLFLOW-WORKSPACE"
+OF_BODY = ("Content-Length", "Content-Type")
+"""Headers that a request without a body does not have."""
 
 
 def origin(url: str) -> tuple[str, str, int] | None:
@@ -88,8 +92,9 @@ class Wiring:
 
     def is_token(self, authorization: str) -> bool:
         """Return whether a header contains the current token of the webhook, or an earlier one of this process."""
-        sent = authorization[7:].strip() if authorization[:7].lower() == "bearer " else ""
-        return bool(sent) and (sent in self._tokens or sent == self.token())
+        scheme, _, credentials = authorization.partition(" ")
+        sent = credentials.strip()
+        return scheme.lower() == "bearer" and bool(sent) and (sent in self._tokens or sent == self.token())
 
 
 WIRING = Wiring()
@@ -119,16 +124,16 @@ class Authentication:
 
 
 def _add_token(request: Any) -> None:
-    token, authorization = WIRING.token(), request.headers.get("Authorization", "")
+    token, authorization = WIRING.token(), request.headers.get(AUTHORIZATION)
     if token and (not authorization or WIRING.is_token(authorization)):
-        request.headers["Authorization"] = "Bearer " + token
+        request.headers[AUTHORIZATION] = "Bearer " + token
     elif not authorization:
         _add_own_credentials(request)
 
 
 def _remove_token(request: Any) -> None:
-    if WIRING.is_token(request.headers.get("Authorization", "")):
-        del request.headers["Authorization"]
+    if AUTHORIZATION in request.headers and WIRING.is_token(request.headers[AUTHORIZATION]):
+        del request.headers[AUTHORIZATION]
 
 
 def _add_own_credentials(request: Any) -> None:
@@ -141,8 +146,8 @@ def _add_own_credentials(request: Any) -> None:
 def _add_workspace(request: Any) -> None:
     """Add the workspace for clients before MLflow 3.10, which do not support workspaces."""
     supported = hasattr(sys.modules.get("mlflow"), "set_workspace")
-    if WIRING.workspace and not supported and "X-MLFLOW-WORKSPACE" not in request.headers:
-        request.headers["X-MLFLOW-WORKSPACE"] = os.environ.get("MLFLOW_WORKSPACE") or WIRING.workspace
+    if WIRING.workspace and not supported and WORKSPACE not in request.headers:
+        request.headers[WORKSPACE] = os.environ.get("MLFLOW_WORKSPACE") or WIRING.workspace
 
 
 class RunNames:
@@ -218,7 +223,7 @@ def _answer_with_existing(response: Any, sending: dict[str, Any]) -> None:
     lookup = response.request.copy()
     lookup.method, lookup.body = "GET", None
     lookup.prepare_url(urljoin(response.request.url, "get-by-name"), {"experiment_name": name})
-    for header in ("Content-Length", "Content-Type"):
+    for header in OF_BODY:
         lookup.headers.pop(header, None)
     found = response.connection.send(lookup, **sending)
     if found.status_code == 200 and found.json()["experiment"]["lifecycle_stage"] == "active":

@@ -29,6 +29,10 @@ def test_the_id_that_a_parent_process_left_wins_over_the_name_that_the_webhook_g
     assert module.os.environ.get("MLFLOW_EXPERIMENT_NAME") == name
 
 
+def test_mlflow_finds_it_by_the_name_in_the_pods_variable(load: Load) -> None:
+    assert load().AuthProvider().get_name() == "mlflow-webhook"
+
+
 def jwt(**claims: Any) -> str:
     return f"e30.{urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.x"
 
