@@ -31,7 +31,7 @@ FOLDER = ROOT / ".mutants"
 LISTED = Path(__file__).with_name("equivalent.yaml")
 MUTMUT = Path(sys.executable).with_name("mutmut")
 FIRST = "*__mutmut_1"
-NOT_TRIED = "not checked"
+NOT_TRIED, UNREACHED = "not checked", "no tests"
 KILLED = {"killed", "timeout", "segfault", "suspicious", "caught by type check"}
 """mutmut's words for a mutant that was noticed. `suspicious`: the tests ended in another way than by failing."""
 
@@ -209,6 +209,7 @@ def main(
     choice = Choice(everything, sample, seed, only, resume, minutes)
     known = listed()
     survived: dict[str, Change] = {}
+    unreached: Counter[str] = Counter()
     out_of_date: list[Change] = []
     totals: Counter[str] = Counter()
     for name in areas or AREAS:
@@ -218,14 +219,15 @@ def main(
             mutant for mutant, change in (result.survivors | result.late).items() if _entries(change) & known.keys()
         }
         new = {mutant: change for mutant, change in result.survivors.items() if mutant not in is_listed}
-        survived.update(new)
+        survived.update({mutant: change for mutant, change in new.items() if result.mutants[mutant] != UNREACHED})
+        unreached.update(change.function for mutant, change in new.items() if result.mutants[mutant] == UNREACHED)
         counts = Counter(
             tried=len(result.mutants),
             killed=len(result.mutants) - len(is_listed) - len(new),
             listed=len(is_listed),
-            survived=len(new),
+            survived=sum(result.mutants[mutant] != UNREACHED for mutant in new),
             late=len(result.late.keys() - is_listed),
-            unreached=sum(result.mutants[mutant] == "no tests" for mutant in new),
+            unreached=sum(result.mutants[mutant] == UNREACHED for mutant in new),
             untried=result.untried,
         )
         totals += counts
@@ -236,10 +238,14 @@ def main(
         click.echo(f"{_line(name, counts)}, {time.monotonic() - started:.0f} s")
     for mutant, change in sorted(survived.items(), key=lambda item: item[1]):
         click.echo(f"\nno test notices {mutant}:\n{_shown(change)}")
+    if unreached:
+        click.echo("\nno test of the area calls these functions, so none of their mutants was tried:")
+    for function, mutants in sorted(unreached.items()):
+        click.echo(f"- {function}: {mutants}")
     for change in sorted(out_of_date):
         click.echo(f"\nlisted in {LISTED.name}, but a test notices it, or it does not exist:\n{_shown(change)}")
     click.echo("\n" + _line("together", totals))
-    sys.exit(3 if survived or out_of_date or totals["untried"] else 0)
+    sys.exit(3 if survived or unreached or out_of_date or totals["untried"] else 0)
 
 
 def _entries(change: Change) -> set[Change]:
@@ -258,10 +264,9 @@ def _shown(change: Change) -> str:
 def _line(name: str, counts: Counter[str]) -> str:
     share = 100 * counts["killed"] / max(1, counts["tried"])
     return (
-        f"{name}: {counts['tried']} mutants, {counts['killed']} killed ({share:.1f} %), {counts['listed']} listed as "
-        f"equivalent, {counts['survived']} survived; {counts['late']} were killed by the time limit, and "
-        f"{counts['unreached']} of the survivors are not reached by any test"
-        + (f"; {counts['untried']} were not tried" if counts["untried"] else "")
+        f"{name}: {counts['tried']} mutants, {counts['killed']} killed ({share:.1f} %, {counts['late']} by the time "
+        f"limit), {counts['listed']} listed as equivalent, {counts['survived']} survived, {counts['unreached']} reached "
+        f"by no test" + (f"; {counts['untried']} were not tried" if counts["untried"] else "")
     )
 
 
