@@ -265,8 +265,9 @@ def _line(name: str, counts: Counter[str]) -> str:
     share = 100 * counts["killed"] / max(1, counts["tried"])
     return (
         f"{name}: {counts['tried']} mutants, {counts['killed']} killed ({share:.1f} %, {counts['late']} by the time "
-        f"limit), {counts['listed']} listed as equivalent, {counts['survived']} survived, {counts['unreached']} reached "
-        f"by no test" + (f"; {counts['untried']} were not tried" if counts["untried"] else "")
+        f"limit), {counts['listed']} listed as equivalent, {counts['survived']} survived, "
+        f"{counts['unreached']} reached by no test"
+        + (f"; {counts['untried']} were not tried" if counts["untried"] else "")
     )
 
 
