@@ -22,7 +22,7 @@ class AnsweringServer:
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, Any]] = {}
-        """Status and body by path without query; a body that is no text is sent as JSON."""
+        """Status and body by path without query; a body that is not text is sent as JSON."""
         self.received: list[Received] = []
         answering = self
 

@@ -30,7 +30,7 @@ def test_the_token_goes_to_the_wired_server(load: Load, url: str) -> None:
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer old", "bearer old", "BEARER  old ", "Bearer new"])
-def test_the_token_is_the_one_in_the_file_whatever_the_client_has_read_before(load: Load, authorization: str) -> None:
+def test_the_token_in_the_file_replaces_one_that_the_client_has_read_before(load: Load, authorization: str) -> None:
     module = load(wiring=WIRED, token="new", MLFLOW_TRACKING_TOKEN=" old\n")
     assert sent(module, SERVER, authorization=authorization)["Authorization"] == "Bearer new"
 

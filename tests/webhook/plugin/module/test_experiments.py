@@ -33,7 +33,7 @@ class Connections(HTTPAdapter):
 
 
 class Client:
-    """What MLflow's client does for the experiment of the environment: look, create if there is none."""
+    """What MLflow's client does for the experiment of the environment: look, and create it if it is not found."""
 
     def __init__(self, load: Load, server: AnsweringServer, **environment: str) -> None:
         wiring = json.dumps({"tracking_uri": server.url, "workspace": "team-a"})
@@ -184,7 +184,7 @@ def test_another_failure_is_the_servers_answer(client: Client, answer: tuple[int
     assert len(client.server.received) == 2
 
 
-def test_what_is_created_elsewhere_under_the_same_name_is_no_experiment(client: Client) -> None:
+def test_what_is_created_elsewhere_under_the_same_name_is_not_an_experiment(client: Client) -> None:
     client.look()
     assert failed(client.create(path="/api/2.0/mlflow/registered-models/create"))
     assert len(client.server.received) == 2

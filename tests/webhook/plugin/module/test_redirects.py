@@ -16,7 +16,7 @@ SERVER, ELSEWHERE = "http://mlflow.example", "https://mlflow.example"
 
 
 class Redirects(BaseAdapter):
-    """Stands in for the network: redirects as it is told, and remembers the header Authorization of each request."""
+    """The network: redirects as it is told, and remembers the header Authorization of each request."""
 
     def __init__(self, targets: dict[str, str]) -> None:
         super().__init__()
