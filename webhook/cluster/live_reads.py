@@ -66,9 +66,10 @@ class LiveReads(Generic[T]):
         """Return the result of a read that started after this call. Raises LookupFailedError.
 
         Callers that come during a read wait for it and share the next one: the present one may return something older
-        than what they are here for. `known` says whether the name is known to exist.
+        than what they are here for. `known` says whether the name is known to exist. What is remembered of a known name
+        is older: the watch has reported it during the read that did not find it.
         """
-        if self._missing.get(name, 0) > self._clock():
+        if not known and self._missing.get(name, 0) > self._clock():
             raise LookupFailedError(f"namespace {name} was not found a moment ago", LookupOutcome.NOT_FOUND)
         self._callers = arrived = self._callers + 1
         reads = self._reads.setdefault(name, _Reads())

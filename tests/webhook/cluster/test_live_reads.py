@@ -189,6 +189,15 @@ def test_a_long_rest_allows_no_more_than_the_burst() -> None:
     run(test)
 
 
+def test_a_name_that_became_known_while_a_read_did_not_find_it_is_read() -> None:
+    async def test(server: Server) -> None:
+        assert await server.outcome("a") == "not_found"
+        server.existing.add("a")
+        assert await server.limited.read("a", known=True) == "a 2"
+
+    run(test)
+
+
 def test_a_name_that_met_the_limit_is_not_remembered_as_missing() -> None:
     async def test(server: Server) -> None:
         for number in range(BURST):
