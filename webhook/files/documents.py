@@ -16,7 +16,7 @@ from webhook.files.kinds import KINDS, Kind, Template, find_kind, find_other, is
 from webhook.files.labels import marks, misplaced, warning
 from webhook.files.loading import DocumentError
 from webhook.files.objects import Object, check_strings, list_objects, read_namespace, without_nulls
-from webhook.files.pipelines import Pipeline, is_platform, read_pipeline
+from webhook.files.pipelines import PARENT, Pipeline, is_platform, read_pipeline
 from webhook.files.pointers import Place, expand, mapping, resolve, text
 from webhook.files.trainjobs import Runtime, is_trainjob, join, misplaced_in, runtime_of
 from webhook.files.trials import is_experiment, trial_of, where_instead
@@ -238,7 +238,12 @@ def _pods_of_pipeline(pipeline: Pipeline, document: dict[str, Any]) -> Iterator[
         what = f"task {task.name} of the compiled pipeline {pipeline.name}"
         check_strings(task.pod["metadata"], what)
         yield PodInDocument(
-            document, None, _decode(task.pod, task.pod["metadata"], {}, what), None, what, note=task.note
+            document,
+            None,
+            _decode(task.pod, task.pod["metadata"], {}, what),
+            pipeline.namespace,
+            what,
+            note=task.note,
         )
 
 
@@ -262,6 +267,8 @@ def _decode(
 def _why_not(item: Object) -> str:
     if not item.kind:
         return "not a Kubernetes object"
+    if (item.group, item.kind) == PARENT:
+        return "its pods come from its versions: give a PipelineVersion"
     if find_other(item.group, item.kind):
         return f"this command does not look into {_kind(item)} ({_GIVE_A_POD})"
     known = ["AdmissionReview", "List", "TrainJob", *(kind.name for kind in KINDS)]

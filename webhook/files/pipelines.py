@@ -14,6 +14,8 @@ from webhook.files.pointers import items, mapping, resolve, text
 
 _V2_COMPONENT = "pipelines.kubeflow.org/v2_component"
 _VERSION = "PipelineVersion"
+PARENT = ("pipelines.kubeflow.org", "Pipeline")
+"""The group and kind of the object to which versions belong."""
 _MOST_COMPONENTS = 10_000
 _NOTE = "not known before the pipeline runs: the id of the run, and the iteration of a task in a loop"
 
@@ -32,10 +34,11 @@ class Task(NamedTuple):
 
 
 class Pipeline(NamedTuple):
-    """A compiled pipeline, and what it asks of the platform for each executor."""
+    """A compiled pipeline, what it asks of the platform for each executor, and the namespace that its object names."""
 
     spec: dict[str, Any]
     executors: dict[str, Any]
+    namespace: str | None = None
 
     @property
     def name(self) -> str:
@@ -69,7 +72,8 @@ def read_pipeline(document: dict[str, Any], after: dict[str, Any] | None) -> Pip
         spec, platform = document, after if after and is_platform(after) else {}
     else:
         return None
-    return Pipeline(spec, mapping(resolve(platform, "/platforms/kubernetes/deploymentSpec/executors")))
+    executors = mapping(resolve(platform, "/platforms/kubernetes/deploymentSpec/executors"))
+    return Pipeline(spec, executors, text(resolve(document, "/metadata/namespace")) or None)
 
 
 def is_platform(document: dict[str, Any]) -> bool:

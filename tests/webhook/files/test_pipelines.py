@@ -95,3 +95,13 @@ def test_malformed_parts_are_skipped_or_named() -> None:
     env = {"exec-train": {"container": {"env": [{"name": 3}]}}}
     result = on("explain", {**SMALL, "deploymentSpec": {"executors": env}})
     assert "task train of the compiled pipeline my-pipe: the pod has a wrong type" in result.stderr
+
+
+def test_a_version_of_a_pipeline_is_in_its_namespace_and_the_pipeline_says_where_the_pods_come_from() -> None:
+    version = (PIPELINES / "pipeline-version.yaml").read_text()
+    pipeline = "apiVersion: pipelines.kubeflow.org/v2beta1\nkind: Pipeline\nmetadata: {name: p, namespace: kubeflow}\n"
+    result = call("explain", "-f", "-", *LABELLED, "-o", "json", text=f"{pipeline}---\n{version}")
+    assert {found["namespace"] for found in json.loads(result.stdout)} == {"kubeflow"}
+    assert "Pipeline p: its pods come from its versions: give a PipelineVersion; not changed" in result.stderr
+    elsewhere = call("explain", "-f", "-", *LABELLED, "-n", "team", "-o", "json", text=version)
+    assert {found["namespace"] for found in json.loads(elsewhere.stdout)} == {"team"}
