@@ -109,7 +109,8 @@ def test_a_token_without_an_end_does_not_say_what_is_left() -> None:
 
 
 ANSWER = {"access_token": token(), "token_type": "bearer", "expires_in": 86399, "id_token": token()}
-TWICE = base64.b64encode(token().encode()).decode()
+encoded = base64.b64encode
+TWICE = encoded(token().encode()).decode()
 PROBLEMS: dict[str, tuple[str, TokenProblem]] = {
     "nothing": ("", TokenProblem.EMPTY),
     "blanks": (" \n", TokenProblem.EMPTY),
@@ -128,8 +129,9 @@ PROBLEMS: dict[str, tuple[str, TokenProblem]] = {
     "an invisible character": (f"{token()}\u200b", TokenProblem.WHITE_SPACE),
     "a null character": (f"{token()}\0", TokenProblem.WHITE_SPACE),
     "a page to sign in": ("<!DOCTYPE html>\n<html>Sign in</html>", TokenProblem.HTML),
-    "base64 of base64": (base64.b64encode(TWICE.encode()).decode(), TokenProblem.BASE64),
-    "base64 of the answer": (base64.b64encode(json.dumps(ANSWER).encode()).decode(), TokenProblem.BASE64),
+    "a page after blank lines": ("\n\n<html>Sign in</html>", TokenProblem.HTML),
+    "base64 of base64": (encoded(TWICE.encode()).decode(), TokenProblem.BASE64),
+    "base64 of the answer": (encoded(json.dumps(ANSWER).encode()).decode(), TokenProblem.BASE64),
     "a prefix": (f"Bearer {token()}", TokenProblem.BEARER_PREFIX),
     "a prefix in lower case": (f"bearer {token()}", TokenProblem.BEARER_PREFIX),
     "the answer of the token endpoint": (json.dumps(ANSWER), TokenProblem.JSON),
@@ -137,13 +139,14 @@ PROBLEMS: dict[str, tuple[str, TokenProblem]] = {
     "a refusal of the token endpoint": ('{"error":"access_denied"}', TokenProblem.JSON),
     "base64 of a token": (TWICE, TokenProblem.BASE64),
     "base64 in lines": (base64.encodebytes(token().encode()).decode(), TokenProblem.BASE64),
-    "base64 of a token with a newline": (base64.b64encode(token().encode() + b"\n").decode(), TokenProblem.BASE64),
+    "base64 of a token with a newline": (encoded(token().encode() + b"\n").decode(), TokenProblem.BASE64),
     "base64 with another character in it": (f"{TWICE[:20]}!{TWICE[20:]}", TokenProblem.NOT_A_JWT),
-    "base64 of a header alone": (base64.b64encode(part({"alg": "ES256"}).encode()).decode(), TokenProblem.NOT_A_JWT),
+    "base64 of a header alone": (encoded(part({"alg": "ES256"}).encode()).decode(), TokenProblem.NOT_A_JWT),
     "no signature and other characters": (f"{part({'alg': 'ES256'})}!!!!.{part({})}", TokenProblem.NOT_A_JWT),
     "text that is not valid Unicode": ("\ud800", TokenProblem.NOT_A_JWT),
     "an opaque token": ("sha256~opaque", TokenProblem.NOT_A_JWT),
-    "an opaque token in base64": (base64.b64encode(b"opaque").decode(), TokenProblem.NOT_A_JWT),
+    "an opaque token in base64": (encoded(b"opaque").decode(), TokenProblem.NOT_A_JWT),
+    "an opaque token in base64 many times": (encoded(encoded(encoded(b"opaque"))).decode(), TokenProblem.NOT_A_JWT),
     "three parts that are no JSON": ("a.b.c", TokenProblem.NOT_A_JWT),
     "a header that is a list": (f"{part([1])}.{part({})}.{part(b'x')}", TokenProblem.NOT_A_JWT),
     "claims that are a list": (f"{part({'alg': 'ES256'})}.{part([1])}.{part(b'x')}", TokenProblem.NOT_A_JWT),
