@@ -29,6 +29,9 @@ class FakeKube:
     def __init__(self) -> None:
         self.objects: dict[str, Object] = {}
         self.requests: list[str] = []
+        self.sent: list[Object] = []
+        """The bodies of all requests that had one."""
+        self.field_managers: list[str] = []
         self.selectors: set[str] = set()
         """The field selectors of all lists and watches."""
         self.away = False
@@ -56,14 +59,14 @@ class FakeKube:
             return {"items": copy.deepcopy(items), "metadata": {"resourceVersion": str(self._version)}}
 
     def create(self, path: str, body: Mapping[str, Any], **_: object) -> Object:
-        self._request("create", "POST", path)
+        self._request("create", "POST", path, body)
         place = f"{path}/{body['metadata']['name']}"
         if place in self.objects:
             raise KubeConflictError("it exists already", status=409)
         return self.put(place, body)
 
     def replace(self, path: str, body: Mapping[str, Any], **_: object) -> Object:
-        self._request("update", "PUT", path)
+        self._request("update", "PUT", path, body)
         present = self._found(path)["metadata"]["resourceVersion"]
         if body["metadata"].get("resourceVersion", present) != present:
             raise KubeConflictError("it has changed", status=409)
@@ -74,7 +77,8 @@ class FakeKube:
 
         A bundle that somebody else has put there is a conflict unless it is forced.
         """
-        self._request("patch", "PATCH", path)
+        self._request("patch", "PATCH", path, body)
+        self.field_managers.append(field_manager)
         found = copy.deepcopy(self._found(path))
         present = {entry["clientConfig"].get("caBundle") for entry in found["webhooks"]} - {None}
         if not force and not present <= self._applied.get(field_manager, set()):
@@ -140,8 +144,10 @@ class FakeKube:
             raise KubeNotFoundError(f"{path} not found", status=404)
         return self.objects[path]
 
-    def _request(self, verb: str, method: str, path: str) -> None:
+    def _request(self, verb: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> None:
         self.requests.append(f"{method} {path}")
+        if body is not None:
+            self.sent.append(copy.deepcopy(dict(body)))
         if self.away:
             raise KubeUnavailableError("the API server is away")
         if verb in self.forbidden:

@@ -23,6 +23,7 @@ CONFIGURATIONS = "admissionregistration.k8s.io/v1"
 LEASES = "coordination.k8s.io/v1"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "mlflow-webhook"}
 _RENEW_EVERY = DURATION / 3
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SecretStore:
@@ -155,10 +156,9 @@ class LeaseLeadership:
 
 def _lease(found: Mapping[str, Any]) -> Lease:
     spec = found.get("spec") or {}
-    renewed = _time(spec.get("renewTime"))
     return Lease(
         holder=spec.get("holderIdentity") or "",
-        renewed=renewed,
+        renewed=_time(spec.get("renewTime")),
         acquired=_time(spec.get("acquireTime")),
         transitions=spec.get("leaseTransitions") or 0,
         duration=timedelta(seconds=spec.get("leaseDurationSeconds") or DURATION.total_seconds()),
@@ -166,7 +166,7 @@ def _lease(found: Mapping[str, Any]) -> Lease:
 
 
 def _time(text: str | None) -> datetime:
-    return datetime.fromisoformat(text) if text else datetime.fromtimestamp(0, UTC)
+    return datetime.fromisoformat(text) if text else _NEVER
 
 
 def _micro_time(moment: datetime) -> str:

@@ -147,3 +147,22 @@ def test_a_live_read_that_finds_nothing_does_not_undo_what_the_watch_has_seen_si
 
     watched.server.get = late  # type: ignore[method-assign]
     assert watched.object.read() == created
+
+
+def test_an_object_that_is_gone_is_not_known_after_a_read(watched: Watched) -> None:
+    assert watched.object.read()
+    watched.server.remove(PATH)
+    assert watched.object.read() is None
+
+
+def test_an_object_that_a_list_does_not_have_is_not_known(watched: Watched) -> None:
+    assert watched.object.known()
+    watched.object.replaced([])
+    assert watched.object.known() is None
+
+
+def test_nobody_has_to_be_told_of_changes(watched: Watched) -> None:
+    quiet = NamedObject(watched.server.client, COLLECTION, "ca", clock=lambda: watched.now)
+    assert quiet.known()
+    quiet.changed("DELETED", watched.server.objects[PATH])
+    assert quiet.known() is None
