@@ -57,6 +57,10 @@ AREAS = {
         ("webhook/cluster/namespaces.py", "webhook/cluster/live_reads.py"),
         ("tests/webhook/cluster/test_namespaces.py", "tests/webhook/cluster/test_live_reads.py"),
     ),
+    "storage": Area(
+        ("webhook/cluster/storage.py", "webhook/cluster/named.py"),
+        ("tests/webhook/cluster/test_storage.py", "tests/webhook/cluster/test_named.py"),
+    ),
     "claims": Area(("webhook/token/claims.py",), ("tests/webhook/token/test_claims.py",)),
 }
 _TOO_MANY = {"tests/webhook/core/test_properties.py", "tests/webhook/core/test_other_servers.py"}
