@@ -40,13 +40,15 @@ def free_port() -> int:
 def mlflow_server(python: Path, folder: Path, *, workspaces: bool = True) -> Iterator[str]:
     """Run a tracking server, with or without workspaces, with an empty store, and yield its address."""
     port = free_port()
+    # With its jobs (evaluations, scorers) the server starts eight more processes, which take longer than all the rest.
+    environment = {**_outer_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [
         str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
         "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts",
         "--default-artifact-root", "mlflow-artifacts:/", *(["--enable-workspaces"] if workspaces else []),
     ]  # fmt: skip
     url = f"http://127.0.0.1:{port}"
-    with _process(command, environment=_outer_environment(), log=folder / "mlflow.log") as process:
+    with _process(command, environment=environment, log=folder / "mlflow.log") as process:
         _wait(process, lambda: httpx.get(f"{url}/health", trust_env=False).is_success, folder / "mlflow.log")
         yield url
 
