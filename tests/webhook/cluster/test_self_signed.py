@@ -84,7 +84,8 @@ def replicas(server: FakeKube, monkeypatch: pytest.MonkeyPatch) -> Iterator[list
         for replica in replicas:
             replica.keeper.step(datetime.now(UTC))
         ready = all(replica.certificates.problem() is None and replica.heard() for replica in replicas)
-        return ready and len(server.requests) == before
+        watches = sum(sent.startswith("WATCH ") for sent in server.requests)
+        return ready and watches >= 2 * len(replicas) and len(server.requests) == before
 
     wait_until(idle, "replicas that are ready and idle", seconds=20, every=0.1)
     server.requests.clear()
