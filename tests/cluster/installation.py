@@ -201,6 +201,7 @@ class Installation:
         self.balancer = Balancer()
         self._numbers = itertools.count()
         self._kubeconfig: Path | None = None
+        self._manifests = ""
 
     @property
     def replicas(self) -> list[Replica]:
@@ -209,7 +210,8 @@ class Installation:
 
     def install(self) -> None:
         """Apply the overlay."""
-        self.plane.kubectl("apply", "--filename=-", stdin=self.manifests())
+        self._manifests = self._manifests or self.manifests()
+        self.plane.kubectl("apply", "--filename=-", stdin=self._manifests)
         self._kubeconfig = self._kubeconfig or self.plane.service_account(self.namespace, self.name)
 
     @classmethod

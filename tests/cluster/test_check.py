@@ -44,7 +44,7 @@ def replace_service(server: Server, **switches: Any) -> None:
         setattr(server, name, value)
 
 
-FAULTS: dict[str, Callable[[DoctorCase], Any]] = {
+INSTALLATION_FAULTS: dict[str, Callable[[DoctorCase], Any]] = {
     "configuration_missing": lambda case: case.admin.delete(CONFIGURATION),
     "entry_missing": lambda case: case.spoil("/webhooks/1"),
     "entry_changed/failurePolicy": lambda case: case.spoil("/webhooks/0/failurePolicy", "Ignore"),
@@ -59,6 +59,8 @@ FAULTS: dict[str, Callable[[DoctorCase], Any]] = {
     "replica_not_ready": lambda case: case.ready(1),
     "no_replica_ready": lambda case: case.ready(0),
     "deployment_missing": lambda case: case.admin.delete(DEPLOYMENT),
+}
+FAULTS = INSTALLATION_FAULTS | {
     "namespace_not_labelled": lambda case: case.label(None),
     "label_not_true": lambda case: case.label("yes"),
     "annotation_ignored": lambda case: case.annotate("not a url"),
@@ -91,7 +93,7 @@ def test_a_planted_fault_is_named_with_what_mends_it(fault: str, case: DoctorCas
         vars(case.server).update(switches)
         if fault == "secret_missing":
             case.admin.create(core_path(case.namespace, "secrets"), {"metadata": {"name": "mlflow-token"}})
-        case.cure()
+        case.cure(installation=fault in INSTALLATION_FAULTS)
         if fault in {"replica_not_ready", "no_replica_ready", "deployment_missing"}:
             case.ready(2)
     bad = {finding["code"]: finding for finding in found if finding["code"]}
@@ -348,7 +350,7 @@ def test_the_client_plugin_is_seen_in_the_namespace_and_in_a_pod(case: DoctorCas
         assert (code, found[2]["code"]) == (3, "token_file_missing")
     finally:
         case.annotate(None, "client-plugin")
-        case.cure()
+        case.cure(installation=False)
 
 
 def test_the_pods_of_a_run_of_kfp_are_explained(case: DoctorCase) -> None:
@@ -365,11 +367,11 @@ PAGE = ROOT / "docs" / "checks.md"
 
 def test_the_transcripts_in_the_docs_are_true(case: DoctorCase) -> None:
     """Run with UPDATE_TRANSCRIPTS=1 to write them again."""
-    _, healthy = case.run(case.namespace)
+    _, healthy = case.process(case.namespace)
     case.token(case.jwt(exp=int(time.time()) - 7300))
     case.spoil("/webhooks/1/matchConditions")
     try:
-        _, broken = case.run(case.namespace)
+        _, broken = case.process(case.namespace)
     finally:
         case.cure()
     page = PAGE.read_text()
