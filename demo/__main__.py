@@ -51,39 +51,43 @@ def demo(keep: bool, python: Path) -> None:
 def _tell(examples: Path, python: Path, folder: Path, *, keep: bool) -> None:
     _say("starting a real MLflow server with workspaces")
     with mlflow_server(python, folder) as mlflow:
-        tell.create_workspace(mlflow)
-        _say(f"MLflow is at {mlflow}, with the workspace {tell.NAMESPACE}; starting the webhook over TLS")
-        with webhook_server(mlflow, tell.NAMESPACE, folder) as (url, ca):
-            _say("compiling the unmodified pipeline with kfp")
-            stories = [
-                tell.kfp_story(example=examples / "pipelines" / "unmodified.py", python=python, folder=folder),
-                tell.trainjob_story(example=examples / "trainjob" / "train.py", python=python),
-            ]
-            found = [_one(story, url=url, ca=ca, mlflow=mlflow, python=python, folder=folder) for story in stories]
-            with Recorder(mlflow) as proxy:
-                long = long_run.story(example=examples / "trainjob" / "long.py", python=python, server=proxy.url)
-                pod = _wire(long, url=url, ca=ca)
-                _say(f"{long.title}: running its code; the token in the mounted Secret changes after the first metric")
-                calls = long_run.run(long, pod, proxy=proxy, python=python, folder=folder)
-                stories.append(long)
-                found.append(tell.find_run(mlflow, long))
-        for story, run in zip(stories, found, strict=True):
-            click.secho(f"\n{story.title}: its run is in MLflow", fg="green", bold=True)
-            click.echo(f"  workspace   {tell.NAMESPACE}\n  experiment  {run.experiment}\n  run name    {run.name}")
-            for tag, value in run.tags.items():
-                click.echo(f"  tag         {tag} = {value}")
-            for metric, number in run.metrics.items():
-                click.echo(f"  metric      {metric} = {number:.6f}")
-        click.echo(
-            f"  calls       {calls.first} with the first token, {calls.second} with the second, none failed\n"
-            f"  elsewhere   {calls.elsewhere} to another server, without a token"
-        )
-        _show_runs(stories[0].tags["kfp.pipeline_run_id"], mlflow)
-        click.echo("\nSimulated: the API server, the kubelet, and the token (a placeholder; there is no proxy).")
+        _run_stories(examples, python, folder, mlflow=mlflow)
         if keep:
             click.echo(f"MLflow's UI: {mlflow} (Ctrl-C ends it)")
             with suppress(KeyboardInterrupt):
                 threading.Event().wait()
+
+
+def _run_stories(examples: Path, python: Path, folder: Path, *, mlflow: str) -> None:
+    tell.create_workspace(mlflow)
+    _say(f"MLflow is at {mlflow}, with the workspace {tell.NAMESPACE}; starting the webhook over TLS")
+    with webhook_server(mlflow, tell.NAMESPACE, folder) as (url, ca):
+        _say("compiling the unmodified pipeline with kfp")
+        stories = [
+            tell.kfp_story(example=examples / "pipelines" / "unmodified.py", python=python, folder=folder),
+            tell.trainjob_story(example=examples / "trainjob" / "train.py", python=python),
+        ]
+        found = [_one(story, url=url, ca=ca, mlflow=mlflow, python=python, folder=folder) for story in stories]
+        with Recorder(mlflow) as proxy:
+            long = long_run.story(example=examples / "trainjob" / "long.py", python=python, server=proxy.url)
+            pod = _wire(long, url=url, ca=ca)
+            _say(f"{long.title}: running its code; the token in the mounted Secret changes after the first metric")
+            calls = long_run.run(long, pod, proxy=proxy, python=python, folder=folder)
+            stories.append(long)
+            found.append(tell.find_run(mlflow, long))
+    for story, run in zip(stories, found, strict=True):
+        click.secho(f"\n{story.title}: its run is in MLflow", fg="green", bold=True)
+        click.echo(f"  workspace   {tell.NAMESPACE}\n  experiment  {run.experiment}\n  run name    {run.name}")
+        for tag, value in run.tags.items():
+            click.echo(f"  tag         {tag} = {value}")
+        for metric, number in run.metrics.items():
+            click.echo(f"  metric      {metric} = {number:.6f}")
+    click.echo(
+        f"  calls       {calls.first} with the first token, {calls.second} with the second, none failed\n"
+        f"  elsewhere   {calls.elsewhere} to another server, without a token"
+    )
+    _show_runs(stories[0].tags["kfp.pipeline_run_id"], mlflow)
+    click.echo("\nSimulated: the API server, the kubelet, and the token (a placeholder; there is no proxy).")
 
 
 def _one(story: tell.Story, *, url: str, ca: Path, mlflow: str, python: Path, folder: Path) -> tell.FoundRun:
