@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 
-from demo.processes import mlflow_server
 from demo.recorder import Recorder
-from tests.mlflow.wired_process import FIRST, OLD_CLIENTS, PYTHON, SECOND, Container, runs
+from tests.mlflow.wired_process import ANOTHER, FIRST, OLD_CLIENTS, PYTHON, SECOND, WORKSPACE, Container, runs
+from tests.support.training import create_workspace
 
 NAME = "train-model-d308ca25"
 pytestmark = [
@@ -21,12 +19,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mlflow_server(PYTHON, tmp_path_factory.mktemp("mlflow")) as url:
-        for name in ("team-a", "team-b"):
-            answer = httpx.post(f"{url}/api/3.0/mlflow/workspaces", json={"name": name}, trust_env=False, timeout=30)
-            answer.raise_for_status()
-        yield url
+def server(mlflow_url: str) -> str:
+    for name in (WORKSPACE, ANOTHER):
+        create_workspace(mlflow_url, name)
+    return mlflow_url
 
 
 TOGETHER = """
@@ -285,8 +281,8 @@ def test_an_experiment_that_is_created_without_a_look_still_fails_when_it_exists
 
 def test_code_that_chooses_a_workspace_wins(server: str, tmp_path: Path) -> None:
     container = Container(tmp_path, server, experiment="moved")
-    container.run("import mlflow; mlflow.set_workspace('team-b'); mlflow.start_run(); mlflow.end_run()")
-    assert len(runs(server, "moved", "team-b")) == 1
+    container.run(f"import mlflow; mlflow.set_workspace('{ANOTHER}'); mlflow.start_run(); mlflow.end_run()")
+    assert len(runs(server, "moved", ANOTHER)) == 1
 
 
 def test_the_plugin_prints_nothing(server: str, tmp_path: Path) -> None:

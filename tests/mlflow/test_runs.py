@@ -6,37 +6,40 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from demo.processes import mlflow_server, run_container
+from demo.processes import run_container
 from tests.support.pods import pod
 from tests.support.training import NEEDS_MLFLOW, PYTHON, ROOT, create_workspace, environment, run
 
 NAMED_SERVER = "http://mlflow-tracking-server.kubeflow:5000"
 AS_WRITTEN = "real/kfp-2.17.0-as-written.container-impl.admissionreview.json"
+WORKSPACE = "runs"
 pytestmark = NEEDS_MLFLOW
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mlflow_server(PYTHON, tmp_path_factory.mktemp("mlflow")) as url:
-        create_workspace(url, "team-a")
-        yield url
+def server(mlflow_url: str) -> str:
+    create_workspace(mlflow_url, WORKSPACE)
+    return mlflow_url
 
 
 def found(server: str, run_id: str) -> dict[str, Any]:
-    """Return a run of the workspace team-a; another workspace's would not be found."""
-    headers = {"X-MLFLOW-WORKSPACE": "team-a"}
+    """Return a run of these tests' workspace; another workspace's would not be found."""
+    headers = {"X-MLFLOW-WORKSPACE": WORKSPACE}
     with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=30) as client:
         data = client.get("runs/get", params={"run_id": run_id}).raise_for_status().json()["run"]
         experiment = client.get("experiments/get", params={"experiment_id": data["info"]["experiment_id"]}).json()
     tags = {tag["key"]: tag["value"] for tag in data["data"]["tags"]}
     return {"experiment": experiment["experiment"]["name"], "name": data["info"]["run_name"], "tags": tags}
+
+
+def in_namespace(server: str, **how: Any) -> dict[str, str]:
+    return environment(server, namespace=WORKSPACE, **how)
 
 
 RUN_ID = "d308ca25-ab18-46a3-a0ec-49f5d322c2d8"
@@ -81,7 +84,7 @@ RUN_ID = "d308ca25-ab18-46a3-a0ec-49f5d322c2d8"
 def test_a_run_lands_in_the_workspace_with_its_lineage(
     server: str, tmp_path: Path, code: str, experiment: str, name: str
 ) -> None:
-    run_found = found(server, run(code, environment(server), tmp_path))
+    run_found = found(server, run(code, in_namespace(server), tmp_path))
     assert (run_found["experiment"], run_found["name"]) == (experiment, name)
     assert run_found["tags"]["kfp.pipeline_run_id"] == RUN_ID
     assert run_found["tags"]["k8s.pod.name"] == "mlflow-training-pipeline-2tw4w-system-container-impl-3111081050"
@@ -100,8 +103,8 @@ def run_component(sample: str, env: dict[str, str], folder: Path, *, server: str
 
 
 def written(server: str, run_name: str) -> dict[str, Any]:
-    """Return what a run in the workspace team-a holds, without what differs from run to run."""
-    headers = {"X-MLFLOW-WORKSPACE": "team-a"}
+    """Return what a run in these tests' workspace holds, without what differs from run to run."""
+    headers = {"X-MLFLOW-WORKSPACE": WORKSPACE}
     with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=30) as client:
         named = client.get("experiments/get-by-name", params={"experiment_name": "kfp-training-experiment"}).json()
         query = {
@@ -122,8 +125,8 @@ def test_the_documentations_unchanged_pipeline_behaves_as_without_the_webhook(se
     runs = {}
     for wired in (False, True):
         name = "wired" if wired else "plain"
-        inputs = {"workspace": "team-a", "model_name": "m", "learning_rate": 2e-4, "epochs": 3, "run_id": name}
-        env = environment(server, sample=AS_WRITTEN, wired=wired)
+        inputs = {"workspace": WORKSPACE, "model_name": "m", "learning_rate": 2e-4, "epochs": 3, "run_id": name}
+        env = in_namespace(server, sample=AS_WRITTEN, wired=wired)
         run_component(AS_WRITTEN, env, tmp_path / name, server=server, inputs=inputs)
         runs[wired] = written(server, f"run-{name}")
     lineage = {tag for tag in runs[True]["tags"] if tag.startswith(("kfp.", "k8s."))}
@@ -142,9 +145,9 @@ def test_a_child_of_code_with_its_own_experiment_needs_the_annotation(server: st
         result = subprocess.run([sys.executable, "-c", {child!r}], capture_output=True, text=True)
         print(result.stdout, "\\nRUN failed" if result.returncode else "")
     """
-    run(child, environment(server), tmp_path)  # the pipeline's experiment exists from here on
-    assert run(code, environment(server), tmp_path) == "failed"
-    env = environment(server, annotations={"mlflow.kubeflow.org/experiment": ""})
+    run(child, in_namespace(server), tmp_path)  # the pipeline's experiment exists from here on
+    assert run(code, in_namespace(server), tmp_path) == "failed"
+    env = in_namespace(server, annotations={"mlflow.kubeflow.org/experiment": ""})
     assert found(server, run(code, env, tmp_path))["experiment"] == "own"
 
 

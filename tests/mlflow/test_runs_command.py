@@ -6,7 +6,6 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -68,17 +67,16 @@ WELL = "import mlflow\nwith mlflow.start_run() as run: mlflow.log_metric('loss',
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("mlflow")
-    with mlflow_server(PYTHON, folder) as url:
-        create_workspace(url, "team-a")
-        component = environment(url)
-        run(COMPONENT, component, folder)
-        run(RUNNING, component, folder)
-        for index, code in enumerate((WELL, FAILING)):
-            run(code, environment(url, sample=NODES.format(index), container="node"), folder)
-        run(WELL, {**component, WORKSPACE: "default", "MLFLOW_RUN_CONTEXT": '{"kfp.pipeline_run_id": "old"}'}, folder)
-        yield url
+def server(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder, url = tmp_path_factory.mktemp("runs"), mlflow_url
+    create_workspace(url, "team-a")
+    component = environment(url)
+    run(COMPONENT, component, folder)
+    run(RUNNING, component, folder)
+    for index, code in enumerate((WELL, FAILING)):
+        run(code, environment(url, sample=NODES.format(index), container="node"), folder)
+    run(WELL, {**component, WORKSPACE: "default", "MLFLOW_RUN_CONTEXT": '{"kfp.pipeline_run_id": "old"}'}, folder)
+    return url
 
 
 def show(server: str, *arguments: str, workspace: str = "team-a") -> Result:

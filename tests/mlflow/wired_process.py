@@ -21,6 +21,7 @@ from webhook.core.patch import patch
 from webhook.core.review import decode_pod
 from webhook.plugin import load_plugin
 
+WORKSPACE, ANOTHER = "plugin", "plugin-2"
 PYTHON = Path(__file__).parents[2] / ".venv-training" / "bin" / "python"
 OLD_CLIENTS = {
     version: Path(__file__).parents[2] / ".cache" / f"mlflow-{version.replace('.', '-')}" / "bin" / "python"
@@ -59,7 +60,7 @@ class Container:
         )
         seen = decode_pod(json.dumps(document).encode())
         platform = Platform(tracking_uri=Sourced(server), plugin=load_plugin())
-        decision = decide(seen, namespace=Namespace("team-a", {"mlflow-enabled": "true"}, {}), platform=platform)
+        decision = decide(seen, namespace=Namespace(WORKSPACE, {"mlflow-enabled": "true"}, {}), platform=platform)
         wired = jsonpatch.apply_patch(document, patch(seen, decision))
         secrets = {"mlflow-token": {"token": token}}
         self.python, self.folder, self.mount = python, folder, folder / "mount"
@@ -88,7 +89,7 @@ class Container:
         return output
 
 
-def runs(server: str, experiment: str, workspace: str = "team-a") -> list[dict[str, Any]]:
+def runs(server: str, experiment: str, workspace: str = WORKSPACE) -> list[dict[str, Any]]:
     """Return the runs of an experiment, the oldest first, each with its name, its user and its tags."""
     headers = {"X-MLFLOW-WORKSPACE": workspace}
     with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=30) as client:

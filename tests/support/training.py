@@ -40,14 +40,15 @@ def environment(
     container: str = "main",
     wired: bool = True,
     annotations: dict[str, str] | None = None,
+    namespace: str = "team-a",
 ) -> dict[str, str]:
-    """Return MLflow's variables of a container of a pod in the labelled namespace team-a."""
+    """Return MLflow's variables of a container of a pod in a labelled namespace."""
     document = copy.deepcopy(pod(sample))
     metadata = document["metadata"]
     metadata.setdefault("annotations", {}).update(annotations or {})
     seen = decode_pod(json.dumps(document).encode())
-    namespace = Namespace("team-a", {"mlflow-enabled": "true"}, {})
-    decision = decide(seen, namespace=namespace, platform=Platform(tracking_uri=Sourced(server)))
+    labelled = Namespace(namespace, {"mlflow-enabled": "true"}, {})
+    decision = decide(seen, namespace=labelled, platform=Platform(tracking_uri=Sourced(server)))
     if wired:
         document = jsonpatch.apply_patch(document, patch(seen, decision))
     if not metadata.get("name"):  # the API server makes it after admission
