@@ -6,6 +6,8 @@ TRAINING := .venv-training
 MUTANTS := .venv-mutants
 # Go binaries for tests/cluster, and other things that are built once.
 CACHE := .cache
+# Tests that share a server form a group, which one worker runs. The groups often wait: the other workers use that time.
+EVERYTHING := -n 4 --dist loadgroup -m "not e2e" --hypothesis-profile thorough
 OLD_CLIENTS := $(CACHE)/mlflow-2-9/.installed $(CACHE)/mlflow-2-22/.installed
 
 .PHONY: help install check test test-pythons coverage golden mutants lint e2e bench format lock demo clean
@@ -47,16 +49,16 @@ lint: $(BIN)/.installed ## Lint, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: install $(OLD_CLIENTS) lint ## All tests except e2e, with coverage of the test process (the control plane needs Go or KUBEBUILDER_ASSETS)
-	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --hypothesis-profile thorough --cov --cov-report=term
+test: install $(OLD_CLIENTS) lint ## All tests except e2e (the control plane needs Go or KUBEBUILDER_ASSETS)
+	$(BIN)/pytest -q $(EVERYTHING)
 	$(BIN)/python -m tests.pythons
 
 test-pythons: $(BIN)/.installed ## Unit tests on the oldest and the newest supported Python that this machine has
 	$(BIN)/python -m tests.pythons
 
-coverage: install $(OLD_CLIENTS) ## All tests except e2e, with coverage of the processes that tests start too (takes half as long again)
+coverage: install $(OLD_CLIENTS) ## All tests except e2e, with coverage, also of the processes that tests start (takes about twice as long)
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage \
-	$(BIN)/pytest -n 3 --dist loadfile -m "not e2e" --hypothesis-profile thorough --cov --cov-report=term
+	$(BIN)/pytest -q $(EVERYTHING) --cov --cov-report=term
 
 golden: $(BIN)/.installed ## Write the golden answers again (tests/data/golden); read the diff before you commit it
 	$(BIN)/python -m tests.support.golden
