@@ -8,6 +8,8 @@ MUTANTS := .venv-mutants
 CACHE := .cache
 # Tests that share a server form a group, which one worker runs. The groups often wait: the other workers use that time.
 EVERYTHING := -n 4 --dist loadgroup -m "not e2e" --hypothesis-profile thorough
+# If it is set, each worker rewrites the asserts of all tests again.
+unexport PYTHONDONTWRITEBYTECODE
 OLD_CLIENTS := $(CACHE)/mlflow-2-9/.installed $(CACHE)/mlflow-2-22/.installed
 
 .PHONY: help install check test test-pythons coverage golden mutants lint e2e bench format lock demo clean
