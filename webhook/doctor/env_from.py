@@ -1,4 +1,4 @@
-"""Checks which ConfigMaps and Secrets give a wired container another server or other credentials.
+"""Checks which ConfigMaps and Secrets give a wired container another server, other credentials or another experiment.
 
 The webhook cannot read them; the user of the check perhaps can. Only the names of their keys are read, never a value.
 """
@@ -70,3 +70,5 @@ def _effects(keys: set[str], env: set[str]) -> Iterator[str]:
     if credentials := sorted(effective & names.CREDENTIALS):
         overrides = " in place of the token" if effective >= _USER else ""
         yield f"{', '.join(credentials)}: MLflow's client uses them{overrides} for the server in {names.TRACKING_URI}"
+    if names.EXPERIMENT_ID in effective and names.EXPERIMENT_NAME in env:
+        yield f"{names.EXPERIMENT_ID}: MLflow refuses it if it is not the id of {names.EXPERIMENT_NAME}"

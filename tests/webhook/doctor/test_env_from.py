@@ -11,7 +11,11 @@ from webhook.cluster.kube_errors import KubeForbiddenError, KubeNotFoundError, K
 from webhook.doctor.env_from import check_env_from
 from webhook.doctor.findings import Finding, Status
 
-WIRED = [{"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow"}, {"name": "MLFLOW_TRACKING_TOKEN"}]
+WIRED = [
+    {"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow"},
+    {"name": "MLFLOW_TRACKING_TOKEN"},
+    {"name": "MLFLOW_EXPERIMENT_NAME", "value": "nightly"},
+]
 SECRET = {"secretRef": {"name": "s"}}
 CONFIG_MAP = {"configMapRef": {"name": "c"}}
 
@@ -55,6 +59,11 @@ def check(found: list[str] | Exception, *sources: dict[str, Any], env: list[dict
         ),
         (["MLFLOW_REGISTRY_URI"], CONFIG_MAP, "has MLFLOW_REGISTRY_URI: MLflow's client sends the token there"),
         (["MLFLOW_GATEWAY_URI"], SECRET, "has MLFLOW_GATEWAY_URI: MLflow's client sends the token there"),
+        (
+            ["MLFLOW_EXPERIMENT_ID"],
+            CONFIG_MAP,
+            "has MLFLOW_EXPERIMENT_ID: MLflow refuses it if it is not the id of MLFLOW_EXPERIMENT_NAME",
+        ),
         (["TRACKING_AUTH"], {**SECRET, "prefix": "MLFLOW_"}, "Secret s has MLFLOW_TRACKING_AUTH"),
     ],
 )
@@ -70,6 +79,11 @@ def test_a_key_that_is_a_server_or_credentials_is_named_with_its_effect(
 @pytest.mark.parametrize("keys", [[], ["OTHER"], ["MLFLOW_TRACKING_TOKEN"]], ids=["empty", "other", "overridden"])
 def test_other_keys_are_no_conflict(keys: list[str]) -> None:
     (finding,) = check(keys, CONFIG_MAP, SECRET)
+    assert finding.status is Status.PASSED
+
+
+def test_an_experiment_id_without_a_name_beside_it_passes() -> None:
+    (finding,) = check(["MLFLOW_EXPERIMENT_ID"], CONFIG_MAP, env=WIRED[:2])
     assert finding.status is Status.PASSED
 
 
