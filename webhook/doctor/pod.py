@@ -21,7 +21,12 @@ from webhook.doctor.place import find_place
 from webhook.settings import Settings, SettingsError, load_settings
 
 WIRING = "pod-wiring"
-_OWNERS = {"TrainJob": "jobset.sigs.k8s.io/jobset-name", "pipeline run": "pipeline/runid"}
+_OWNERS = {
+    "TrainJob": "jobset.sigs.k8s.io/jobset-name",
+    "pipeline run": "pipeline/runid",
+    "Workflow": "workflows.argoproj.io/workflow",
+    "Job": "batch.kubernetes.io/job-name",
+}
 """Whose pods are started again as a whole, and the label that names it."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
+
 from webhook.cluster.kube import KubeClient
 from webhook.cluster.kube_errors import KubeForbiddenError
 from webhook.core.configuration import Namespace, Platform
@@ -62,6 +64,20 @@ def test_pods_that_were_missed_are_named_with_what_to_start_again() -> None:
         "A pod is wired only when it is created. Start again: TrainJob job. Delete those that a controller then "
         "creates again: kubectl delete pod --namespace team-a c"
     )
+
+
+@pytest.mark.parametrize(
+    ("label", "owner"),
+    [
+        ("jobset.sigs.k8s.io/jobset-name", "TrainJob a"),
+        ("pipeline/runid", "pipeline run a"),
+        ("workflows.argoproj.io/workflow", "Workflow a"),
+        ("batch.kubernetes.io/job-name", "Job a"),
+    ],
+)
+def test_what_does_not_replace_a_deleted_pod_is_started_again(label: str, owner: str) -> None:
+    labels = {"mlflow-enabled": "true", label: "a", "batch.kubernetes.io/job-name": "a"}
+    assert check(node("p", labels)).remedy == f"A pod is wired only when it is created. Start again: {owner}."
 
 
 def test_a_pod_that_was_admitted_unwired_with_a_record_counts_too() -> None:
