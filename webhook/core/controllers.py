@@ -50,13 +50,15 @@ def without_schedule(name: str) -> str:
     return _SCHEDULED.sub("", name)
 
 
-def _without_run(name: str) -> str:
-    return _GENERATED.sub("", without_schedule(name))
+def without_run(name: str) -> str:
+    """Return a name without what a schedule or generateName adds for each run."""
+    scheduled = without_schedule(name)
+    return scheduled if scheduled != name else _GENERATED.sub("", name)
 
 
 def _without_cluster(name: str) -> str:
     # the RayJob of a RayCronJob has a generated name too (kuberay: raycronjob_controller.go)
-    return _without_run(_without_run(name))
+    return without_run(without_run(name))
 
 
 def _without_trial(name: str) -> str:
@@ -181,7 +183,7 @@ CONTROLLERS = (
     ),
     Controller(
         # KFP v1: kfp 1.8, kfp/compiler/_op_to_template.py; the run's id comes from KFP's API server
-        experiment=(_field(ARGO_WORKFLOW, read=_without_run),),
+        experiment=(_field(ARGO_WORKFLOW, read=without_run),),
         run_name=(_field(ARGO_NODE_NAME, read=_title), _field(KFP_RUN_ID, read=short_id)),
         tags={"kfp.pipeline_run_id": _field(KFP_RUN_ID), "kfp.task_name": _field(ARGO_NODE_NAME, read=_task)},
         required=(KFP_SDK_TYPE,),
@@ -192,7 +194,7 @@ CONTROLLERS = (
             _field("workflows.argoproj.io/cron-workflow"),
             _field("workflows.argoproj.io/workflow-template"),
             _field("workflows.argoproj.io/cluster-workflow-template"),
-            _field(ARGO_WORKFLOW, read=_without_run),
+            _field(ARGO_WORKFLOW, read=without_run),
         ),
         run_name=(_field(ARGO_WORKFLOW), _field(ARGO_NODE_NAME, read=_title)),
         tags=_tags(
@@ -211,7 +213,7 @@ CONTROLLERS = (
         experiment=(
             _field("tekton.dev/pipeline"),
             _field("tekton.dev/task"),
-            _field("tekton.dev/taskRun", read=_without_run),
+            _field("tekton.dev/taskRun", read=without_run),
         ),
         run_name=(_field("tekton.dev/pipelineRun"), _field("tekton.dev/pipelineTask")),
         tags=_tags(
@@ -264,7 +266,7 @@ CONTROLLERS = (
     Controller(
         # ray-project/kuberay: ray-operator/controllers/ray/utils/constant.go
         experiment=(
-            _field("ray.io/originated-from-cr-name", read=_without_run),
+            _field("ray.io/originated-from-cr-name", read=without_run),
             _field("ray.io/cluster", read=_without_cluster),
         ),
         run_name=(_field("ray.io/cluster"), _field("ray.io/group")),
@@ -328,6 +330,11 @@ CONTROLLERS = (
                 "component": "component",
             },
         ),
+    ),
+    Controller(
+        # SeldonIO/seldon-core: operator/apis/machinelearning.seldon.io/v1/seldondeployment_types.go
+        experiment=(_field("seldon-deployment-id"),),
+        tags={"seldon.deployment_id": _field("seldon-deployment-id")},
     ),
     Controller(
         # knative/serving: pkg/apis/serving/register.go

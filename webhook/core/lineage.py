@@ -22,7 +22,7 @@ from webhook.core.controllers import (
     Controller,
     Field,
     short_id,
-    without_schedule,
+    without_run,
 )
 from webhook.core.nodes import parse_node
 from webhook.core.pod import Pod
@@ -37,7 +37,12 @@ RUN_NAME_LIMIT = 250
 TAG_LIMIT = 8000
 """The longest value of a tag (mlflow 3.17.2: utils/validation.py, MAX_TAG_VAL_LENGTH)."""
 
-_NAMING_LABELS = ("app.kubernetes.io/name", "app", JOBSET_NAME)
+_NAMING_LABELS = (
+    "app.kubernetes.io/name",
+    "app",
+    JOBSET_NAME,
+    "deploymentconfig",  # openshift/origin: on the pods of a DeploymentConfig, whose other names have a number
+)
 _JOB_NAMES = ("batch.kubernetes.io/job-name", "job-name")
 _TEMPLATE_HASH = "pod-template-hash"
 _SHORT_LIVED_OWNERS = frozenset(
@@ -156,9 +161,9 @@ def _names(pod: Pod) -> Iterable[str | None]:
         yield owner.name
     yield from map(pod.labels.get, _NAMING_LABELS)
     for job in _JOB_NAMES:
-        yield without_schedule(pod.labels.get(job, ""))
+        yield without_run(pod.labels.get(job, ""))
     if owner and owner.kind == "Job":
-        yield without_schedule(owner.name)
+        yield without_run(owner.name)
     begins = pod.metadata.generate_name or pod.metadata.name or ""
     template = pod.labels.get(_TEMPLATE_HASH)
     yield begins.rstrip("-").removesuffix(f"-{template}" if template else "")

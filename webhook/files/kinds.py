@@ -173,7 +173,7 @@ KINDS = (
     Kind("apps.kruise.io", "CloneSet", _SPEC_TEMPLATE, owner="CloneSet"),
     Kind("apps.kruise.io", "StatefulSet", _SPEC_TEMPLATE, owner="StatefulSet"),
     Kind("apps.kruise.io", "DaemonSet", _SPEC_TEMPLATE, owner="DaemonSet"),
-    Kind("apps.openshift.io", "DeploymentConfig", _SPEC_TEMPLATE),
+    Kind("apps.openshift.io", "DeploymentConfig", (Template("/spec/template", {"deploymentconfig": "{name}"}),)),
 )
 
 _WORKFLOW_LABELS = "spec.podMetadata.labels"

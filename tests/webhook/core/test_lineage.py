@@ -340,3 +340,19 @@ def test_the_runs_of_other_pods_share_an_experiment_that_outlives_one_pod(
     labels = {**metadata.get("labels", {}), "mlflow-enabled": "true"}
     found = lineage({"metadata": {**metadata, "labels": labels}, "spec": {"containers": [{"name": "c"}]}})
     assert found.experiment == experiment
+
+
+@pytest.mark.parametrize(
+    ("job", "experiment"),
+    [
+        ("finetune-x7k2p", "finetune"),
+        ("finetune-model", "finetune-model"),
+        ("nightly-28912345", "nightly"),
+        ("nightly-x7k2p-28912345", "nightly-x7k2p"),
+        ("nightly-28912345-x7k2p", "nightly-28912345"),
+    ],
+)
+def test_of_a_jobs_name_one_generated_end_is_left_out(job: str, experiment: str) -> None:
+    labels = {"mlflow-enabled": "true", "batch.kubernetes.io/job-name": job}
+    document = {"metadata": {"name": "p", "labels": labels}, "spec": {"containers": [{"name": "main"}]}}
+    assert environments(document, Platform())["main"]["MLFLOW_EXPERIMENT_NAME"] == experiment
