@@ -142,13 +142,17 @@ def test_without_a_folder_for_temporary_files_the_old_certificate_stays_and_it_i
     assert replica.serves() == "new"
 
 
-def test_files_that_are_replaced_one_after_the_other_are_served_once_they_belong_together(replica: Replica) -> None:
+def test_files_that_are_replaced_one_after_the_other_are_served_once_they_belong_together(
+    replica: Replica, caplog: pytest.LogCaptureFixture
+) -> None:
     first, second = leaf("first"), leaf("second")
     replica.write(first)
     replica.files.look()
     (replica.folder / "tls.crt").write_bytes(second.certificate_pem)
     replica.files.look()
     assert replica.serves() == "first"
+    problems = [vars(record).get("problem") for record in caplog.records]
+    assert f"{replica.folder}/tls.key does not belong to {replica.folder}/tls.crt" in problems
     replica.write(second)
     replica.files.look()
     assert replica.serves() == "second"
