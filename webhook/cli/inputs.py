@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from webhook.core.pod import Pod
 from webhook.files.documents import Found, PodInDocument, find
 from webhook.files.loading import DocumentError, Loaded, load
 from webhook.settings import SettingsError, load_settings
+
+_UTF_16 = {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
+"""What Windows PowerShell writes at the beginning of a file; kubectl reads it too."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -165,12 +169,11 @@ def _read(filename: str) -> File:
     place = "standard input" if filename == "-" else filename
     try:
         content = sys.stdin.buffer.read() if filename == "-" else Path(filename).read_bytes()
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-16" if content[:2] in _UTF_16 else "utf-8-sig")
         return File(place, text, load(text))
     except OSError as error:
         raise click.ClickException(f"cannot read {filename}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        hint = ", but UTF-16: convert it" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else ""
-        raise click.ClickException(f"{place} is not UTF-8{hint}") from error
+        raise click.ClickException(f"{place} is neither UTF-8 nor UTF-16 with a byte order mark") from error
     except DocumentError as error:
         raise click.ClickException(f"{place}: {error}") from error

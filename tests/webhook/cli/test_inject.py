@@ -170,10 +170,21 @@ def test_a_label_on_the_wrong_object_or_of_the_wrong_value_is_named() -> None:
     assert 'label mlflow-enabled=True of the namespace is neither "true" nor "false"' in shown
 
 
-def test_utf_16_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text_is_read_in_each_encoding_that_kubectl_reads(encoding: str, tmp_path: Path) -> None:
+    text = "kind: ConfigMap\ndata: {a: é}\n"
     file = tmp_path / "pod.yaml"
-    file.write_text("kind: Pod", encoding="utf-16")
-    assert "is not UTF-8, but UTF-16" in call("explain", "-f", str(file)).stderr
+    file.write_text(text, encoding=encoding)
+    assert call("inject", "-f", str(file)).stdout == text
+
+
+@pytest.mark.parametrize("content", [b"kind: \xe9", b"\xff\xfek", b"\xff"])
+def test_another_encoding_is_refused_with_a_sentence(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "pod.yaml"
+    file.write_bytes(content)
+    refused = call("explain", "-f", str(file))
+    assert refused.exit_code == 1
+    assert refused.stderr == f"Error: {file} is neither UTF-8 nor UTF-16 with a byte order mark\n"
 
 
 @pytest.mark.parametrize("output", ["yaml", "json", "patch", "diff"])
