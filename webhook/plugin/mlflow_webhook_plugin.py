@@ -9,6 +9,7 @@ Requires Python 3.8 or later, MLflow 2.9 or later.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import sys
@@ -158,8 +159,7 @@ class RunNames:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._count = 0
+        self._numbers = itertools.count(1)  # needs no lock, which a forked process could find locked
 
     def give(self, request: Any) -> None:
         """Change the name in a request that creates a run."""
@@ -170,11 +170,9 @@ class RunNames:
         if any(tag.get("key") == "mlflow.parentRunId" for tag in run["tags"]):
             run["tags"].remove(names[0])
         else:
-            with self._lock:
-                self._count += 1
-                count = self._count
-            if count > 1:
-                names[0]["value"] = f"{WIRING.run_name}-{count}"
+            number = next(self._numbers)
+            if number > 1:
+                names[0]["value"] = f"{WIRING.run_name}-{number}"
         request.body = json.dumps(run).encode()
 
 
