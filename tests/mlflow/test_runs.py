@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ import pytest
 
 from demo.processes import run_container
 from tests.support.pods import pod
-from tests.support.training import NEEDS_MLFLOW, PYTHON, ROOT, create_workspace, environment, run
+from tests.support.training import NEEDS_MLFLOW, PYTHON, create_workspace, environment, run
 
 NAMED_SERVER = "http://mlflow-tracking-server.kubeflow:5000"
 AS_WRITTEN = "real/kfp-2.17.0-as-written.container-impl.admissionreview.json"
@@ -149,21 +146,3 @@ def test_a_child_of_code_with_its_own_experiment_needs_the_annotation(server: st
     assert run(code, in_namespace(server), tmp_path) == "failed"
     env = in_namespace(server, annotations={"mlflow.kubeflow.org/experiment": ""})
     assert found(server, run(code, env, tmp_path))["experiment"] == "own"
-
-
-def test_the_demos_server_stays_until_ctrl_c_when_asked_to() -> None:
-    """Here without its stories: that they are told is looked at with the page about `runs`."""
-    # what starts the tests in the background may have SIGINT ignored, and that is inherited
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "import demo.__main__ as main; main._run_stories = lambda *_, **__: None; main.demo()"
-    )
-    command = [sys.executable, "-c", code, "--keep"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout
-        ui = next(line.split()[2] for line in process.stdout if line.startswith("MLflow's UI: "))
-        assert "<title>MLflow</title>" in httpx.get(ui, trust_env=False).text
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(ui, trust_env=False)
