@@ -25,12 +25,14 @@ class Template(NamedTuple):
     """A JSON Pointer to a pod template, in which ``*`` is each key or item, and labels of its pods.
 
     In the labels' values ``{name}`` is the object's name and ``{part}`` the key, or the item's name, in lower case.
-    `part` names a template whose path has no ``*``, where its object has several.
+    `part` names a template whose path has no ``*``, where its object has several. `with_labels`: its pods also get the
+    labels in the field ``labels`` beside it.
     """
 
     path: str
     labels: Mapping[str, str] = {}
     part: str = ""
+    with_labels: bool = False
 
 
 class Kind(NamedTuple):
@@ -80,8 +82,8 @@ def _ray(name: str, cluster: str, labels: Mapping[str, str], *, unknown: str = "
         "ray.io",
         name,
         (
-            Template(f"{cluster}/headGroupSpec/template", head, part="head"),
-            Template(f"{cluster}/workerGroupSpecs/*/template", worker),
+            Template(f"{cluster}/headGroupSpec/template", head, part="head", with_labels=True),
+            Template(f"{cluster}/workerGroupSpecs/*/template", worker, with_labels=True),
             *([Template(submitter, _JOB_NAMES, part="submitter")] if submitter else []),
         ),
         unknown=unknown,

@@ -167,6 +167,22 @@ def test_a_label_between_the_object_and_its_template_is_named_with_its_place(pat
     assert f"the label mlflow-enabled at {between} is not on its pods" in on("explain", labelled).stdout
 
 
+GROUPS = [template for kind, template in TEMPLATES if kind.name == "RayCluster"]
+
+
+@pytest.mark.parametrize("template", GROUPS, ids=lambda template: str(template.path))
+def test_a_group_of_ray_gives_the_labels_beside_its_template_to_its_pods(template: Template) -> None:
+    kind = next(kind for kind in KINDS if kind.name == "RayCluster")
+    cluster = document(kind, template, {"spec": {"containers": [{"name": "ray"}]}})
+    assert "skipped (not_enabled)" in on("explain", cluster).stdout
+    group = next(iter(cluster["spec"].values()))
+    group = group[0] if isinstance(group, list) else group
+    group["labels"] = {**LABEL, "ray.io/cluster": "not-this"}
+    (found,) = json.loads(on("explain", cluster, "-o", "json").stdout)
+    assert (found["decision"], found["warnings"]) == ("wired", [])
+    assert "not-this" not in str(found)
+
+
 def test_a_notebook_gives_its_own_labels_to_its_pod_and_not_those_of_the_template() -> None:
     notebook: dict[str, Any] = {"kind": "Notebook", "apiVersion": "kubeflow.org/v1", "metadata": {"name": "lab"}}
     notebook["spec"] = {"template": ASKS}
