@@ -261,6 +261,19 @@ def test_a_comment_about_the_server_does_not_count() -> None:
     assert decision.reason is Reason.WIRED_BY_POD_LABEL
 
 
+@pytest.mark.parametrize("names", [("istio-proxy", "a", "b"), ("a", "b", "istio-proxy"), ("a", "istio-proxy", "b")])
+def test_of_several_reasons_the_pod_gets_that_of_its_first_container_other_than_a_sidecar(names: tuple[str, ...]) -> None:
+    own = {
+        "a": [{"name": "MLFLOW_TRACKING_TOKEN", "value": ""}],
+        "b": [{"name": "MLFLOW_TRACKING_USERNAME", "value": "u"}],
+    }
+    document = {
+        "metadata": {"labels": {"mlflow-enabled": "true"}},
+        "spec": {"containers": [{"name": name, "env": own.get(name)} for name in names]},
+    }
+    assert run(document).reason is Reason.TOKEN_EMPTY
+
+
 def test_a_sidecar_alone_and_a_pod_without_containers_are_skipped() -> None:
     assert run(other_pod(name="istio-proxy")).reason is Reason.SIDECAR
     assert run({"metadata": {"labels": {"mlflow-enabled": "true"}}}).reason is Reason.NO_CONTAINER
