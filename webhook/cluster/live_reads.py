@@ -53,7 +53,7 @@ class _Budget:
 
 
 class LiveReads(Generic[T]):
-    """Calls `fetch` for a name, within the limits. Use it from one event loop; `forget` from any thread."""
+    """Calls `fetch` for a name, within the limits. Use it from one event loop."""
 
     def __init__(self, fetch: Callable[[str], Awaitable[T]], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._fetch, self._clock = fetch, clock
@@ -66,8 +66,8 @@ class LiveReads(Generic[T]):
         """Return the result of a read that started after this call. Raises LookupFailedError.
 
         Callers that come during a read wait for it and share the next one: the present one may return something older
-        than what they are here for. `known` says whether the name is known to exist. What is remembered of a known name
-        is older: the watch has reported it during the read that did not find it.
+        than what they are here for. `known` says whether the name is known to exist. That a known name was not
+        found is older: the watch has reported it since.
         """
         if not known and self._missing.get(name, 0) > self._clock():
             raise LookupFailedError(f"namespace {name} was not found a moment ago", LookupOutcome.NOT_FOUND)
@@ -87,10 +87,6 @@ class LiveReads(Generic[T]):
             if not reads.waiting:
                 self._reads.pop(name, None)
 
-    def forget(self, name: str) -> None:
-        """Allow the name to be read again: the watch has reported it."""
-        self._missing.pop(name, None)
-
     async def _read(self, name: str, reads: _Reads[T], *, known: bool) -> None:
         reads.began, reads.found, reads.error = self._callers, None, None
         try:
@@ -107,6 +103,6 @@ class LiveReads(Generic[T]):
 
     def _remember_missing(self, name: str) -> None:
         while len(self._missing) >= MISSING_LIMIT:
-            self._missing.pop(next(iter(self._missing)), None)
+            del self._missing[next(iter(self._missing))]
         self._missing.pop(name, None)
         self._missing[name] = self._clock() + MISSING_FOR

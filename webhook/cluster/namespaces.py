@@ -107,8 +107,6 @@ class NamespaceWatch:
                 listed[name] = max(listed[name], self._namespaces[name], key=lambda entry: entry[0])
             self._namespaces = listed
             self._reading.clear()
-        for name in listed:
-            self._reads.forget(name)
 
     def changed(self, type: str, object: dict[str, Any]) -> None:  # noqa: A002 - the event's own words
         """Take one event of the watch."""
@@ -119,7 +117,6 @@ class NamespaceWatch:
                 self._reading.discard(name)
             else:
                 self._put(object)
-        self._reads.forget(name)
 
     async def _fetch(self, name: str) -> Namespace:
         loop = asyncio.get_running_loop()

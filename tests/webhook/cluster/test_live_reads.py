@@ -137,16 +137,6 @@ def test_a_caller_that_comes_during_the_second_of_two_reads_waits_for_its_end() 
     asyncio.run(main())
 
 
-def test_a_name_that_the_watch_reports_is_read_at_once() -> None:
-    async def test(server: Server) -> None:
-        assert await server.outcome("a") == "not_found"
-        server.existing.add("a")
-        server.limited.forget("a")
-        assert await server.outcome("a") == "a 2"
-
-    run(test)
-
-
 def test_forged_names_cause_no_more_reads_than_the_limit_and_little_memory() -> None:
     async def test(server: Server) -> None:
         outcomes = [await server.outcome(f"made-up-{number}") for number in range(300)]
