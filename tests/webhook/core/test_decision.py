@@ -262,7 +262,9 @@ def test_a_comment_about_the_server_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("names", [("istio-proxy", "a", "b"), ("a", "b", "istio-proxy"), ("a", "istio-proxy", "b")])
-def test_of_several_reasons_the_pod_gets_that_of_its_first_container_other_than_a_sidecar(names: tuple[str, ...]) -> None:
+def test_of_several_reasons_the_pod_gets_that_of_its_first_container_other_than_a_sidecar(
+    names: tuple[str, ...],
+) -> None:
     own = {
         "a": [{"name": "MLFLOW_TRACKING_TOKEN", "value": ""}],
         "b": [{"name": "MLFLOW_TRACKING_USERNAME", "value": "u"}],
