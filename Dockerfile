@@ -1,14 +1,17 @@
 # The webhook's image: it needs no compiler, pip or shell, and runs as any user on a read-only root file system with a
 # writable /tmp. The same image runs `token refresh` and `check`. docs/install.md says how to use another base image, how to
 # fill in the labels and how to build for two architectures.
-ARG PYTHON=pinned-python
+
+# Another base image instead of the pinned one. Without a default: buildah 1.28 (Podman 4.3) does not find a stage whose name
+# is the default of an argument.
+ARG PYTHON
 
 # The digest is that of the index for all architectures. Python 3.13.15 on Debian 13.6. `FROM` and the labels change together.
 FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS pinned-python
 LABEL org.opencontainers.image.base.name="docker.io/library/python:3.13-slim" \
       org.opencontainers.image.base.digest="sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b"
 
-FROM ${PYTHON} AS build
+FROM ${PYTHON:-pinned-python} AS build
 WORKDIR /src
 RUN python -m venv --without-pip /opt/mlflow-webhook
 COPY requirements/runtime.txt requirements/
@@ -31,7 +34,7 @@ RUN site=$(/opt/mlflow-webhook/bin/python -c 'import sysconfig; print(sysconfig.
     && /opt/mlflow-webhook/bin/mlflow-webhook serve --help > /dev/null \
     && /opt/mlflow-webhook/bin/python -c 'import webhook.serving.assembly'
 
-FROM ${PYTHON}
+FROM ${PYTHON:-pinned-python}
 ARG VERSION=0.1.0
 ARG REVISION=
 ARG SOURCE=
