@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,28 +18,45 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installation import ROOT, Installation
 from tests.cluster.stream import wired
 from tests.cluster.trainer import Trainer
+from tests.support.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME, Dex
 from tests.support.page import commands, type_commands
 from tests.support.waiting import wait_until
 from webhook import __version__
 from webhook.cluster.kube import KubeClient, core_path, group_path
 
 PAGE = commands(ROOT / "docs" / "install.md")
+TOKEN = commands(ROOT / "docs" / "token.md")
 README = commands(ROOT / "README.md")
 BEFORE = """
 export IMAGE=registry.example.com/mlflow-webhook
 docker() { :; }
 git() { :; }
+python3() { :; }
 kubectl() { if [ "$1" != rollout ]; then "$KUBECTL" "$@"; fi }
 """
+
+
+ISSUER = "https://kubeflow.example.com/dex"
+COMMANDS = {
+    "pip": "#!/bin/sh\n",
+    # There is no tracking server to check; `make e2e` types that line.
+    "mlflow-webhook": f'#!/bin/sh\n[ "$1" = check ] || PYTHONPATH={ROOT} exec {sys.executable} -m webhook.cli "$@"\n',
+}
+"""What the page installs into the checkout's .venv."""
 
 
 class Reader:
     """Somebody with a checkout who types what the page says."""
 
-    def __init__(self, plane: ControlPlane, checkout: Path) -> None:
-        self.plane, self.checkout = plane, checkout
+    def __init__(self, plane: ControlPlane, checkout: Path, dex: Dex) -> None:
+        self.plane, self.checkout, self.dex = plane, checkout, dex
         shutil.copytree(ROOT / "manifests", checkout / "manifests")
         (checkout / "token.txt").write_text("header.claims.signature")
+        (checkout / ".venv" / "bin").mkdir(parents=True)
+        for name, script in COMMANDS.items():
+            file = checkout / ".venv" / "bin" / name
+            file.write_text(script)
+            file.chmod(0o755)
 
     def types(self, heading: str, number: int | None = None, *, page: dict[str, list[str]] = PAGE) -> str:
         """Run a section's blocks, or one of them; returns what they print."""
@@ -48,7 +66,12 @@ class Reader:
             "HOME": str(self.checkout),
             "KUBECONFIG": str(self.plane.kubeconfig),
             "KUBECTL": str(find("kubectl")),
+            "MLFLOW_TOKEN_USERNAME": USERNAME,
+            "MLFLOW_TOKEN_PASSWORD": PASSWORD,
+            "MLFLOW_TOKEN_CLIENT_ID": CLIENT_ID,
+            "MLFLOW_TOKEN_CLIENT_SECRET": CLIENT_SECRET,
         }
+        blocks = [block.replace(ISSUER, self.dex.issuer) for block in blocks]
         return type_commands(blocks, folder=self.checkout, environment=environment, before=BEFORE)
 
     def objects(self) -> set[str]:
@@ -70,8 +93,11 @@ class Reader:
 
 @pytest.fixture
 def reader(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Reader]:
-    reading = Reader(control_plane, tmp_path)
-    yield reading
+    dex = Dex()
+    try:
+        yield Reader(control_plane, tmp_path, dex)
+    finally:
+        dex.stop()
     control_plane.kubectl("delete", "mutatingwebhookconfiguration", "mlflow-webhook", "--ignore-not-found")
 
 
@@ -87,8 +113,8 @@ def test_the_page_leads_from_a_checkout_to_a_wired_trainjob_and_back(
         accounts = core_path("team-a", "serviceaccounts")
         wait_until(lambda: bool(admin.list(accounts)["items"]), "the namespace's service account")
         wait_until(lambda: wired(admin, "team-a"), "the webhook to be called")
-        reader.types("Label a namespace", 1)
-        assert "MLFLOW_TRACKING_URI" in reader.types("Label a namespace", 2)
+        assert "MLFLOW_TRACKING_URI" in reader.types("Label a namespace", 1)
+        assert "created (the Secret had no token)" in reader.types("Get a token")
         reader.types("Run a TrainJob", 0)
         wait_until(lambda: bool(admin.list(core_path("team-a", "pods"))["items"]), "the TrainJob's pod")
         assert '"decision":"wired"' in reader.types("Run a TrainJob", 1)
@@ -107,6 +133,9 @@ def test_the_readmes_commands_install_and_enable_a_namespace(reader: Reader, adm
         reader.types("Install", page=README)
         reader.types("Enable a namespace", 0, page=README)
         assert admin.get("/api/v1/namespaces/team-a")["metadata"]["labels"]["mlflow-enabled"] == "true"
+        assert admin.get(core_path("team-a", "secrets", "mlflow-token"))["data"].keys() == {"token"}
+        reader.plane.kubectl("delete", "secret", "mlflow-token", "--namespace=team-a")
+        reader.types("Store a token that you already have", page=TOKEN)
         assert admin.get(core_path("team-a", "secrets", "mlflow-token"))["data"].keys() == {"token"}
         deployment = admin.get(group_path("apps/v1", "deployments", "mlflow-webhook", namespace="mlflow-webhook"))
         (container,) = deployment["spec"]["template"]["spec"]["containers"]

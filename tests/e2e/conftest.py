@@ -14,6 +14,8 @@ from tests.support.waiting import wait_until
 from webhook import __version__
 from webhook.cluster.kube import KubeClient
 
+PYTHON = "python:3.13-slim"
+"""The image of the page's pods. It installs MLflow when it starts, which needs PyPI; an image with MLflow does not."""
 SERVER = """
 mkdir -p /data && exec mlflow server --host 0.0.0.0 --port 5000 --workers 1 --enable-workspaces --allowed-hosts '*' \
   --backend-store-uri sqlite:////data/mlflow.db --artifacts-destination /data/artifacts \
@@ -36,16 +38,36 @@ def admin() -> KubeClient:
     return KubeClient.from_environment()
 
 
+class Reader:
+    """Somebody with a checkout who types what docs/install.md says."""
+
+    def __init__(self, checkout: Path) -> None:
+        self._checkout = checkout
+
+    def types(self, heading: str, *, image: str = PYTHON) -> str:
+        """Run a section's commands; returns what they print. `image`: what containers run in place of plain Python."""
+        blocks = [block.replace(PYTHON, image) for block in commands(ROOT / "docs" / "install.md")[heading]]
+        environment = os.environ | {"IMAGE": "mlflow-webhook"}
+        return type_commands(blocks, folder=self._checkout, environment=environment, seconds=700)
+
+
 @pytest.fixture(scope="session")
-def installed(admin: KubeClient, tmp_path_factory: pytest.TempPathFactory) -> None:
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    """A checkout with the command installed, as the page says."""
+    checkout = tmp_path_factory.mktemp("walk") / "checkout"
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*"))
+    reading = Reader(checkout)
+    reading.types("Install the command")
+    return reading
+
+
+@pytest.fixture(scope="session")
+def installed(admin: KubeClient, reader: Reader) -> None:
     """The webhook: the image from the Dockerfile, then docs/install.md until the rollout is complete."""
     paths = ["requirements/runtime.txt", "webhook", "certs", "docker"]
     seconds = build(f"mlflow-webhook:{__version__}", *paths, dockerfile="Dockerfile")
     print(f"\nimage built and loaded in {seconds:.0f} s")  # noqa: T201 - figures for the reader
-    checkout = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(ROOT / "manifests", checkout / "manifests")
-    page = commands(ROOT / "docs" / "install.md")["Apply"]
-    type_commands(page, folder=checkout, environment=os.environ | {"IMAGE": "mlflow-webhook"}, seconds=400)
+    reader.types("Apply")
     kubectl("rollout", "restart", "deployment/mlflow-webhook", "--namespace=mlflow-webhook")  # the image may be new
     kubectl("rollout", "status", "deployment/mlflow-webhook", "--namespace=mlflow-webhook", "--timeout=120s")
 
@@ -99,16 +121,15 @@ def mlflow(admin: KubeClient, training_image: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def team(mlflow: None, installed: None, admin: KubeClient) -> str:
-    """The namespace team-a: made, labelled, a workspace, with a token."""
+def team(mlflow: None, installed: None, admin: KubeClient, reader: Reader, training_image: str) -> str:
+    """The namespace team-a of docs/install.md: made, labelled, a workspace, with a token."""
     kubectl("delete", "namespace", "team-a", "--ignore-not-found", "--timeout=120s")
     kubectl("create", "namespace", "team-a")
-    kubectl("label", "namespace", "team-a", "mlflow-enabled=true")
-    kubectl("create", "secret", "generic", "mlflow-token", "--namespace=team-a", "--from-literal=token=a-placeholder")
-    make = "import mlflow; mlflow.create_workspace('team-a')"
-    in_server("-c", f"import contextlib\nwith contextlib.suppress(Exception):\n    {make}")
     path = "/api/v1/namespaces/team-a/serviceaccounts/default"
     wait_until(lambda: bool(admin.get(path)), "the default service account")
+    assert "name: MLFLOW_TRACKING_URI" in reader.types("Label a namespace")
+    kubectl("create", "secret", "generic", "mlflow-token", "--namespace=team-a", "--from-literal=token=a-placeholder")
+    reader.types("The workspace", image=training_image)
     return "team-a"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.cluster.stream import Stream
 from tests.e2e.cluster import apply, get, kubectl
-from tests.e2e.conftest import in_server
+from tests.e2e.conftest import Reader, in_server
 from tests.support.pods import KFP, pod
 from tests.support.waiting import wait_until
 from webhook.cluster.kube import KubeClient
@@ -54,6 +55,14 @@ def succeeded(namespace: str, selector: str) -> bool:
             )
             raise AssertionError(log[-3000:])
     return bool(pods) and all(found["status"]["phase"] == "Succeeded" for found in pods)
+
+
+def test_the_trainjob_of_the_page_is_wired_and_its_run_is_listed(
+    team: str, training_image: str, reader: Reader
+) -> None:
+    kubectl("delete", "trainjob", "first-run", f"--namespace={team}", "--ignore-not-found")
+    printed = reader.types("Run a TrainJob", image=training_image)
+    assert re.search(r"^first-run-node-0 +node-0 +FINISHED .* 0\.5$", printed, re.MULTILINE), printed
 
 
 def test_an_unmodified_trainjobs_run_is_in_mlflow(team: str, training_image: str) -> None:
