@@ -2,9 +2,9 @@
 # writable /tmp. The same image runs `token refresh` and `check`. docs/install.md says how to use another base image, how to
 # fill in the labels and how to build for two architectures.
 
-# Another base image instead of the pinned one. Without a default: buildah 1.28 (Podman 4.3) does not find a stage whose name
-# is the default of an argument.
-ARG PYTHON
+# Another base image instead of the pinned one. The default is in the FROM lines, because buildah 1.28 (Podman 4.3) does not
+# find a stage whose name is the default of an argument.
+ARG PYTHON=
 
 # The digest is that of the index for all architectures. Python 3.13.15 on Debian 13.6. `FROM` and the labels change together.
 FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS pinned-python
