@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,28 @@ def test_the_readmes_commands_install_and_enable_a_namespace(reader: Reader, adm
         deployment = admin.get(group_path("apps/v1", "deployments", "mlflow-webhook", namespace="mlflow-webhook"))
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         assert container["image"] == f"registry.example.com/mlflow-webhook:{__version__}"
+    finally:
+        reader.plane.kubectl("delete", "namespace", "team-a")
+
+
+def test_the_pages_commands_set_up_the_refresh_of_a_token(reader: Reader, admin: KubeClient) -> None:
+    admin.create("/api/v1/namespaces", {"metadata": {"name": "team-a"}})
+    try:
+        (reader.checkout / "credentials").mkdir()
+        for name in ("username", "password", "client-id", "client-secret"):
+            (reader.checkout / "credentials" / name).write_text("x")
+        reader.types("Get a token")
+        reader.types("In the cluster", page=TOKEN)
+        token = admin.get(core_path("team-a", "secrets", "mlflow-token"))["data"]["token"]
+        assert b64decode(token).count(b".") == 2, "the component keeps the token that was there"
+        (job,) = admin.list(group_path("batch/v1", "jobs", namespace="team-a"))["items"]
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == f"registry.example.com/mlflow-webhook:{__version__}"
+        (source,) = container["envFrom"]
+        settings = admin.get(core_path("team-a", "configmaps", source["configMapRef"]["name"]))["data"]
+        assert settings["MLFLOW_TOKEN_AUDIENCE"] == "kubeflow-oidc-authservice"
+        credentials = admin.get(core_path("team-a", "secrets", "mlflow-token-credentials"))["data"]
+        assert credentials.keys() == {"username", "password", "client-id", "client-secret"}
     finally:
         reader.plane.kubectl("delete", "namespace", "team-a")
 
