@@ -11,6 +11,7 @@ from webhook.core.reasons import Reason, Verdict
 from webhook.core.review import decode_pod
 from webhook.core.workload import recognise
 from webhook.doctor.pod import Subject, record_of
+from webhook.doctor.waiting import why_waiting
 
 Document = Mapping[str, Any]
 _NAMED = 5
@@ -70,7 +71,7 @@ def _state(pod: Document, container: str | None) -> PodState:
         phase=status.get("phase") or "Pending",
         wired=record.get("decision") == Verdict.WIRED,
         why=_sentence(record.get("reason")),
-        waiting=_waiting(status),
+        waiting=why_waiting(status),
         lineage=names.RUN_CONTEXT in variables,
         server=env.get(names.TRACKING_URI, ""),
     )
@@ -87,16 +88,6 @@ def _sentence(reason: object) -> str:
         return f"{reason}: {Reason(str(reason)).sentence.rstrip('.')}"
     except ValueError:
         return f"{reason}, which this version does not know"
-
-
-def _waiting(status: Document) -> str:
-    """Return why a pod is waiting, as its status shows it; empty if unknown."""
-    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    states = [(container.get("state") or {}).get("waiting") or {} for container in containers]
-    conditions = [condition for condition in status.get("conditions") or [] if condition.get("type") == "PodScheduled"]
-    found = next((state for state in states if state.get("reason") not in {None, "PodInitializing"}), None)
-    found = found or next((condition for condition in conditions if condition.get("status") == "False"), {})
-    return ": ".join(str(found[key]) for key in ("reason", "message") if found.get(key))
 
 
 def pod_causes(pods: Sequence[PodState], *, namespace: str, uri: str) -> Iterator[Cause]:
