@@ -31,7 +31,7 @@ from webhook.cluster.kube import core_path, group_path
 NOW = datetime.now(UTC)
 CA = issue_ca(common_name="the tests'", lifetime=timedelta(days=30), now=NOW)
 DEPLOYMENT = group_path("apps/v1", "deployments", NAME, namespace=NAMESPACE)
-READY = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+READY = {"status": {"phase": "Running", "containerStatuses": None, "conditions": [{"type": "Ready", "status": "True"}]}}
 JSON_PATCH = "application/json-patch+json"
 
 
@@ -70,7 +70,8 @@ class DoctorCase:
         annotation = {f"mlflow.kubeflow.org/{key}": value}
         self.admin.patch(f"/api/v1/namespaces/{self.namespace}", {"metadata": {"annotations": annotation}})
 
-    def ready(self, number: int) -> None:
+    def ready(self, number: int, waiting: str = "") -> None:
+        """Make some replicas ready, and the others not; `waiting` is why their containers have not started."""
         path = core_path(NAMESPACE, "pods")
 
         def pods() -> list[dict[str, Any]]:
@@ -80,7 +81,10 @@ class DoctorCase:
 
         wait_until(lambda: len(pods()) == 2, "the replicas' pods")
         for index, found in enumerate(pods()):
-            status = READY if index < number else {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+            container = {"name": "webhook", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+            held = [container | {"state": {"waiting": {"reason": waiting}}}] if waiting else None
+            not_ready = {"conditions": [{"type": "Ready", "status": "False"}], "containerStatuses": held}
+            status = READY if index < number else {"status": not_ready}
             self.admin.patch(f"{path}/{found['metadata']['name']}/status", status)
         wait_until(
             lambda: self.admin.get(DEPLOYMENT).get("status", {}).get("readyReplicas", 0) == number,

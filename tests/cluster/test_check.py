@@ -58,6 +58,7 @@ INSTALLATION_FAULTS: dict[str, Callable[[DoctorCase], Any]] = {
     "ca_bundle_wrong": lambda case: case.bundle(issue_ca(common_name="x", lifetime=timedelta(days=1), now=NOW)),
     "replica_not_ready": lambda case: case.ready(1),
     "no_replica_ready": lambda case: case.ready(0),
+    "no_replica_ready/ErrImagePull": lambda case: case.ready(0, waiting="ErrImagePull"),
     "deployment_missing": lambda case: case.admin.delete(DEPLOYMENT),
 }
 FAULTS = INSTALLATION_FAULTS | {
@@ -94,7 +95,7 @@ def test_a_planted_fault_is_named_with_what_mends_it(fault: str, case: DoctorCas
         if fault == "secret_missing":
             case.admin.create(core_path(case.namespace, "secrets"), {"metadata": {"name": "mlflow-token"}})
         case.cure(installation=fault in INSTALLATION_FAULTS)
-        if fault in {"replica_not_ready", "no_replica_ready", "deployment_missing"}:
+        if fault.partition("/")[0] in {"replica_not_ready", "no_replica_ready", "deployment_missing"}:
             case.ready(2)
     bad = {finding["code"]: finding for finding in found if finding["code"]}
     expected = fault.partition("/")[0]

@@ -29,6 +29,7 @@ from webhook.core.names import DECISION_ANNOTATION, LABEL
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.forward import Endpoint, Service, UnreachableError, reach
 from webhook.doctor.place import Place, find_configuration, place_of
+from webhook.doctor.waiting import why_waiting
 
 CONFIGURATION, ENTRIES, BUNDLE = "webhook-configuration", "webhook-entries", "ca-bundle"
 CERTIFICATE, REPLICAS, DRY_RUN = "served-certificate", "webhook-replicas", "pod-comes-back-wired"
@@ -189,11 +190,28 @@ def _replicas(client: KubeClient, place: Place) -> Finding:
     except KubeNotFoundError:
         return failed(REPLICAS, "deployment_missing", f"Deployment {place.namespace}/{place.name} not found.", _APPLY)
     wanted, ready = deployment["spec"].get("replicas", 1), deployment.get("status", {}).get("readyReplicas", 0)
+    if ready >= wanted:
+        return passed(REPLICAS, f"{ready} of {wanted} replicas are ready")
+    why = _why_not_ready(client, place, deployment)
+    why = f" ({why[:300]})" if why else ""
     if ready == 0:
-        return failed(REPLICAS, "no_replica_ready", f"None of {wanted} replicas is ready.", place.logs)
-    if ready < wanted:
-        return warned(REPLICAS, "replica_not_ready", f"Only {ready} of {wanted} replicas are ready.", place.logs)
-    return passed(REPLICAS, f"{ready} of {wanted} replicas are ready")
+        return failed(REPLICAS, "no_replica_ready", f"None of {wanted} replicas is ready{why}.", place.logs)
+    return warned(REPLICAS, "replica_not_ready", f"Only {ready} of {wanted} replicas are ready{why}.", place.logs)
+
+
+def _why_not_ready(client: KubeClient, place: Place, deployment: Mapping[str, Any]) -> str:
+    """Return why a replica has no pod or why its pod has not started, such as ErrImagePull; empty if unknown."""
+    conditions = deployment.get("status", {}).get("conditions") or []
+    for condition in conditions:
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return f"{condition.get('reason', '')}: {condition.get('message', '')}"
+    labels = deployment["spec"]["selector"].get("matchLabels") or {}
+    selector = ",".join(f"{name}={value}" for name, value in labels.items())
+    try:
+        pods = client.list(core_path(place.namespace, "pods"), params={"labelSelector": selector})["items"]
+    except KubeForbiddenError:
+        return ""
+    return next(filter(None, (why_waiting(pod.get("status") or {}) for pod in pods)), "")
 
 
 def check_dry_run(client: KubeClient, namespace: str, place: Place) -> Finding:
