@@ -1,4 +1,4 @@
-"""Says why a pod has not started, from its status."""
+"""Why a pod has not started, from its status. Pure."""
 
 from __future__ import annotations
 
