@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.support.page import commands
 from webhook.cli import cli
 from webhook.core.configuration import ANNOTATION_KEYS
 
@@ -23,6 +24,14 @@ def test_the_readme_has_a_row_for_every_annotation(name: str) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(README.split()) <= 900
+
+
+def test_every_section_with_commands_is_typed_by_a_test() -> None:
+    sources = "".join(
+        file.read_text() for folder in ("cluster", "e2e") for file in (ROOT / "tests" / folder).glob("*.py")
+    )
+    headings = [*commands(ROOT / "README.md"), *commands(ROOT / "docs" / "install.md")]
+    assert [heading for heading in headings if f'types("{heading}"' not in sources] == []
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")], ids=str)
