@@ -7,12 +7,19 @@ Tags have the names of the labels. Each entry names the source file in which its
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
+from webhook.core.generated_names import (
+    short_id,
+    trainjob_experiment,
+    without_cluster,
+    without_run,
+    without_schedule,
+    without_trial,
+)
 from webhook.core.nodes import parse_node
 
 ARGO_WORKFLOW: Final = "workflows.argoproj.io/workflow"
@@ -27,51 +34,6 @@ _RESTART_ATTEMPT = "jobset.sigs.k8s.io/restart-attempt"
 _COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 _REPLICA_TYPE = "training.kubeflow.org/replica-type"
 _REPLICA_INDEX = "training.kubeflow.org/replica-index"
-
-_RANDOM = "bcdfghjklmnpqrstvwxz2456789"
-"""The characters in names that Kubernetes generates (k8s.io/apimachinery: pkg/util/rand)."""
-_GENERATED = re.compile(rf"-raycluster-[a-z0-9]{{5}}$|-[{_RANDOM}]{{5}}$")
-"""The generated end of a name: from generateName, or from KubeRay for a RayJob's or RayService's cluster (utils.go)."""
-_TRIAL = re.compile(r"-[a-z0-9]{8}$")
-"""The end that Katib adds to an experiment's name for a trial (kubeflow/katib: pkg/controller.v1beta1/suggestion)."""
-_SCHEDULED = re.compile(r"-(?:2[6-9]|3\d)\d{6}$|-1\d{9}(?:\d{9})?$")
-"""The scheduled time at the end of a name.
-
-A CronJob adds minutes since 1970 (matched for 2019 to 2046), a CronWorkflow seconds (argoproj/argo-workflows:
-workflow/cron/operator.go), a ScheduledSparkApplication nanoseconds (kubeflow/spark-operator); both matched until 2033.
-"""
-_MADE_UP_BY_SDK = re.compile(r"[a-z][0-9a-f]{11}")
-"""A TrainJob's name that the SDK generated (kubeflow/sdk: kubeflow/trainer/backends/kubernetes/backend.py, `train`)."""
-_SHARED_EXPERIMENT = "trainjobs"
-
-
-def without_schedule(name: str) -> str:
-    """Return a name without the scheduled time at its end."""
-    return _SCHEDULED.sub("", name)
-
-
-def without_run(name: str) -> str:
-    """Return a name without what a schedule or generateName adds for each run."""
-    scheduled = without_schedule(name)
-    return scheduled if scheduled != name else _GENERATED.sub("", name)
-
-
-def _without_cluster(name: str) -> str:
-    # the RayJob of a RayCronJob has a generated name too (kuberay: raycronjob_controller.go)
-    return without_run(without_run(name))
-
-
-def _without_trial(name: str) -> str:
-    return _TRIAL.sub("", name)
-
-
-def _trainjob_experiment(name: str) -> str:
-    return _SHARED_EXPERIMENT if _MADE_UP_BY_SDK.fullmatch(name) else name
-
-
-def short_id(identifier: str) -> str:
-    """Return the first characters of an id, enough to distinguish runs by eye."""
-    return identifier[:8]
 
 
 def _task(node_name: str) -> str:
@@ -113,7 +75,7 @@ def _tags(prefix: str, keys: Mapping[str, str]) -> dict[str, Field]:
 
 KATIB = Controller(
     # kubeflow/katib: pkg/controller.v1beta1/consts/const.go; its webhook labels a trial's pods (pkg/webhook)
-    experiment=(_field("katib.kubeflow.org/experiment"), _field("katib.kubeflow.org/trial", read=_without_trial)),
+    experiment=(_field("katib.kubeflow.org/experiment"), _field("katib.kubeflow.org/trial", read=without_trial)),
     run_name=(
         _field("katib.kubeflow.org/trial"),
         _field(_REPLICA_TYPE),
@@ -125,7 +87,7 @@ KATIB = Controller(
 )
 TRAINJOB = Controller(
     # kubernetes-sigs/jobset: api/jobset/v1alpha2/jobset_types.go; Trainer's own labels do not reach the pod
-    experiment=(_field(JOBSET_NAME, read=_trainjob_experiment),),
+    experiment=(_field(JOBSET_NAME, read=trainjob_experiment),),
     run_name=(_field(JOBSET_NAME), _field(_REPLICATED_JOB), _field(_COMPLETION_INDEX)),
     tags=_tags(
         "trainjob",
@@ -267,7 +229,7 @@ CONTROLLERS = (
         # ray-project/kuberay: ray-operator/controllers/ray/utils/constant.go
         experiment=(
             _field("ray.io/originated-from-cr-name", read=without_run),
-            _field("ray.io/cluster", read=_without_cluster),
+            _field("ray.io/cluster", read=without_cluster),
         ),
         run_name=(_field("ray.io/cluster"), _field("ray.io/group")),
         tags=_tags(

@@ -21,9 +21,8 @@ from webhook.core.controllers import (
     TRAINJOB,
     Controller,
     Field,
-    short_id,
-    without_run,
 )
+from webhook.core.generated_names import short_id, without_run
 from webhook.core.nodes import parse_node
 from webhook.core.pod import Pod
 from webhook.core.values import EXPERIMENT_LIMIT, parse_experiment

@@ -1,0 +1,53 @@
+"""Leaves out of a name what controllers add for each run, so that runs of the same code share an experiment."""
+
+from __future__ import annotations
+
+import re
+
+_RANDOM = "bcdfghjklmnpqrstvwxz2456789"
+"""The characters in names that Kubernetes generates (k8s.io/apimachinery: pkg/util/rand)."""
+_GENERATED = re.compile(rf"-raycluster-[a-z0-9]{{5}}$|-[{_RANDOM}]{{5}}$")
+"""The generated end of a name: from generateName, or from KubeRay for a RayJob's or RayService's cluster (utils.go)."""
+_TRIAL = re.compile(r"-[a-z0-9]{8}$")
+"""The end that Katib adds to an experiment's name for a trial (kubeflow/katib: pkg/controller.v1beta1/suggestion)."""
+_SCHEDULED = re.compile(r"-(?:2[6-9]|3\d)\d{6}$|-1\d{9}(?:\d{9})?$")
+"""The scheduled time at the end of a name.
+
+A CronJob adds minutes since 1970 (matched for 2019 to 2046), a CronWorkflow seconds (argoproj/argo-workflows:
+workflow/cron/operator.go), a ScheduledSparkApplication nanoseconds (kubeflow/spark-operator); both matched until 2033.
+"""
+_MADE_UP_BY_SDK = re.compile(r"[a-z][0-9a-f]{11}")
+"""A TrainJob's name that the SDK generated (kubeflow/sdk: kubeflow/trainer/backends/kubernetes/backend.py, `train`)."""
+_SHARED_EXPERIMENT = "trainjobs"
+
+
+def without_schedule(name: str) -> str:
+    """Return a name without the scheduled time at its end."""
+    return _SCHEDULED.sub("", name)
+
+
+def without_run(name: str) -> str:
+    """Return a name without what a schedule or generateName adds for each run."""
+    scheduled = without_schedule(name)
+    return scheduled if scheduled != name else _GENERATED.sub("", name)
+
+
+def without_cluster(name: str) -> str:
+    """Return the name of a RayJob or a RayService from that of its cluster."""
+    # the RayJob of a RayCronJob has a generated name too (kuberay: raycronjob_controller.go)
+    return without_run(without_run(name))
+
+
+def without_trial(name: str) -> str:
+    """Return the name of a Katib experiment from that of a trial."""
+    return _TRIAL.sub("", name)
+
+
+def trainjob_experiment(name: str) -> str:
+    """Return the experiment for a TrainJob: its name, or a shared one if the SDK has generated the name."""
+    return _SHARED_EXPERIMENT if _MADE_UP_BY_SDK.fullmatch(name) else name
+
+
+def short_id(identifier: str) -> str:
+    """Return the first characters of an id, enough to distinguish runs by eye."""
+    return identifier[:8]
