@@ -18,6 +18,7 @@ import click
 import httpx
 
 from webhook.cli.exit_codes import EPILOG, FOUND
+from webhook.cli.token_output import facts, plain, print_claims
 from webhook.cli.values import valid_namespace
 from webhook.cluster.kube import KubeClient, KubeError
 from webhook.core.values import SecretKey, parse_secret
@@ -114,15 +115,15 @@ def show(
     except NotATokenError:
         claims = None
     if output == "json":
-        click.echo(json.dumps({**_facts(claims or Claims(), now), "problem": problem}, indent=2))
+        click.echo(json.dumps({**facts(claims or Claims(), now), "problem": problem}, indent=2))
     else:
         click.echo(place)
         if claims:
-            _print(claims, now)
+            print_claims(claims, now)
         if problem:
             click.echo(f"  problem   {problem.sentence}")
         if claims and claims.warning:
-            click.echo(f"  warning   {_plain(claims.warning)}")
+            click.echo(f"  warning   {plain(claims.warning)}")
     if problem:
         sys.exit(FOUND)
 
@@ -244,17 +245,17 @@ def refresh(
         if event and ending:
             with suppress(KubeError):
                 found.warn(f"{ending} No new one could be minted: {error}", now=clock())
-        raise click.ClickException(_plain(f"{found.place}: {error}" + (f" {ending}" if ending else ""))) from error
+        raise click.ClickException(plain(f"{found.place}: {error}" + (f" {ending}" if ending else ""))) from error
     if output == "json":
-        facts = {"outcome": done.outcome, "why": done.why, **_facts(done.claims, clock())}
-        click.echo(json.dumps(facts, indent=2))
+        result = {"outcome": done.outcome, "why": done.why, **facts(done.claims, clock())}
+        click.echo(json.dumps(result, indent=2))
     else:
         verb = {Outcome.KEPT: "kept", Outcome.CREATED: "created", Outcome.RENEWED: "renewed"}[done.outcome]
         span = format_duration(done.claims.left(clock()) or timedelta())
         owner = f"{done.claims.owner}'s token" if done.claims.owner else "the token"
-        click.echo(_plain(f"{found.place}: {verb} ({done.why}); {owner} expires in {span}"))
+        click.echo(plain(f"{found.place}: {verb} ({done.why}); {owner} expires in {span}"))
     if done.claims.warning:
-        click.echo(_plain(f"Warning: {done.claims.warning}"), err=True)
+        click.echo(plain(f"Warning: {done.claims.warning}"), err=True)
 
 
 @contextmanager
@@ -278,11 +279,6 @@ def _read(file: str) -> str:
     return content.decode(errors="replace")
 
 
-def _plain(text: str) -> str:
-    """Return a text without control characters, which a terminal would obey: anybody may write a token's claims."""
-    return "".join(character for character in text if character.isprintable())
-
-
 def _ask(name: str) -> str:
     hidden, optional = name in {"password", "client-secret"}, name in OPTIONAL
     value: str = click.prompt(
@@ -301,39 +297,3 @@ def _open(namespace: str | None, secret: SecretKey, kubeconfig: str | None, cont
     except KubeError as error:
         raise click.ClickException(error.message) from error
     return TokenSecret(client, namespace=namespace or client.namespace, secret=secret)
-
-
-def _facts(claims: Claims, now: datetime) -> dict[str, Any]:
-    left = claims.left(now)
-    return {
-        "subject": claims.subject,
-        "email": claims.email,
-        "groups": list(claims.groups),
-        "audience": list(claims.audience),
-        "issuer": claims.issuer,
-        "issued": claims.issued.isoformat() if claims.issued else None,
-        "expires": claims.expires.isoformat() if claims.expires else None,
-        "secondsLeft": None if left is None else int(left.total_seconds()),
-        "warning": claims.warning,
-    }
-
-
-def _print(claims: Claims, now: datetime) -> None:
-    left = claims.left(now)
-    if left is None:
-        expires = "it does not say"
-    elif left > timedelta(0):
-        expires = f"in {format_duration(left)} ({claims.expires:%Y-%m-%d %H:%M} UTC)"
-    else:
-        expires = f"{format_duration(-left)} ago ({claims.expires:%Y-%m-%d %H:%M} UTC)"
-    rows = {
-        "owner": claims.owner or "it does not say",
-        "subject": claims.subject or "it does not say",
-        "groups": ", ".join(claims.groups) or "none",
-        "audience": ", ".join(claims.audience) or "none",
-        "issuer": claims.issuer or "it does not say",
-        "issued": f"{claims.issued:%Y-%m-%d %H:%M} UTC" if claims.issued else "it does not say",
-        "expires": expires,
-    }
-    for name, value in rows.items():
-        click.echo(f"  {name:<9} {_plain(value)}")
