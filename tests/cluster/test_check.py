@@ -305,6 +305,7 @@ def test_training_pods_that_run_unwired_are_named_until_they_are_created_again(c
         body["metadata"]["labels"] |= {"mlflow-enabled": "false", **labels}
         if "pipeline/runid" not in labels:
             del body["metadata"]["labels"]["pipeline/runid"]
+            del body["metadata"]["labels"]["workflows.argoproj.io/workflow"]
         case.admin.create(path, body)
         if name != "opted-out":
             case.admin.patch(f"{path}/{name}", {"metadata": {"labels": {"mlflow-enabled": None}}})
