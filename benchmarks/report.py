@@ -73,7 +73,7 @@ def targets(results: dict[str, Any]) -> Iterator[Target]:
         yield Target(what, "≤ 2 ×", _spread(ratio, ".2f", " ×"), ratio[1] <= 2)
     for size, connections, found in _loads(server):
         ratio = found["plain/webhook"]
-        what = f"the plain way's CPU for {size}, {connections}, against ours"
+        what = f"CPU of the plain implementation for {size}, {connections}, against the webhook's"
         yield Target(what, "≥ 15 ×", _spread(ratio, ".1f", " ×"), ratio[1] >= 15)
     median = results["decision"]["variables"]["10000"][1] / 1e3
     yield Target("decision with 10,000 variables", "≤ 10 ms", f"{median:.1f} ms", median <= 10)
@@ -160,9 +160,9 @@ def _creation_table(results: dict[str, Any]) -> Iterator[str]:
     yield "|---|" + "---|" * len(CREATIONS)
     for namespace, what in (
         ("touched", "a webhook that adds an annotation, from memory, for every pod"),
-        ("unconditional", "a webhook that gives our patch, from memory, for every pod"),
-        ("recalled", "the same, for the pods that ours is called for"),
-        ("wired", "ours"),
+        ("unconditional", "a webhook that answers with this webhook's patch, from memory, for every pod"),
+        ("recalled", "the same, for the pods that this webhook is called for"),
+        ("wired", "this webhook"),
     ):
         found = (results["cluster"][part]["median_difference_ms"][namespace] for part in CREATIONS)
         yield f"| {what} | " + " | ".join(_spread(spread, ".1f") for spread in found) + " |"
