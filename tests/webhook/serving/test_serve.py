@@ -149,10 +149,14 @@ def test_a_pod_may_have_ten_thousand_variables(server: Serving) -> None:
 
 
 def test_the_log_has_a_line_for_each_decision_and_never_the_pod(server: Serving) -> None:
-    server.review()
+    document = json.loads(BODY)
+    document["request"]["uid"] = "this-one"
+    server.review(json.dumps(document).encode())
+    # the answer comes before its line
+    wait_until(lambda: '"uid":"this-one"' in server.log.read_text(), "the line", every=0.01)
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
-    decisions = [line for line in lines if line["event"] == "decision"]
-    assert decisions[-1]["reason"] == "wired_by_namespace_label"
+    (decision,) = [line for line in lines if line.get("uid") == "this-one"]
+    assert (decision["event"], decision["reason"]) == ("decision", "wired_by_namespace_label")
     assert "epochs" not in server.log.read_text()
 
 
