@@ -74,12 +74,12 @@ def golden_files() -> set[Path]:
 def _captured(path: Path) -> Case:
     golden = FOLDER / "captured" / path.relative_to(PODS).with_suffix(ANSWER)
     text = path.read_text()
-    document = json.loads(text) if path.suffix == ".json" else next(iter(yaml.safe_load_all(text)))
+    document = json.loads(text) if path.suffix == ".json" else next(iter(yaml.load_all(text, Loader=yaml.CSafeLoader)))
     return Case(golden, document if document["kind"] == "AdmissionReview" else _review(document))
 
 
 def _written(path: Path) -> Case:
-    document = yaml.safe_load(path.read_text())
+    document = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
     assert document.keys() <= _KEYS, f"{path}: unknown keys {document.keys() - _KEYS}"
     namespace = document.get("namespace", {})
     if "padding" in document:

@@ -67,14 +67,14 @@ def component(node_name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
 def test_the_pods_of_each_controller_share_what_it_calls_them(case: Path) -> None:
-    document, expected = yaml.safe_load_all(case.read_text())
+    document, expected = yaml.load_all(case.read_text(), Loader=yaml.CSafeLoader)
     assert list(environments(document, Platform())) == expected["wired"]
     assert lineage(document) == Found(expected["experiment"], expected["run_name"], expected["tags"])
 
 
 def test_there_is_a_pod_of_each_controller() -> None:
     assert all(case.read_text().startswith("# Written after ") for case in CASES)
-    told = {tag for case in CASES for tag in list(yaml.safe_load_all(case.read_text()))[1]["tags"]}
+    told = {tag for case in CASES for tag in list(yaml.load_all(case.read_text(), Loader=yaml.CSafeLoader))[1]["tags"]}
     assert [controller for controller in CONTROLLERS if not told & controller.tags.keys()] == []
 
 
