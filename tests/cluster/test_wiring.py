@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import partial
 from typing import Any
 
 import jsonpatch
@@ -83,7 +84,7 @@ def test_a_pod_created_a_moment_after_its_namespace_was_labelled_is_wired(admin:
         name = f"moment-{number}"
         admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
         admin.patch(f"/api/v1/namespaces/{name}", {"metadata": {"labels": {"mlflow-enabled": "true"}}})
-        wait_until(lambda name=name: has_accounts(admin, name), "the service account", every=0.02)  # type: ignore[misc]
+        wait_until(partial(has_accounts, admin, name), "the service account", every=0.02)
         created = admin.create(core_path(name, "pods"), plain(KFP))
         assert variables(created, "main")[:2] == ["MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE"]
 

@@ -18,13 +18,14 @@ import click
 import httpx
 
 from webhook.cli.exit_codes import EPILOG, FOUND
-from webhook.cli.token_output import facts, plain, print_claims
+from webhook.cli.terminal import printable
+from webhook.cli.token_output import facts, print_claims
 from webhook.cli.values import valid_namespace
 from webhook.cluster.kube import KubeClient, KubeError
 from webhook.core.values import SecretKey, parse_secret
 from webhook.network import ProxySettingsError, open_client
 from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
-from webhook.token.credentials import CA_FILE, FIELDS, OPTIONAL, CredentialsError, find_ca, find_credentials
+from webhook.token.credentials import CA_FILE, FIELDS, ISSUER, OPTIONAL, CredentialsError, find_ca, find_credentials
 from webhook.token.durations import format_duration
 from webhook.token.grant import SCOPE, Credentials, Endpoint, GrantError
 from webhook.token.minter import PasswordMinter
@@ -123,7 +124,7 @@ def show(
         if problem:
             click.echo(f"  problem   {problem.sentence}")
         if claims and claims.warning:
-            click.echo(f"  warning   {plain(claims.warning)}")
+            click.echo(f"  warning   {printable(claims.warning)}")
     if problem:
         sys.exit(FOUND)
 
@@ -141,7 +142,7 @@ _ENV = ", ".join(FIELDS.values())
     "--issuer",
     metavar="URL",
     required=True,
-    envvar="MLFLOW_TOKEN_ISSUER",
+    envvar=ISSUER,
     show_envvar=True,
     help="Dex's address, which usually ends in /dex.",
 )
@@ -245,7 +246,7 @@ def refresh(
         if event and ending:
             with suppress(KubeError):
                 found.warn(f"{ending} No new one could be minted: {error}", now=clock())
-        raise click.ClickException(plain(f"{found.place}: {error}" + (f" {ending}" if ending else ""))) from error
+        raise click.ClickException(printable(f"{found.place}: {error}" + (f" {ending}" if ending else ""))) from error
     if output == "json":
         result = {"outcome": done.outcome, "why": done.why, **facts(done.claims, clock())}
         click.echo(json.dumps(result, indent=2))
@@ -253,9 +254,9 @@ def refresh(
         verb = {Outcome.KEPT: "kept", Outcome.CREATED: "created", Outcome.RENEWED: "renewed"}[done.outcome]
         span = format_duration(done.claims.left(clock()) or timedelta())
         owner = f"{done.claims.owner}'s token" if done.claims.owner else "the token"
-        click.echo(plain(f"{found.place}: {verb} ({done.why}); {owner} expires in {span}"))
+        click.echo(printable(f"{found.place}: {verb} ({done.why}); {owner} expires in {span}"))
     if done.claims.warning:
-        click.echo(plain(f"Warning: {done.claims.warning}"), err=True)
+        click.echo(printable(f"Warning: {done.claims.warning}"), err=True)
 
 
 @contextmanager

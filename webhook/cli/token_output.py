@@ -7,13 +7,9 @@ from typing import Any
 
 import click
 
+from webhook.cli.terminal import printable
 from webhook.token.claims import Claims
 from webhook.token.durations import format_duration
-
-
-def plain(text: str) -> str:
-    """Return a text without control characters, which a terminal would obey: anybody may write a token's claims."""
-    return "".join(character for character in text if character.isprintable())
 
 
 def facts(claims: Claims, now: datetime) -> dict[str, Any]:
@@ -51,4 +47,4 @@ def print_claims(claims: Claims, now: datetime) -> None:
         "expires": expires,
     }
     for name, value in rows.items():
-        click.echo(f"  {name:<9} {plain(value)}")
+        click.echo(f"  {name:<9} {printable(value)}")

@@ -171,9 +171,24 @@ class Pod(Wire, frozen=True):
         return self.metadata.name or self.metadata.generate_name or ""
 
 
+class _ContainerParts(Wire, frozen=True):
+    volume_mounts: list[VolumeMount] | None = None
+
+
+class _SpecParts(Wire, frozen=True):
+    containers: list[_ContainerParts] | None = None
+    volumes: list[Volume] | None = None
+
+
+class PodParts(Wire, frozen=True):
+    """The parts of a pod that are not decoded with it, to check them where no API server has done so."""
+
+    spec: _SpecParts = _SpecParts()
+
+
 _args_decoder = msgspec.json.Decoder(list[str] | None)
-mounts_decoder = msgspec.json.Decoder(list[VolumeMount] | None)
-volumes_decoder = msgspec.json.Decoder(list[Volume] | None)
+_mounts_decoder = msgspec.json.Decoder(list[VolumeMount] | None)
+_volumes_decoder = msgspec.json.Decoder(list[Volume] | None)
 
 
 def decode_args(container: Container) -> Sequence[str]:
@@ -183,12 +198,12 @@ def decode_args(container: Container) -> Sequence[str]:
 
 def decode_mounts(container: Container) -> Sequence[VolumeMount] | None:
     """Read a container's mounts: None without the field, empty if they cannot be read."""
-    return _decode_list(mounts_decoder, container.volume_mounts)
+    return _decode_list(_mounts_decoder, container.volume_mounts)
 
 
 def decode_volumes(pod: Pod) -> Sequence[Volume] | None:
     """Read a pod's volumes: None without the field, empty if they cannot be read."""
-    return _decode_list(volumes_decoder, pod.spec.volumes)
+    return _decode_list(_volumes_decoder, pod.spec.volumes)
 
 
 def _decode_list(decoder: msgspec.json.Decoder[list[T] | None], part: msgspec.Raw) -> list[T] | None:

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from webhook.core.pod import Pod, Wire, mounts_decoder, volumes_decoder
+from webhook.core.pod import Pod, PodParts, Wire
 
 API_VERSION: Final = "admission.k8s.io/v1"
 
@@ -72,8 +72,8 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
 _pod_review_decoder = msgspec.json.Decoder(_PodReview)
 _review_decoder = msgspec.json.Decoder(_Review)
 _pod_decoder = msgspec.json.Decoder(Pod)
+_parts_decoder = msgspec.json.Decoder(PodParts)
 _encoder = msgspec.json.Encoder()
-_NULL = msgspec.Raw(b"null")
 
 
 def decode_review(body: bytes) -> Review:
@@ -117,10 +117,7 @@ def decode_pod(document: bytes) -> Pod:
     _check_utf8(document, what="the pod")
     pod = _decode(_pod_decoder, document, what="the pod")
     # The API server has checked the types of a pod in a review; nobody has checked those of a document.
-    _decode(volumes_decoder, pod.spec.volumes or _NULL, what="spec.volumes of the pod")
-    for index, container in enumerate(pod.containers):
-        mounts = container.volume_mounts or _NULL
-        _decode(mounts_decoder, mounts, what=f"spec.containers[{index}].volumeMounts of the pod")
+    _decode(_parts_decoder, document, what="the pod")
     return pod
 
 
@@ -159,7 +156,7 @@ def _check_utf8(body: bytes, *, what: str) -> None:
             raise MalformedReviewError(f"{what} is not UTF-8 (at byte {error.start})") from None
 
 
-def _decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, *, what: str) -> T:
+def _decode(decoder: msgspec.json.Decoder[T], data: bytes, *, what: str) -> T:
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:

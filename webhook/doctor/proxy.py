@@ -51,8 +51,8 @@ def find_proxy(prober: Prober) -> bool:
 def check_token(prober: Prober, target: Target, *, now: datetime) -> Finding:
     """Check that the proxy accepts the token, and find out why if it does not. Raises httpx.RequestError."""
     if target.token is None:
-        issuer = target.job.issuer or trusted_issuer(prober, find_sign_in(prober))
-        remedy = target.refresh() if target.job.issuer else target.refresh(issuer=issuer)
+        issuer = None if target.job.issuer else trusted_issuer(prober, find_sign_in(prober)) or None
+        remedy = target.refresh(issuer=issuer)
         return failed(TOKEN, "token_missing", f"There is no token to send. {_seen(prober)}", remedy)
     auth = prober.send("GET", "/oauth2/auth")
     if auth.status == 202:

@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from webhook.cluster.kube import KubeClient, KubeError, core_path, group_path
+from webhook.token.credentials import ISSUER
 
 NAME = "mlflow-token-refresh"
 """The name of the CronJob and of its ConfigMap, and the value of their label."""
 _SELECTOR = f"app.kubernetes.io/name={NAME}"
-_ISSUER = "MLFLOW_TOKEN_ISSUER"
 
 
 class RefreshJob(NamedTuple):
@@ -31,7 +31,7 @@ def find_refresh_job(client: KubeClient, namespace: str) -> RefreshJob:
         path = group_path("batch/v1", "cronjobs", namespace=namespace)
         found = next(iter(client.list(path, params={"labelSelector": _SELECTOR}).get("items") or []), None)
     if found is None:
-        return RefreshJob(issuer=_config_map(client, namespace, NAME).get(_ISSUER, ""))
+        return RefreshJob(issuer=_config_map(client, namespace, NAME).get(ISSUER, ""))
     spec = found["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     issuers = (issuer for container in spec["containers"] for issuer in _issuers(client, namespace, container))
     return RefreshJob(found["metadata"]["name"], next(filter(None, issuers), ""))
@@ -43,7 +43,7 @@ def _issuers(client: KubeClient, namespace: str, container: Mapping[str, Any]) -
     for word, after in zip(words, [*words[1:], ""], strict=True):
         yield after if word == "--issuer" else word.partition("--issuer=")[2]
     for variable in container.get("env") or []:
-        if variable["name"] == _ISSUER:
+        if variable["name"] == ISSUER:
             reference = (variable.get("valueFrom") or {}).get("configMapKeyRef") or {}
             yield variable.get("value") or _config_map(client, namespace, reference.get("name")).get(
                 reference.get("key", ""), ""
@@ -51,8 +51,8 @@ def _issuers(client: KubeClient, namespace: str, container: Mapping[str, Any]) -
     for source in container.get("envFrom") or []:
         name = (source.get("configMapRef") or {}).get("name")
         prefix = source.get("prefix") or ""
-        if _ISSUER.startswith(prefix):
-            yield _config_map(client, namespace, name).get(_ISSUER.removeprefix(prefix), "")
+        if ISSUER.startswith(prefix):
+            yield _config_map(client, namespace, name).get(ISSUER.removeprefix(prefix), "")
 
 
 def _config_map(client: KubeClient, namespace: str, name: str | None) -> Mapping[str, str]:

@@ -14,6 +14,8 @@ FIELDS = {
     "client-secret": "MLFLOW_TOKEN_CLIENT_SECRET",
 }
 """Each field's file in a mounted Secret, and its environment variable."""
+ISSUER = "MLFLOW_TOKEN_ISSUER"
+"""The environment variable with the address of the issuer."""
 OPTIONAL = frozenset({"client-secret"})
 """A public client has no secret: the answer at the prompt is then empty."""
 CA_FILE = "ca.crt"

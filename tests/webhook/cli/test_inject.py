@@ -261,6 +261,14 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
             "kind: Job\nmetadata: {name: j}\nspec: {template: {spec: {containers: 1}}}",
             "Job j: the pod has a wrong type: Expected `array | null`, got `int` - at `spec.template.spec.containers`",
         ),
+        (
+            "kind: Job\nmetadata: {name: j}\nspec: {template: {spec: {containers: [{name: c}], volumes: x}}}",
+            "Job j: the pod has a wrong type: Expected `array | null`, got `str` - at `spec.template.spec.volumes`",
+        ),
+        (
+            "kind: Job\nmetadata: {name: j}\nspec: {template: {spec: {containers: [{name: c, volumeMounts: x}]}}}",
+            "Expected `array | null`, got `str` - at `spec.template.spec.containers[0].volumeMounts`",
+        ),
     ],
 )
 def test_an_unreadable_file_is_refused_with_a_sentence(text: str, sentence: str) -> None:

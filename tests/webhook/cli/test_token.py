@@ -203,7 +203,7 @@ def test_no_option_takes_a_secret_for_the_process_list_to_show() -> None:
 
 def test_claims_cannot_steer_the_terminal(cluster: Cluster) -> None:
     done = run(cluster, "show", "--file=-", given=jwt(email="a\x1b[2J\nissuer forged").encode())
-    assert "\x1b" not in done.stdout
+    assert "a\\x1b[2J\\nissuer forged" in done.stdout
     assert not any(line.startswith("issuer forged") for line in done.stdout.splitlines())
 
 

@@ -96,10 +96,13 @@ def test_a_pod_that_cannot_be_read_is_refused_with_the_place(spec: Any) -> None:
     [
         (b"\xff", "the pod is not UTF-8 (at byte 0)"),
         (b"[]", "the pod has a wrong type: "),
-        (b'{"spec": {"volumes": "x"}}', "spec.volumes of the pod has a wrong type: Expected `array | null`, got `str`"),
+        (
+            b'{"spec": {"volumes": "x"}}',
+            "the pod has a wrong type: Expected `array | null`, got `str` - at `$.spec.volumes`",
+        ),
         (
             b'{"spec": {"containers": [{}, {"volumeMounts": [1]}]}}',
-            "spec.containers[1].volumeMounts of the pod has a wrong type: Expected `object`, got `int` - at `$[0]`",
+            "the pod has a wrong type: Expected `object`, got `int` - at `$.spec.containers[1].volumeMounts[0]`",
         ),
     ],
 )
