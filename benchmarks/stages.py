@@ -74,7 +74,7 @@ def serve(out: Path, arguments: list[str]) -> None:
     """Serve with timed stages, and write the sums at the end."""
     for stage in STAGES:
         setattr(mutate, stage, _timed(stage.strip("_"), getattr(mutate, stage)))
-    for method in ("_body", "answer", "_respond"):
+    for method in ("_body", "_review", "_respond"):
         setattr(mutate.Mutate, method, _timed_coroutine(method.strip("_"), getattr(mutate.Mutate, method)))
     Metrics.count = _timed("metrics", Metrics.count)  # type: ignore[method-assign]
     begin = mutate.Mutate.__init__
