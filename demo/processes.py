@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -98,21 +98,39 @@ def _outer_environment() -> dict[str, str]:
 
 @contextmanager
 def _process(command: list[str], *, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as output:
-        # a separate process group, because the MLflow server has child processes
-        process = subprocess.Popen(  # noqa: S603 - our own commands
-            command, env=dict(environment), stdout=output, stderr=output, start_new_session=True
-        )
-    try:
+    with ExitStack() as stack:
+        # If one of them ended this process here, the child would run on: its number is not known yet.
+        with log.open("wb") as output, _signals_later(signal.SIGINT, signal.SIGTERM):
+            # a separate process group, because the MLflow server has child processes
+            process = subprocess.Popen(  # noqa: S603 - our own commands
+                command, env=dict(environment), stdout=output, stderr=output, start_new_session=True
+            )
+            stack.callback(_end, process)
         yield process
+
+
+@contextmanager
+def _signals_later(*numbers: signal.Signals) -> Iterator[None]:
+    """Handle signals that arrive inside the block at its end. Child processes do not inherit this, unlike a mask."""
+    arrived: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in numbers}
+    try:
+        yield
     finally:
-        with suppress(ProcessLookupError):  # it has ended by itself; its log says why
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for waiting in arrived:
+            signal.raise_signal(waiting)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):  # it has ended by itself; its log says why
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path) -> None:
