@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from certs.issue import KeyPair, issue_ca, issue_leaf
 from tests.cluster.controlplane import ControlPlane, encoded
 from tests.cluster.installation import CONFIGURATION, NAME, NAMESPACE, ROOT, Installation
-from tests.cluster.stream import wired
+from tests.cluster.stream import pod, wired
 from tests.support.dex import Dex
 from tests.support.dex import jwt as sign
 from tests.support.environment import bare
@@ -69,6 +69,18 @@ class DoctorCase:
     def annotate(self, value: str | None, key: str = "tracking-uri") -> None:
         annotation = {f"mlflow.kubeflow.org/{key}": value}
         self.admin.patch(f"/api/v1/namespaces/{self.namespace}", {"metadata": {"annotations": annotation}})
+
+    def wait_for_environment(self, expected: Callable[[dict[str, str | None]], bool]) -> None:
+        """Wait until the webhook has seen a change of the namespace, by the environment that it gives to a pod.
+
+        The check reads the namespace itself, so it may know of a change before the webhook does.
+        """
+
+        def seen() -> bool:
+            created = self.admin.create(core_path(self.namespace, "pods"), pod(), params={"dryRun": "All"})
+            return expected({entry["name"]: entry.get("value") for entry in created["spec"]["containers"][0]["env"]})
+
+        wait_until(seen, "the webhook to see the change of the namespace")
 
     def ready(self, number: int, waiting: str = "") -> None:
         """Make some replicas ready, and the others not; `waiting` is why their containers have not started."""

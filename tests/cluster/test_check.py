@@ -259,11 +259,10 @@ def test_a_pods_wiring_is_explained_and_compared_with_now(case: DoctorCase) -> N
     assert (code, [finding["status"] for finding in found]) == (0, ["passed", "passed"])
     assert "wired (wired_by_pod_label)" in found[0]["message"]
     assert "the client plugin is off" in found[1]["message"]
-    annotation = {"mlflow.kubeflow.org/experiment": "another"}
-    case.admin.patch(f"/api/v1/namespaces/{case.namespace}", {"metadata": {"annotations": annotation}})
+    case.annotate("another", "experiment")
     _, found = case.check("pod", "explained", "-n", case.namespace)
-    removed = dict.fromkeys(annotation)
-    case.admin.patch(f"/api/v1/namespaces/{case.namespace}", {"metadata": {"annotations": removed}})
+    case.annotate(None, "experiment")
+    case.wait_for_environment(lambda found: found.get("MLFLOW_EXPERIMENT_NAME") != "another")
     assert found[0]["code"] == "values_changed"
     assert "c: MLFLOW_EXPERIMENT_NAME=another" in found[0]["message"]
 
@@ -340,6 +339,7 @@ def test_the_json_is_an_array_of_sections_with_stable_names(case: DoctorCase) ->
 def test_the_client_plugin_is_seen_in_the_namespace_and_in_a_pod(case: DoctorCase) -> None:
     case.annotate("true", "client-plugin")
     try:
+        case.wait_for_environment(lambda found: "PYTHONPATH" in found)
         case.admin.create(core_path(case.namespace, "pods"), pod("with-plugin"))
         _, found = case.check(case.namespace)
         (long_runs,) = [finding for finding in found if finding["check"] == "long-runs"]
@@ -353,6 +353,7 @@ def test_the_client_plugin_is_seen_in_the_namespace_and_in_a_pod(case: DoctorCas
     finally:
         case.annotate(None, "client-plugin")
         case.cure(installation=False)
+        case.wait_for_environment(lambda found: "PYTHONPATH" not in found)
 
 
 def test_the_pods_of_a_run_of_kfp_are_explained(case: DoctorCase) -> None:

@@ -7,6 +7,7 @@ import threading
 from base64 import b64decode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,18 @@ SPEC = CertificateSpec(
 )
 
 
+class OneAtATime(Keeper):
+    """A keeper that the test may call, too, beside its own thread."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._lock = threading.Lock()
+
+    def step(self, now: datetime) -> None:
+        with self._lock:
+            super().step(now)
+
+
 class Replica:
     """The certificates of one replica. The clock of its watches stands still until a test moves it."""
 
@@ -41,7 +54,7 @@ class Replica:
         leadership = LeaseLeadership(client, namespace="mlflow-webhook", name="w", identity=name)
         self.leaf: KeyPair | None = None
         self.problems: list[str] = []
-        self.keeper = Keeper(
+        self.keeper = OneAtATime(
             SPEC,
             store=SecretStore(client, self.secret, namespace="mlflow-webhook", name="ca"),
             trust=ConfigurationTrust(client, self.configuration, name="w"),
