@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,6 +14,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
+
+PORTS = range(20_000, 32_000)
+"""Below those that Linux and macOS give to connections, and to servers that ask for any port."""
 
 
 class DemoError(Exception):
@@ -30,10 +34,12 @@ def stop_on_sigterm() -> Iterator[None]:
 
 
 def free_port() -> int:
-    """Return a free port of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a free port of 127.0.0.1, which no connection takes before a server listens on it."""
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise DemoError("no port of 127.0.0.1 is free")
 
 
 @contextmanager
