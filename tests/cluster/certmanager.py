@@ -19,7 +19,7 @@ class CertManager:
         names = ("certificates", "certificaterequests", "issuers", "clusterissuers")
         self._plane.kubectl("apply", "--server-side", *(f"--filename={crds}/cert-manager.io_{n}.yaml" for n in names))
         for name in names:
-            self._plane.kubectl("wait", "--for=condition=established", "--timeout=30s", f"crd/{name}.cert-manager.io")
+            self._plane.kubectl("wait", "--for=condition=established", "--timeout=120s", f"crd/{name}.cert-manager.io")
         log, environment = self._plane.folder / "cert-manager.log", {"KUBECONFIG": str(self._plane.kubeconfig)}
         self._programs.append(Program([find("certmanager")], log, environment))
 

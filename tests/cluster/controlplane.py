@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import ssl
 import subprocess
 from base64 import b64encode
@@ -20,17 +19,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from certs.issue import issue_ca, issue_leaf
+from demo.processes import free_port
 from tests.cluster.binaries import find
 from tests.support.client_certificate import issue_client
 from tests.support.waiting import wait_until
 from webhook.cluster.kube import KubeClient
-
-
-def free_port() -> int:
-    """Return a port of the loopback address that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Program:
@@ -152,7 +145,7 @@ class ControlPlane:
             ],
             self.folder / "apiserver.log",
         )
-        wait_until(self.ready, "the API server to be ready", seconds=90)
+        wait_until(self.ready, "the API server to be ready")
 
     def stop_apiserver(self) -> None:
         """Stop the API server; etcd keeps its data."""
@@ -164,7 +157,7 @@ class ControlPlane:
         if program.process.poll() is not None:
             raise AssertionError(f"the API server has ended:\n{program.tail()}")
         try:
-            return httpx.get(f"{self.url}/readyz", verify=self._tls, timeout=2, trust_env=False).status_code == 200
+            return httpx.get(f"{self.url}/readyz", verify=self._tls, timeout=60, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
 

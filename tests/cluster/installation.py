@@ -22,7 +22,8 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.cluster.controlplane import ControlPlane, Program, free_port
+from demo.processes import free_port
+from tests.cluster.controlplane import ControlPlane, Program
 from tests.support.waiting import wait_until
 from webhook.cluster.kube import KubeClient, group_path
 

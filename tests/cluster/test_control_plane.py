@@ -62,7 +62,7 @@ def test_an_api_server_without_etcd_is_not_ready_and_recovers_with_its_data(
         wait_until(lambda: not control_plane.ready(), "the API server to miss etcd")
     finally:
         control_plane.start_etcd()
-        wait_until(control_plane.ready, "the API server to recover", seconds=90)
+        wait_until(control_plane.ready, "the API server to recover")
     assert admin.get(core_path(namespace, "configmaps", "kept"))["data"] == {"color": "blue"}
 
 

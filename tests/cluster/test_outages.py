@@ -38,8 +38,8 @@ def test_known_namespaces_are_wired_and_certificates_renewed_while_etcd_is_away(
         assert replica.events("certificate upkeep failed")
     finally:
         control_plane.start_etcd()
-        wait_until(control_plane.ready, "the API server to recover", seconds=90)
-    wait_until(lambda: wired(admin, ready), "pods to be wired again", seconds=90)
+        wait_until(control_plane.ready, "the API server to recover")
+    wait_until(lambda: wired(admin, ready), "pods to be wired again")
 
 
 def test_a_restarted_api_server_whose_past_is_gone_is_followed_again(

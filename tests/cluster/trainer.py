@@ -10,8 +10,9 @@ import httpx
 import yaml
 
 from certs.issue import issue_ca, issue_leaf
+from demo.processes import free_port
 from tests.cluster.binaries import find, module_folder
-from tests.cluster.controlplane import ControlPlane, Program, encoded, free_port
+from tests.cluster.controlplane import ControlPlane, Program, encoded
 from tests.support.waiting import wait_until
 
 _WEBHOOK_KINDS = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
@@ -34,7 +35,7 @@ class Trainer:
             files = [file for file in sorted(crds.glob("*.yaml")) if file.name != "kustomization.yaml"]
             self._plane.kubectl("apply", "--server-side", *(f"--filename={file}" for file in files))
         for crd in ("jobsets.jobset.x-k8s.io", "trainjobs.trainer.kubeflow.org"):
-            self._plane.kubectl("wait", "--for=condition=established", "--timeout=30s", f"crd/{crd}")
+            self._plane.kubectl("wait", "--for=condition=established", "--timeout=120s", f"crd/{crd}")
         self._plane.kubectl("create", "namespace", "kubeflow-system")
         ca_bundle = self._start_controllers()
         documents = [
@@ -106,7 +107,7 @@ class Trainer:
             if program.process.poll() is not None:
                 raise AssertionError(f"{name} has ended:\n{program.tail()}")
             try:
-                return httpx.get(f"http://{health}/readyz", timeout=2, trust_env=False).status_code == 200
+                return httpx.get(f"http://{health}/readyz", timeout=60, trust_env=False).status_code == 200
             except httpx.HTTPError:
                 return False
 

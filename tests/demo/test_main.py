@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from demo.__main__ import demo
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,13 +29,13 @@ def test_a_server_that_ends_at_once_is_shown_with_its_last_words(tmp_path: Path)
 
 def test_a_demo_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
     python, started = tmp_path / "python", tmp_path / "started"
-    python.write_text(f"#!/bin/sh\necho $$ >{started}.now\nmv {started}.now {started}\nexec sleep 60\n")
+    python.write_text(f"#!/bin/sh\necho $$ >{started}.now\nmv {started}.now {started}\nexec sleep 600\n")
     python.chmod(0o755)
     command = [sys.executable, "-m", "demo", "--training-python", str(python)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         wait_until(started.exists, "the server's process")
         process.terminate()
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=DEADLINE)
     assert (process.returncode, errors) == (143, "")
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)

@@ -22,7 +22,7 @@ def test_code_that_fails_is_reported_with_the_end_of_what_it_wrote(tmp_path: Pat
 
 
 def test_code_that_does_not_end_is_ended(tmp_path: Path) -> None:
-    endless = [sys.executable, "-c", "import time; time.sleep(60)"]
+    endless = [sys.executable, "-c", "import time; time.sleep(600)"]
 
     with pytest.raises(DemoError, match=r"the training code did not end within 0\.2 s"):
         run_code("the training code", endless, folder=tmp_path, limit=0.2)
@@ -33,7 +33,7 @@ def test_a_signal_that_arrives_while_a_process_is_started_ends_that_process_too(
     number: signal.Signals, end: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nexec sleep 60\n")
+    python.write_text("#!/bin/sh\nexec sleep 600\n")
     python.chmod(0o755)
     started = []
 

@@ -34,6 +34,8 @@ class FakeKube:
         self.field_managers: list[str] = []
         self.selectors: set[str] = set()
         """The field selectors of all lists and watches."""
+        self.followed = 0
+        """Watches that were opened and are being read."""
         self.away = False
         self.forbidden: set[str] = set()
         """Verbs that are refused: get, list, watch, create, update, patch."""
@@ -121,7 +123,7 @@ class FakeKube:
     def events_after(self, version: int, position: int, watch: FakeWatch) -> tuple[tuple[WatchEvent, ...], int]:
         """Wait for events that a watch has not seen yet."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._events) > position or watch.closed, timeout=10)
+            self._changed.wait_for(lambda: len(self._events) > position or watch.closed)
             new = tuple(
                 WatchEvent(kind, copy.deepcopy(found))
                 for at, kind, place, found in self._events[position:]
@@ -163,6 +165,7 @@ class FakeWatch:
 
     def __iter__(self) -> Iterator[WatchEvent]:
         position = 0
+        self._server.followed += 1
         while not self.closed:
             events, position = self._server.events_after(self._version, position, self)
             yield from events

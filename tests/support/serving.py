@@ -14,7 +14,9 @@ from typing import Any, TextIO
 
 import httpx
 
+from demo.processes import free_port
 from tests.support.pods import FOLDER, KFP
+from tests.support.waiting import DEADLINE, wait_until
 
 BODY = (FOLDER / KFP).read_bytes()
 JSON = {"content-type": "application/json"}
@@ -38,14 +40,14 @@ class Serving:
         self.url = f"https://127.0.0.1:{port}"
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        with httpx.Client(verify=self.context, timeout=20, trust_env=False) as client:
+        with httpx.Client(verify=self.context, timeout=DEADLINE, trust_env=False) as client:
             return client.request(method, self.url + path, **arguments)
 
     def review(self, body: bytes = BODY) -> httpx.Response:
         return self.request("POST", "/mutate", content=body, headers=JSON)
 
     def connect(self, name: str = "127.0.0.1") -> ssl.SSLSocket:
-        raw = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        raw = socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE)
         return self.context.wrap_socket(raw, server_hostname=name)
 
 
@@ -53,9 +55,7 @@ class Serving:
 def started(folder: Path, *, stderr: TextIO, before: str = "pass") -> Iterator[Serving]:
     """Start `serve --standalone`, with its log in `stderr`, after some Python code; stop it at the end."""
     ca, log = folder / "ca.pem", folder / "log"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     code = f"{before}; from webhook.cli import main; main()"
     command = ["-c", code, "serve", "--standalone", "--port", str(port), "--ca-file", str(ca)]
     namespaces = folder / "namespaces.yaml"
@@ -63,22 +63,19 @@ def started(folder: Path, *, stderr: TextIO, before: str = "pass") -> Iterator[S
     environment = {
         **os.environ,
         "MLFLOW_WEBHOOK_CERTIFICATE_NAMES": "webhook.example",
-        "MLFLOW_WEBHOOK_SHUTDOWN_DELAY": "1s",
+        "MLFLOW_WEBHOOK_SHUTDOWN_DELAY": "10m",  # until a second SIGTERM
     }
     process = subprocess.Popen(
         [sys.executable, *command, "--namespaces", str(namespaces)], stderr=stderr, text=True, env=environment
     )
+
+    def listens() -> bool:
+        assert process.poll() is None, log.read_text() if log.exists() else "it has no log"
+        with socket.socket() as probe:
+            return ca.exists() and probe.connect_ex(("127.0.0.1", port)) == 0
+
     try:
-        for _ in range(300):
-            with socket.socket() as probe:
-                probe.settimeout(0.1)
-                if ca.exists() and probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            try:
-                process.wait(0.1)
-            except subprocess.TimeoutExpired:
-                continue
-            raise AssertionError(log.read_text() if log.exists() else "it has no log")
+        wait_until(listens, "the server")
         yield Serving(process, port, ca, log)
     finally:
         process.kill()

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support.waiting import DEADLINE
 from webhook.network import NetworkFault, ProxySettingsError, fault_of, open_client, split_url
 
 DAY = timedelta(days=1)
@@ -66,7 +67,7 @@ def test_the_faults_of_certificates_are_distinguished(
     try:
         verify = ssl.create_default_context(cafile=str(file) if trusted else None)
         with pytest.raises(httpx.ConnectError) as caught:
-            httpx.get(f"https://127.0.0.1:{server.server_port}/", verify=verify, trust_env=False, timeout=5)
+            httpx.get(f"https://127.0.0.1:{server.server_port}/", verify=verify, trust_env=False, timeout=DEADLINE)
     finally:
         server.shutdown()
         server.server_close()

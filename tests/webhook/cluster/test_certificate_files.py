@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from certs.issue import KeyPair, issue_ca, issue_leaf
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_for_threads, wait_until
 from webhook.cluster.certificate_files import FromFiles
 from webhook.serving.app import create_app
 from webhook.serving.certificates import CertificateEvents
@@ -74,7 +74,7 @@ class Replica:
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self._thread.join(20)
+        self._thread.join()
 
     def write(self, pair: KeyPair) -> None:
         (self.folder / "tls.crt").write_bytes(pair.certificate_pem)
@@ -171,4 +171,4 @@ def test_the_folder_is_looked_at_as_soon_as_it_starts(replica: Replica) -> None:
     replica.files.start()
     wait_until(lambda: replica.count("renewals") == 1, "the certificate", every=0.01)
     replica.files.stop()
-    assert not any(thread.name == "certificates" for thread in threading.enumerate())
+    wait_for_threads("certificates")

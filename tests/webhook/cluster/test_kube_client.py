@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
+from tests.support.waiting import DEADLINE
 from webhook.cluster.kube import (
     APPLY,
     KubeClient,
@@ -65,7 +66,7 @@ class Server:
             handler.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
             handler.wfile.flush()
         if self.hang:
-            self.go_on.wait(5)
+            self.go_on.wait()
         with suppress(OSError):  # the client may have closed a watch
             handler.wfile.write(b"0\r\n\r\n")
 
@@ -227,7 +228,7 @@ def test_an_error_in_a_watch_is_raised(server: Server) -> None:
 def test_a_watch_on_which_nothing_comes_for_too_long_ends(server: Server) -> None:
     """It may be dead, or quiet: only opening it again can tell."""
     server.chunks, server.hang = [line("ADDED", 1)], True
-    watch = server.client.watch(PATH, resource_version="0", silence=0.1)
+    watch = server.client.watch(PATH, resource_version="0", silence=3)  # enough for the event on a busy machine
     assert [event.type for event in watch] == ["ADDED"]
 
 
@@ -244,8 +245,8 @@ def test_a_watch_that_is_closed_ends_in_the_thread_that_waits(server: Server) ->
 
     thread = threading.Thread(target=follow)
     thread.start()
-    assert first.wait(2)
+    assert first.wait(DEADLINE)
     watch.close()
-    thread.join(2)
+    thread.join(DEADLINE)
     assert ended == [True]
     watch.close()

@@ -33,7 +33,7 @@ class Watched:
 
     def start(self) -> None:
         self.object.start()
-        wait_until(lambda: any(sent.startswith("WATCH") for sent in self.server.requests), "the watch", every=0.005)
+        wait_until(lambda: self.server.followed > 0, "the watch", every=0.005)
         self.server.requests.clear()
 
     def content(self) -> str | None:
@@ -57,7 +57,7 @@ def watched() -> Iterator[Watched]:
     yield watched
     if watched.object._informer._thread.is_alive():
         watched.object.stop()
-        assert not watched.object._informer._thread.is_alive()
+        wait_until(lambda: not watched.object._informer._thread.is_alive(), "its thread to end", every=0.005)
 
 
 def test_changes_are_known_without_a_request_and_other_objects_do_not_matter(watched: Watched) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE, wait_until
 from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError, KubeNotFoundError, KubeUnavailableError
 from webhook.cluster.live_reads import BURST, MISSING_FOR
 from webhook.cluster.namespaces import NamespaceWatch, StaticNamespaces
@@ -39,7 +39,7 @@ class Client:
     def __init__(self, *answers: dict[str, Any] | KubeError, meanwhile: Callable[[], None] = lambda: None) -> None:
         self.answers, self.meanwhile = list(answers), meanwhile
         self.paths: list[str] = []
-        self.timeout = 5.0
+        self.timeout = 600.0
 
     def get(self, path: str, *, metadata_only: bool, timeout: float) -> dict[str, Any]:
         assert metadata_only
@@ -55,7 +55,7 @@ class Client:
 
 @contextmanager
 def watching(
-    client: Client | None = None, *, timeout: float = 5, clock: Callable[[], float] = time.monotonic
+    client: Client | None = None, *, timeout: float = 600, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[NamespaceWatch]:
     client = client or Client()
     client.timeout = timeout
@@ -198,7 +198,7 @@ def test_a_list_waits_for_an_event_that_is_being_taken() -> None:
             thread = threading.Thread(target=replace)
             thread.start()
             assert not done.wait(0.05)
-        thread.join(5)
+        thread.join()
         assert done.is_set()
 
 
@@ -221,12 +221,14 @@ def test_a_read_that_takes_too_long_has_failed() -> None:
     go_on = threading.Event()
 
     def wait() -> None:
-        go_on.wait(5)
+        go_on.wait()
 
     with watching(Client(found("a", 1), meanwhile=wait), timeout=0.01) as watch:
-        error = failure(watch, "a")
+        try:
+            error = failure(watch, "a")
+        finally:
+            go_on.set()
         assert (error.outcome, str(error)) == ("failed", "no answer within 0.01 s")
-        go_on.set()
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/pods", "a?watch=true", "kube-system/secrets/x", "A", "a" * 64, "a\n"])
@@ -278,7 +280,7 @@ class Collection:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, bool]] = []
-        self.closed = threading.Event()
+        self.followed, self.closed = threading.Event(), threading.Event()
 
     def list(self, path: str, *, params: object, metadata_only: bool) -> dict[str, Any]:
         self.calls.append(("list", path, metadata_only))
@@ -291,7 +293,8 @@ class Collection:
         return self
 
     def __iter__(self) -> Iterator[Any]:
-        self.closed.wait(5)
+        self.followed.set()
+        self.closed.wait()
         return iter(())
 
     def close(self) -> None:
@@ -302,13 +305,13 @@ def test_all_namespaces_are_listed_and_watched_and_silence_makes_them_out_of_dat
     server, now, restarts = Collection(), [0.0], list[float]()
     watch = NamespaceWatch(
         cast("KubeClient", server),
-        lookup_timeout=timedelta(seconds=5),
+        lookup_timeout=timedelta(minutes=10),
         on_restart=lambda: restarts.append(now[0]),
         clock=lambda: now[0],
     )
     watch.start()
     try:
-        wait_until(lambda: len(server.calls) == 3, "the second watch")
+        wait_until(server.followed.is_set, "the second watch", every=0.01)
         assert [call for call, *_ in server.calls] == ["list", "watch", "watch"]
         assert {tuple(rest) for _, *rest in server.calls} == {("/api/v1/namespaces", True)}
         assert (experiment(watch.known("a")), watch.problem(), len(restarts)) == ("1", None, 1)
@@ -325,23 +328,25 @@ def test_few_reads_go_on_at_once_and_the_end_does_not_wait_for_them() -> None:
     go_on = threading.Event()
 
     def wait() -> None:
-        go_on.wait(5)
+        go_on.wait()
 
     client = Client(*[found("a", 1)] * 20, meanwhile=wait)
     client.list = client.watch = Collection().list  # type: ignore[attr-defined]
-    watch = NamespaceWatch(cast("KubeClient", client), lookup_timeout=timedelta(seconds=5))
+    watch = NamespaceWatch(cast("KubeClient", client), lookup_timeout=timedelta(minutes=10))
     watch.start()
 
     async def read() -> list[object]:
         tasks = [asyncio.create_task(watch.read(f"n{number}")) for number in range(20)]
-        await asyncio.to_thread(wait_until, lambda: len(client.paths) >= 8, "eight reads")
-        await asyncio.sleep(0.02)  # in which a ninth could start
-        ending = threading.Thread(target=watch.stop)
-        ending.start()
-        await asyncio.to_thread(ending.join, 5)
-        assert not ending.is_alive()
-        assert len(client.paths) == 8
-        go_on.set()
+        try:
+            await asyncio.to_thread(wait_until, lambda: len(client.paths) >= 8, "eight reads")
+            await asyncio.sleep(0.02)  # in which a ninth could start
+            ending = threading.Thread(target=watch.stop)
+            ending.start()
+            await asyncio.to_thread(ending.join, DEADLINE)
+            assert not ending.is_alive()
+            assert len(client.paths) == 8
+        finally:
+            go_on.set()
         return list(await asyncio.gather(*tasks, return_exceptions=True))
 
     results = asyncio.run(read())

@@ -14,7 +14,7 @@ import pytest
 from certs.issue import KeyPair
 from certs.keeper import CertificateSpec, Keeper
 from tests.support.kube import FakeKube
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_for_threads, wait_until
 from webhook.cluster import loop
 from webhook.cluster.named import NamedObject
 from webhook.cluster.self_signed import SelfSigned
@@ -100,12 +100,12 @@ def replicas(server: FakeKube, monkeypatch: pytest.MonkeyPatch) -> Iterator[list
         watches = sum(sent.startswith("WATCH ") for sent in server.requests)
         return ready and watches >= 2 * len(replicas) and len(server.requests) == before
 
-    wait_until(idle, "replicas that are ready and idle", seconds=20, every=0.1)
+    wait_until(idle, "replicas that are ready and idle", every=0.1)
     server.requests.clear()
     yield replicas
     for replica in replicas:
         replica.certificates.stop()
-    assert not any(thread.name.startswith(("informer", "certificates")) for thread in threading.enumerate())
+    wait_for_threads("informer", "certificates")
 
 
 def ca(server: FakeKube) -> bytes:
@@ -118,7 +118,7 @@ def test_two_idle_replicas_send_no_request_in_ten_minutes(server: FakeKube, repl
         for replica in replicas:
             replica.now += 60
         server.bookmark()
-        wait_until(lambda: all(replica.heard() for replica in replicas), "the bookmarks", seconds=20, every=0.005)
+        wait_until(lambda: all(replica.heard() for replica in replicas), "the bookmarks", every=0.005)
         for second in range(0, 60, 5):
             for replica in replicas:
                 replica.keeper.step(datetime.now(UTC) + timedelta(seconds=second))
@@ -129,7 +129,7 @@ def test_two_idle_replicas_send_no_request_in_ten_minutes(server: FakeKube, repl
 def test_a_deleted_secret_is_written_again_at_once_with_the_same_ca(server: FakeKube, replicas: list[Replica]) -> None:
     before = ca(server)
     server.remove(f"{SECRETS}/ca")
-    wait_until(lambda: f"{SECRETS}/ca" in server.objects, "the Secret", seconds=20, every=0.01)
+    wait_until(lambda: f"{SECRETS}/ca" in server.objects, "the Secret", every=0.01)
     assert ca(server) == before
     assert "next.crt" in server.objects[f"{SECRETS}/ca"]["data"]
     assert len([sent for sent in server.requests if sent.startswith("POST")]) == 1
@@ -143,7 +143,7 @@ def test_an_overwritten_bundle_is_repaired_at_once(server: FakeKube, replicas: l
         (entry,) = server.objects[f"{CONFIGURATIONS}/w"]["webhooks"]
         return b64decode(entry["clientConfig"]["caBundle"]) == ca(server)
 
-    wait_until(repaired, "the caBundle", seconds=20, every=0.01)
+    wait_until(repaired, "the caBundle", every=0.01)
 
 
 def test_when_it_stops_the_lease_is_free(server: FakeKube, replicas: list[Replica]) -> None:
@@ -168,7 +168,7 @@ def test_a_lease_that_cannot_be_released_is_logged_and_does_not_stop_the_end(
 def test_a_secret_that_cannot_be_read_is_a_problem_without_a_key(server: FakeKube, replicas: list[Replica]) -> None:
     data = {**server.objects[f"{SECRETS}/ca"]["data"], "ca.crt": "eA=="}
     server.put(f"{SECRETS}/ca", {"metadata": {"name": "ca"}, "data": data})
-    wait_until(lambda: any(replica.problems for replica in replicas), "the problem", seconds=20, every=0.01)
+    wait_until(lambda: any(replica.problems for replica in replicas), "the problem", every=0.01)
     told = json.dumps([replica.problems for replica in replicas])
     assert "the stored CA cannot be read, and is replaced: ca.crt and ca.key are not a CA in PEM" in told
     assert "PRIVATE" not in told

@@ -11,6 +11,7 @@ import httpx
 
 from tests.support.dex import jwt
 from tests.support.proxy import Reply, Server
+from tests.support.waiting import DEADLINE
 from webhook.doctor.findings import Finding
 from webhook.doctor.probe import Target
 from webhook.doctor.server import check_server
@@ -25,7 +26,7 @@ def ask(server: Server, **changes: Any) -> dict[str, Finding]:
     """Check a server with a token of its own issuer; a `token` may be a function of that issuer."""
     token = changes.pop("token", lambda issuer: jwt(iss=issuer))
     target = Target(uri=server.url, workspace="team-a", token=token(server.issuer) if callable(token) else token)
-    with httpx.Client(timeout=2, trust_env=False) as client:
+    with httpx.Client(timeout=DEADLINE, trust_env=False) as client:
         return {
             finding.check: finding
             for finding in check_server(client, replace(target, **changes), now=datetime.now(UTC))

@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.dex import OTHER_KEY, Dex, jwt
 from tests.support.proxy import PLUGIN_401, PLUGIN_403, Reply, Server, html, of_json
+from tests.support.waiting import DEADLINE
 from tests.webhook.doctor.probing import INFO, SEARCH, TEXT, ask, minted, reply, switch
 from webhook.doctor.findings import Status
 from webhook.doctor.probe import Target
@@ -272,7 +273,7 @@ def test_the_finding_names_what_was_written_and_what_was_not_tried(
     server.replies[f"{RUNS}delete"] = of_json(200, {})
     server.replies["/api/2.0/mlflow-artifacts/artifacts/1/a/artifacts/check.txt"] = of_json(artifact, {})
     target = Target(uri=server.url, workspace="team-a", token=jwt(iss=server.issuer))
-    with httpx.Client(timeout=2, trust_env=False) as client:
+    with httpx.Client(timeout=DEADLINE, trust_env=False) as client:
         found = {finding.check: finding for finding in check_server(client, target, now=datetime.now(UTC), write=True)}
     assert (found["run-written"].status, found["run-written"].code or "") == (status, code)
 
@@ -281,6 +282,6 @@ def test_a_run_that_was_made_in_an_unknown_way_is_shown_as_it_is(server: Server)
     server.replies["/api/2.0/mlflow/experiments/get-by-name"] = of_json(200, {"experiment": {"experiment_id": "1"}})
     server.replies[f"{RUNS}create"] = of_json(200, {})
     target = Target(uri=server.url, workspace="team-a", token=jwt(iss=server.issuer))
-    with httpx.Client(timeout=2, trust_env=False) as client:
+    with httpx.Client(timeout=DEADLINE, trust_env=False) as client:
         *_, written = check_server(client, target, now=datetime.now(UTC), write=True)
     assert written.code == "unexpected_answer"

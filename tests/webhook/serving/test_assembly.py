@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import threading
 from base64 import b64decode
@@ -18,7 +19,7 @@ from cryptography import x509
 from certs.issue import issue_ca, issue_leaf
 from tests.support.kube import FakeKube
 from tests.support.pods import FOLDER, KFP
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE, wait_for_threads, wait_until
 from webhook.cluster import loop
 from webhook.serving import assembly
 from webhook.serving.assembly import StartError, run_in_cluster
@@ -38,7 +39,7 @@ class Running:
         self.port = server.servers[0].sockets[0].getsockname()[1]
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        with httpx.Client(verify=False, trust_env=False, timeout=5) as client:
+        with httpx.Client(verify=False, trust_env=False, timeout=DEADLINE) as client:
             return client.request(method, f"https://127.0.0.1:{self.port}{path}", **arguments)
 
     def checks(self) -> dict[str, str]:
@@ -47,7 +48,7 @@ class Running:
 
     def wait_until_ready(self) -> None:
         ready = self.request
-        wait_until(lambda: ready("GET", "/readyz").status_code == 200, "it to be ready", seconds=20, every=0.02)
+        wait_until(lambda: ready("GET", "/readyz").status_code == 200, "it to be ready", every=0.02)
 
     def names(self) -> list[str]:
         served = x509.load_pem_x509_certificate(ssl.get_server_certificate(("127.0.0.1", self.port)).encode())
@@ -82,14 +83,14 @@ def run(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
                 check(Running(server))
             finally:
                 server.should_exit = True
-                thread.join(20)
+                thread.join()
 
         monkeypatch.setattr(assembly, "_run", serve)
         overrides = {"listenAddress": "127.0.0.1", "listenPort": "0", "identity": "a", **settings}
         run_in_cluster(load_settings(file=None, environment={}, overrides=overrides), kube.client)
 
     yield run_it
-    assert not any(thread.name.startswith(("informer", "certificates")) for thread in threading.enumerate())
+    wait_for_threads("informer", "certificates")
 
 
 def test_it_is_ready_once_namespaces_are_known_and_clients_trust_its_ca(kube: FakeKube, run: Run) -> None:
@@ -102,7 +103,7 @@ def test_it_is_ready_once_namespaces_are_known_and_clients_trust_its_ca(kube: Fa
         assert json.loads(b64decode(answer.json()["response"]["patch"]))
         metrics = webhook.request("GET", "/metrics").text
         assert "mlflow_webhook_namespaces 1.0" in metrics
-        assert "mlflow_webhook_namespace_watch_age_seconds 0" in metrics
+        assert re.search(r"^mlflow_webhook_namespace_watch_age_seconds \d", metrics, re.MULTILINE)
         assert 'mlflow_webhook_certificate_expiry_timestamp_seconds{certificate="ca"}' in metrics
 
     run(check)
@@ -148,7 +149,7 @@ def test_a_restart_of_the_watch_of_namespaces_is_counted(kube: FakeKube, run: Ru
 
     def check(webhook: Running) -> None:
         counted = "mlflow_webhook_namespace_watch_restarts_total 0.0"
-        wait_until(lambda: counted not in webhook.request("GET", "/metrics").text, "it", seconds=20, every=0.02)
+        wait_until(lambda: counted not in webhook.request("GET", "/metrics").text, "it", every=0.02)
 
     run(check)
 
@@ -168,10 +169,16 @@ def test_with_a_certificate_from_files_only_namespaces_are_read(kube: FakeKube, 
 
 
 def test_only_its_own_secret_and_configuration_are_watched(kube: FakeKube, run: Run) -> None:
-    run(Running.wait_until_ready)
+    def watched() -> set[str]:
+        return {sent.partition(" ")[2] for sent in kube.requests.copy() if sent.startswith("WATCH")}
+
+    def check(webhook: Running) -> None:
+        webhook.wait_until_ready()
+        wait_until(lambda: len(watched()) >= 3, "the watches", every=0.02)
+
+    run(check)
     assert kube.selectors == {"", "metadata.name=mlflow-webhook-ca", "metadata.name=mlflow-webhook"}
-    listed = {sent.partition(" ")[2] for sent in kube.requests if sent.startswith("WATCH")}
-    assert listed == {"/api/v1/namespaces", SECRET.rpartition("/")[0], CONFIGURATION.rpartition("/")[0]}
+    assert watched() == {"/api/v1/namespaces", SECRET.rpartition("/")[0], CONFIGURATION.rpartition("/")[0]}
 
 
 def test_an_address_that_cannot_be_listened_on_is_named(kube: FakeKube) -> None:

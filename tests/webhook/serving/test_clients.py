@@ -17,7 +17,7 @@ from certs.issue import KeyPair, issue_ca
 from certs.ports import InstallError
 from tests.support.client_certificate import issue_client
 from tests.support.pods import FOLDER, KFP
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE, wait_until
 from webhook.cluster.namespaces import StaticNamespaces
 from webhook.serving import assembly
 from webhook.serving.assembly import StartError, run_standalone
@@ -55,7 +55,7 @@ def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serving:
             port = server.servers[0].sockets[0].getsockname()[1]
 
             def request(path: str, certificate: KeyPair | None = None) -> httpx.Response:
-                with httpx.Client(verify=context(tmp_path, certificate), trust_env=False, timeout=5) as client:
+                with httpx.Client(verify=context(tmp_path, certificate), trust_env=False, timeout=DEADLINE) as client:
                     if path != "/mutate":
                         return client.get(f"https://127.0.0.1:{port}{path}")
                     headers = {"content-type": "application/json"}
@@ -64,7 +64,7 @@ def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serving:
             yield request
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join()
 
     return serve
 

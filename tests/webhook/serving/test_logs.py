@@ -89,7 +89,6 @@ def test_events_have_their_fields_and_an_error_no_message(form: str) -> None:
 
 @pytest.mark.parametrize("form", ["json", "text"])
 @pytest.mark.parametrize("broken", [full_disk, closed_pipe, full_pipe, full_socket, closed_stream, no_stream])
-@pytest.mark.timeout(20)
 def test_a_line_that_cannot_be_written_is_counted_and_harms_nothing(
     form: str, broken: Callable[[], TextIO | None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,7 +118,6 @@ def test_a_line_that_was_lost_does_not_come_back() -> None:
         assert json.loads(os.read(pipe.fileno(), 1 << 20))["pod"] == "next"
 
 
-@pytest.mark.timeout(20)
 def test_a_pipe_that_is_not_read_for_a_while_loses_nothing_and_other_processes_still_wait_for_it() -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as pipe, os.fdopen(writing, "w") as to:

@@ -158,7 +158,7 @@ def test_forged_reviews_cause_few_reads_and_raise_no_alert() -> None:
             raise KubeNotFoundError("not found", status=404)
 
     metrics = Metrics()
-    watch = NamespaceWatch(cast("KubeClient", Empty()), lookup_timeout=timedelta(seconds=5))
+    watch = NamespaceWatch(cast("KubeClient", Empty()), lookup_timeout=timedelta(minutes=5))
     mutate = Mutate(platform=Platform(), namespaces=watch, metrics=metrics, write=lambda _: None)
     document = json.loads((FOLDER / KFP).read_bytes())
 

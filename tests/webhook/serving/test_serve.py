@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.pipes import full_pipe
 from tests.support.serving import BODY, JSON, Serving, started
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE, wait_until
 
 
 def test_an_unmodified_pod_goes_in_and_its_patch_comes_out(server: Serving) -> None:
@@ -167,7 +167,7 @@ def test_the_log_begins_with_where_it_listens(server: Serving) -> None:
 
 def test_a_port_that_is_in_use_is_named(server: Serving) -> None:
     command = ["-m", "webhook.cli", "serve", "--standalone", "--port", str(server.port)]
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert done.returncode == 1
     assert done.stderr.endswith(f"Error: cannot listen on 127.0.0.1 port {server.port}; the line above says why\n")
     assert "address already in use" in done.stderr
@@ -183,7 +183,7 @@ def test_a_port_that_is_in_use_is_named(server: Serving) -> None:
 def test_a_file_that_cannot_be_written_is_named(option: str, problem: str) -> None:
     code = "import tempfile; tempfile.tempdir = '/nowhere'; from webhook.cli import main; main()"
     command = [sys.executable, "-c", code, "serve", "--standalone", option]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert (done.returncode, done.stderr) == (1, f"Error: {problem}\n")
 
 
@@ -223,4 +223,5 @@ def test_sigterm_drains_and_ends_well(server: Serving, tmp_path: Path) -> None:
     wait_until(lambda: server.request("GET", "/readyz").status_code == 503, "the replica not to be ready", every=0.05)
     answer = server.review()
     assert (answer.status_code, answer.headers["connection"]) == (200, "close")
-    assert server.process.wait(20) == 0
+    server.process.send_signal(signal.SIGTERM)  # the rest of the delay is not waited for
+    assert server.process.wait(DEADLINE) == 0

@@ -21,7 +21,7 @@ from cryptography import x509
 
 from certs.issue import KeyPair, issue_ca, issue_leaf
 from certs.ports import InstallError
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE, wait_until
 from webhook.serving import server as module
 from webhook.serving.app import create_app
 from webhook.serving.metrics import Metrics
@@ -54,12 +54,12 @@ def running(server: Server) -> Iterator[tuple[str, int]]:
         yield server.servers[0].sockets[0].getsockname()[:2]
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join()
 
 
 def connect(address: tuple[str, int]) -> ssl.SSLSocket:
     context = ssl.create_default_context(cadata=CA.certificate_pem.decode())
-    return context.wrap_socket(socket.create_connection(address, timeout=5), server_hostname="localhost")
+    return context.wrap_socket(socket.create_connection(address, timeout=DEADLINE), server_hostname="localhost")
 
 
 def served(connection: ssl.SSLSocket) -> str:
@@ -98,10 +98,12 @@ def test_a_server_that_is_busy_for_too_long_is_a_failure_and_not_a_deadlock(monk
     server, go_on = create(), threading.Event()
     with running(server):
         loop = cast("asyncio.AbstractEventLoop", server._loop)
-        loop.call_soon_threadsafe(go_on.wait, 5)
-        with pytest.raises(InstallError, match=r"did not load the certificate within 0\.05 seconds"):
-            server.install(leaf("second"))
-        go_on.set()
+        loop.call_soon_threadsafe(go_on.wait, DEADLINE)
+        try:
+            with pytest.raises(InstallError, match=r"did not load the certificate within 0\.05 seconds"):
+                server.install(leaf("second"))
+        finally:
+            go_on.set()
 
 
 def test_nothing_older_than_tls_1_2_is_supported() -> None:
