@@ -22,7 +22,8 @@ from certs.issue import issue_ca, issue_leaf
 from demo.processes import free_port
 from tests.cluster.binaries import find
 from tests.support.client_certificate import issue_client
-from tests.support.waiting import wait_until
+from tests.support.logs import whole_lines
+from tests.support.waiting import DEADLINE, wait_until
 from webhook.cluster.kube import KubeClient
 
 
@@ -36,7 +37,7 @@ class Program:
                 [str(part) for part in command], stdout=output, stderr=output, env={**os.environ, **(env or {})}
             )
 
-    def stop(self, *, seconds: float = 15, with_signal: int = signal.SIGTERM) -> int:
+    def stop(self, *, seconds: float = DEADLINE, with_signal: int = signal.SIGTERM) -> int:
         """End it, gently at first; returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
@@ -203,14 +204,14 @@ class ControlPlane:
 
     def requests(self, user: str) -> list[dict[str, Any]]:
         """Return the audit events of the requests of a service account (``namespace:name``) so far, in their order."""
-        lines = (json.loads(line) for line in (self.folder / "audit.log").read_text().splitlines())
+        lines = (json.loads(line) for line in whole_lines(self.folder / "audit.log"))
         return [line for line in lines if line["user"]["username"] == f"system:serviceaccount:{user}"]
 
     def compact(self) -> None:
         """Compact etcd, so that older resource versions are gone."""
-        status = httpx.post(f"{self._etcd_url}/v3/maintenance/status", json={}, trust_env=False).json()
+        status = httpx.post(f"{self._etcd_url}/v3/maintenance/status", json={}, trust_env=False, timeout=60).json()
         revision = status["header"]["revision"]
-        httpx.post(f"{self._etcd_url}/v3/kv/compaction", json={"revision": revision}, trust_env=False)
+        httpx.post(f"{self._etcd_url}/v3/kv/compaction", json={"revision": revision}, trust_env=False, timeout=60)
 
     @property
     def _tls(self) -> ssl.SSLContext:

@@ -24,7 +24,7 @@ from tests.support.dex import Dex
 from tests.support.dex import jwt as sign
 from tests.support.environment import bare
 from tests.support.proxy import Server
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE, wait_until
 from webhook.cli import cli
 from webhook.cluster.kube import core_path, group_path
 
@@ -136,7 +136,9 @@ class DoctorCase:
     def process(self, *arguments: str) -> tuple[int, str]:
         """Run the command as a process, as users do."""
         command = [sys.executable, "-m", "webhook.cli", *self._words(*arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env=bare())
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=DEADLINE, cwd=ROOT, env=bare()
+        )
         assert "eyJ" not in done.stdout + done.stderr
         assert not done.stderr
         return done.returncode, done.stdout
@@ -144,7 +146,7 @@ class DoctorCase:
     def _words(self, *arguments: str, kubeconfig: Path | None = None) -> list[str]:
         words = ["check", *arguments, f"--kubeconfig={kubeconfig or self.installation.plane.kubeconfig}"]
         if len(arguments) == 0 or arguments[0] not in {"pod", "trainjob", "run"}:
-            words += [f"--url={self.server.url}", "--timeout=2"]
+            words += [f"--url={self.server.url}", "--timeout=60"]
         return words
 
 

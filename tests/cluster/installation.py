@@ -1,7 +1,8 @@
 """Installs the unchanged manifests on the control plane, and runs replicas of the webhook with their ServiceAccount.
 
 There is no kubelet: a replica is a process. A balancer on the loopback address replaces the Service, and sends each new
-connection to a replica whose /readyz is good. Only `clientConfig.service` is replaced, by the balancer's URL.
+connection to a replica whose /readyz is good. Only `clientConfig.service` is replaced, by the balancer's URL, and the
+timeout, by a longer one.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ import yaml
 
 from demo.processes import free_port
 from tests.cluster.controlplane import ControlPlane, Program
-from tests.support.waiting import wait_until
+from tests.support.logs import whole_lines
+from tests.support.waiting import DEADLINE, wait_until
 from webhook.cluster.kube import KubeClient, group_path
 
 ROOT = Path(__file__).parent.parent.parent
 NAMESPACE = NAME = "mlflow-webhook"
 CONFIGURATION = group_path("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", NAME)
-SHORT = {"MLFLOW_WEBHOOK_CA_LIFETIME": "30s", "MLFLOW_WEBHOOK_LEAF_LIFETIME": "6s"}
-"""Lifetimes in which a test can see a CA come and go."""
+SHORT = {"MLFLOW_WEBHOOK_CA_LIFETIME": "60s", "MLFLOW_WEBHOOK_LEAF_LIFETIME": "20s"}
+"""Lifetimes in which a test can see a CA come and go. On a busy machine a renewal takes seconds of the last third."""
 EXPLICIT = "labelled-pods.mlflow.kubeflow.org"
 
 
@@ -49,6 +51,7 @@ class Replica:
                 "MLFLOW_WEBHOOK_IDENTITY": name,
                 "MLFLOW_WEBHOOK_CERTIFICATE_NAMES": "127.0.0.1",
                 "MLFLOW_WEBHOOK_SHUTDOWN_DELAY": "1s",
+                "MLFLOW_WEBHOOK_LOOKUP_TIMEOUT": "20s",
                 **environment,
             },
         )
@@ -60,7 +63,7 @@ class Replica:
 
     def get(self, path: str) -> httpx.Response:
         """Ask it something, as a probe does: the certificate is not verified."""
-        with httpx.Client(verify=False, trust_env=False, timeout=5) as client:
+        with httpx.Client(verify=False, trust_env=False, timeout=DEADLINE) as client:
             return client.get(f"https://127.0.0.1:{self.port}{path}")
 
     def ready(self) -> bool:
@@ -81,7 +84,7 @@ class Replica:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the log lines of one event."""
-        lines = (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{"))
+        lines = (json.loads(line) for line in whole_lines(self.log) if line.startswith("{"))
         return [line for line in lines if line["event"] == name]
 
     def metric(self, name: str, **labels: str) -> float:
@@ -94,7 +97,7 @@ class Replica:
     def review(self, body: bytes) -> dict[str, Any]:
         """Send it a review; returns the response."""
         headers = {"Content-Type": "application/json"}
-        with httpx.Client(verify=False, trust_env=False, timeout=10) as client:
+        with httpx.Client(verify=False, trust_env=False, timeout=DEADLINE) as client:
             answer = client.post(f"https://127.0.0.1:{self.port}/mutate", content=body, headers=headers)
         response: dict[str, Any] = answer.json()["response"]
         return response
@@ -105,7 +108,7 @@ class Replica:
 
     def wait(self) -> int:
         """Wait for its end; returns the exit code."""
-        return self._program.stop(seconds=20)
+        return self._program.stop()
 
 
 class Balancer:
@@ -240,6 +243,7 @@ class Installation:
             for entry in document.get("webhooks", []):
                 path = entry["clientConfig"].pop("service")["path"]
                 entry["clientConfig"]["url"] = f"https://127.0.0.1:{self.balancer.port}{path}"
+                entry["timeoutSeconds"] = 30  # the longest that is possible, for a busy machine
             if document["kind"] == "Certificate" and "dnsNames" in document["spec"]:
                 document["spec"]["ipAddresses"] = ["127.0.0.1"]
         return yaml.safe_dump_all(documents)

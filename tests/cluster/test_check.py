@@ -202,7 +202,7 @@ def test_waiting_ends_when_nothing_fails_any_more(case: DoctorCase) -> None:
     timer.start()
     try:
         began = time.monotonic()
-        code, _ = case.run(case.namespace, "--wait=50")
+        code, _ = case.run(case.namespace, "--wait=250")
         assert code == 0
         assert time.monotonic() - began > 3
     finally:
@@ -216,7 +216,7 @@ def test_waiting_goes_on_until_there_is_a_pod_to_look_at(case: DoctorCase) -> No
     timer = threading.Timer(4, lambda: case.admin.create(core_path(case.namespace, "pods"), late))
     timer.start()
     try:
-        code, said = case.run("pod", "late", f"--namespace={case.namespace}", "--wait=50")
+        code, said = case.run("pod", "late", f"--namespace={case.namespace}", "--wait=250")
     finally:
         timer.join()
         case.admin.delete(core_path(case.namespace, "pods", "late"))

@@ -13,6 +13,7 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installation import ROOT, Installation
 from tests.cluster.stream import pod, wired
 from tests.support.pods import FOLDER, KFP
+from tests.support.waiting import DEADLINE
 from webhook.cluster.kube import KubeClient, KubeError, core_path
 
 
@@ -30,7 +31,8 @@ def test_only_the_api_server_may_send_reviews(
     (replica,) = installed.start(1, accepting("kube-apiserver", control_plane))
     assert wired(admin, ready)
     url, headers = f"https://127.0.0.1:{replica.port}/mutate", {"content-type": "application/json"}
-    made_up = httpx.post(url, content=(FOLDER / KFP).read_bytes(), headers=headers, verify=False, trust_env=False)
+    with httpx.Client(verify=False, trust_env=False, timeout=DEADLINE) as client:
+        made_up = client.post(url, content=(FOLDER / KFP).read_bytes(), headers=headers)
     assert made_up.status_code == 403
     assert replica.ready()
 

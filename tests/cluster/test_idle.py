@@ -7,6 +7,7 @@ from collections import Counter
 
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installation import NAME, NAMESPACE, Installation
+from tests.support.waiting import wait_until
 
 SECONDS = 20
 PER_MINUTE = 6
@@ -15,7 +16,13 @@ PER_MINUTE = 6
 
 def test_idle_replicas_send_hardly_any_requests(control_plane: ControlPlane, installed: Installation) -> None:
     replicas = installed.start(2)
-    time.sleep(6)  # what the start causes
+
+    def quiet() -> bool:
+        before = len(control_plane.requests(f"{NAMESPACE}:{NAME}"))
+        time.sleep(5)
+        return len(control_plane.requests(f"{NAMESPACE}:{NAME}")) == before
+
+    wait_until(quiet, "the end of what the start causes")
     before = len(control_plane.requests(f"{NAMESPACE}:{NAME}"))
     time.sleep(SECONDS)
     sent = control_plane.requests(f"{NAMESPACE}:{NAME}")[before:]

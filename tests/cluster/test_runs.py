@@ -18,7 +18,7 @@ from tests.support.environment import bare
 from tests.support.pods import KFP, TRAINJOB, plain
 from tests.support.proxy import Server, of_json
 from tests.support.training import ROOT
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE, wait_until
 from tests.webhook.runs.runs import document
 from webhook.cluster.kube import KubeClient, KubeError, core_path, group_path
 from webhook.core.names import DECISION_ANNOTATION
@@ -67,9 +67,11 @@ class Case:
         self, command: str, *arguments: str, url: str | None = None, kubeconfig: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         words = [sys.executable, "-m", "webhook.cli", command, *arguments, f"--namespace={self.namespace}"]
-        words += [f"--kubeconfig={kubeconfig or self.plane.kubeconfig}", "--timeout=5"]
+        words += [f"--kubeconfig={kubeconfig or self.plane.kubeconfig}", "--timeout=60"]
         words += [f"--url={self.server.url}"] if url is None else []
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env=bare())
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=DEADLINE, cwd=ROOT, env=bare()
+        )
         assert "Traceback" not in done.stderr
         assert SECRET not in done.stdout + done.stderr
         return done

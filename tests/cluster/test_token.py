@@ -19,7 +19,7 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installation import ROOT
 from tests.support.dex import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME, Answer, Dex, jwt
 from tests.support.environment import bare
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE, wait_until
 from webhook.cluster.kube import KubeClient, KubeForbiddenError, KubeNotFoundError, core_path
 
 FAULTS: dict[str, dict[str, Any]] = {
@@ -60,7 +60,7 @@ class Command:
         if verb == "refresh":
             command += [f"--issuer={self.dex.issuer}", f"--credentials={self._folder}", "--attempts=1"]
         environment = bare(KUBECONFIG=str(self._kubeconfig), PYTHONPATH=str(ROOT))
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE, env=environment)
         self.output = done.stdout + done.stderr
         assert "Traceback" not in self.output
         assert not any(secret in self.output for secret in (PASSWORD, CLIENT_SECRET, "planted", "eyJ"))

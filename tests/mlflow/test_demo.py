@@ -30,9 +30,9 @@ def test_the_demos_server_stays_until_ctrl_c_when_asked_to() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout
         ui = next(line.split()[2] for line in process.stdout if line.startswith("MLflow's UI: "))
-        assert "<title>MLflow</title>" in httpx.get(ui, trust_env=False).text
+        assert "<title>MLflow</title>" in httpx.get(ui, trust_env=False, timeout=120).text
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(ui, trust_env=False)
 

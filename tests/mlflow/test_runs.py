@@ -28,7 +28,7 @@ def server(mlflow_url: str) -> str:
 def found(server: str, run_id: str) -> dict[str, Any]:
     """Return a run of these tests' workspace; another workspace's would not be found."""
     headers = {"X-MLFLOW-WORKSPACE": WORKSPACE}
-    with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=120) as client:
         data = client.get("runs/get", params={"run_id": run_id}).raise_for_status().json()["run"]
         experiment = client.get("experiments/get", params={"experiment_id": data["info"]["experiment_id"]}).json()
     tags = {tag["key"]: tag["value"] for tag in data["data"]["tags"]}
@@ -102,7 +102,7 @@ def run_component(sample: str, env: dict[str, str], folder: Path, *, server: str
 def written(server: str, run_name: str) -> dict[str, Any]:
     """Return what a run in these tests' workspace holds, without what differs from run to run."""
     headers = {"X-MLFLOW-WORKSPACE": WORKSPACE}
-    with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=120) as client:
         named = client.get("experiments/get-by-name", params={"experiment_name": "kfp-training-experiment"}).json()
         query = {
             "experiment_ids": [named["experiment"]["experiment_id"]],

@@ -163,7 +163,7 @@ def test_there_may_be_several_pages(server: str, monkeypatch: pytest.MonkeyPatch
 def test_a_thousand_runs_are_all_listed_in_their_order(server: str) -> None:
     create_workspace(server, "many")
     headers = {"X-MLFLOW-WORKSPACE": "many"}
-    with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=60) as client:
+    with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=120) as client:
         experiment = client.post("experiments/create", json={"name": "e"}).json()["experiment_id"]
         tags = [{"key": "trainjob.name", "value": "sweep"}, {"key": "mlflow.user", "value": "alice"}]
 
@@ -191,7 +191,7 @@ def test_runs_that_were_deleted_are_named(server: str, tmp_path: Path) -> None:
     assert show(server, "run", "gone").exit_code == 0
     deleted = f"{server}/api/2.0/mlflow/runs/delete"
     headers = {"X-MLFLOW-WORKSPACE": "team-a"}
-    httpx.post(deleted, json={"run_id": made}, headers=headers, trust_env=False, timeout=30).raise_for_status()
+    httpx.post(deleted, json={"run_id": made}, headers=headers, trust_env=False, timeout=120).raise_for_status()
     result = show(server, "run", "gone")
     assert result.exit_code == 3
     assert "deleted: 1 run is deleted in MLflow" in result.stderr
@@ -221,7 +221,7 @@ def test_watching_ends_when_every_run_has_ended(server: str, tmp_path: Path, mon
         pauses.append(seconds)
         if len(pauses) == 2:
             body = {"run_id": made, "status": "FINISHED", "end_time": 2_000_000_000_000}
-            httpx.post(update, json=body, headers=headers, trust_env=False, timeout=30).raise_for_status()
+            httpx.post(update, json=body, headers=headers, trust_env=False, timeout=120).raise_for_status()
 
     monkeypatch.setattr("webhook.cli.runs.time.sleep", end)
     result = show(server, "run", "watched", "--watch")

@@ -92,7 +92,7 @@ class Container:
 def runs(server: str, experiment: str, workspace: str = WORKSPACE) -> list[dict[str, Any]]:
     """Return the runs of an experiment, the oldest first, each with its name, its user and its tags."""
     headers = {"X-MLFLOW-WORKSPACE": workspace}
-    with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=120) as client:
         found = client.get("experiments/get-by-name", params={"experiment_name": experiment}).raise_for_status().json()
         query = {"experiment_ids": [found["experiment"]["experiment_id"]], "order_by": ["attributes.start_time ASC"]}
         listed = client.post("runs/search", json=query).raise_for_status().json().get("runs", [])

@@ -30,7 +30,7 @@ NEEDS_MLFLOW = [
 
 def create_workspace(server: str, name: str) -> None:
     body = {"name": name}
-    httpx.post(f"{server}/api/3.0/mlflow/workspaces", json=body, trust_env=False, timeout=30).raise_for_status()
+    httpx.post(f"{server}/api/3.0/mlflow/workspaces", json=body, trust_env=False, timeout=120).raise_for_status()
 
 
 def environment(

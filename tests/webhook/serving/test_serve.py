@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.logs import whole_lines
 from tests.support.pipes import full_pipe
 from tests.support.serving import BODY, JSON, Serving, started
 from tests.support.waiting import DEADLINE, wait_until
@@ -153,15 +154,15 @@ def test_the_log_has_a_line_for_each_decision_and_never_the_pod(server: Serving)
     document["request"]["uid"] = "this-one"
     server.review(json.dumps(document).encode())
     # the answer comes before its line
-    wait_until(lambda: '"uid":"this-one"' in server.log.read_text(), "the line", every=0.01)
-    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    wait_until(lambda: any('"uid":"this-one"' in line for line in whole_lines(server.log)), "the line", every=0.01)
+    lines = [json.loads(line) for line in whole_lines(server.log)]
     (decision,) = [line for line in lines if line.get("uid") == "this-one"]
     assert (decision["event"], decision["reason"]) == ("decision", "wired_by_namespace_label")
     assert "epochs" not in server.log.read_text()
 
 
 def test_the_log_begins_with_where_it_listens(server: Serving) -> None:
-    first = json.loads(server.log.read_text().splitlines()[0])
+    first = json.loads(whole_lines(server.log)[0])
     assert (first["event"], first["address"], first["port"]) == ("listening", "127.0.0.1", server.port)
 
 
