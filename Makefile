@@ -52,10 +52,9 @@ lint: $(BIN)/.installed ## Lint, types and import rules
 	$(BIN)/lint-imports
 
 test: install $(OLD_CLIENTS) lint ## All tests except e2e (the control plane needs Go or KUBEBUILDER_ASSETS)
-	@# The other Pythons use the time in which these tests wait; what they print comes at the end.
-	@nice $(BIN)/python -m tests.pythons > $(CACHE)/pythons.log 2>&1 & pythons=$$!; trap "kill $$pythons" INT TERM; \
-	echo '$(BIN)/pytest -q $(EVERYTHING)'; $(BIN)/pytest -q $(EVERYTHING); tests=$$?; \
-	wait $$pythons; others=$$?; cat $(CACHE)/pythons.log; exit $$((tests ? tests : others))
+	$(BIN)/pytest -q $(EVERYTHING)
+	@# Afterwards, so that the two do not compete for the processors.
+	$(BIN)/python -m tests.pythons
 
 test-pythons: $(BIN)/.installed ## Unit tests on the oldest and the newest supported Python that this machine has
 	$(BIN)/python -m tests.pythons
