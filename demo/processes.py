@@ -105,7 +105,7 @@ def _outer_environment() -> dict[str, str]:
 @contextmanager
 def _process(command: list[str], *, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with ExitStack() as stack:
-        # If one of them ended this process here, the child would run on: its number is not known yet.
+        # A signal that ended this process here would leave the child running: it is not registered yet.
         with log.open("wb") as output, _signals_later(signal.SIGINT, signal.SIGTERM):
             # a separate process group, because the MLflow server has child processes
             process = subprocess.Popen(  # noqa: S603 - our own commands
@@ -125,8 +125,8 @@ def _signals_later(*numbers: signal.Signals) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for waiting in arrived:
-            signal.raise_signal(waiting)
+        for signal_number in arrived:
+            signal.raise_signal(signal_number)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

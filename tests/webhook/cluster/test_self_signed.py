@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from certs import keeper
 from certs.issue import KeyPair
 from certs.keeper import CertificateSpec, Keeper
 from tests.support.kube import FakeKube
@@ -32,7 +33,7 @@ SPEC = CertificateSpec(
 
 
 class OneAtATime(Keeper):
-    """A keeper that the test may call, too, beside its own thread."""
+    """A keeper that a test may step while the thread of the replica does."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -88,6 +89,8 @@ def server() -> FakeKube:
 def replicas(server: FakeKube, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Replica]]:
     """Two replicas that have started and have nothing more to do."""
     monkeypatch.setattr(loop, "LEAST_PAUSE", timedelta(seconds=0.02))
+    # Only a change wakes them: what happens at once does not wait for the next regular step.
+    monkeypatch.setattr(keeper, "LONGEST_WAIT", timedelta(hours=1))
     replicas = [Replica(server, name) for name in "ab"]
     for replica in replicas:
         replica.certificates.start()

@@ -235,7 +235,7 @@ def test_a_variable_that_another_webhook_took_away_is_given_and_recorded_again()
 @pytest.mark.timeout(60)  # milliseconds when the time is linear, minutes when it grows with the square
 @pytest.mark.parametrize("piece", [";", "\n", " ", "/", "f(a|b);", "exec ", " -m ", "mlflow ", "; /mlflow", "|\t"])
 def test_no_content_of_a_pod_makes_the_decision_slow(piece: str) -> None:
-    decision = run(other_pod(name="c", args=[piece * (300_000 // len(piece))]))
+    decision = run(other_pod(name="c", args=[piece * (600_000 // len(piece))]))
     assert decision.reason is Reason.WIRED_BY_POD_LABEL
 
 
