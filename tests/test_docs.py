@@ -118,7 +118,7 @@ def test_a_code_has_a_row(code: str) -> None:
 def test_every_tag_and_every_sidecar_is_on_the_page_about_lineage() -> None:
     tags = {tag for controller in CONTROLLERS for tag in controller.tags}
     beginnings = {f"{beginning}…" for beginning in sidecars.BY_BEGINNING}
-    names = tags | sidecars.BY_NAME | sidecars.BESIDE_A_LABEL.keys() | beginnings
+    names = tags | sidecars.BY_NAME | sidecars.WITH_A_LABEL.keys() | beginnings
     assert sorted(name for name in names if f"`{name}`" not in LINEAGE) == []
 
 

@@ -42,6 +42,8 @@ RULES = (
     Rule(r"\b(hence|whence|thus|thereby|whereby)\b", "so"),
     Rule(r"\b(whereof|thereof|wherein|therein|lest|nought|forbear|albeit|upon|shall)\b", "an everyday word"),
     Rule(r"\bneed not\b|\bbe it\b", "does not have to, whether"),
+    Rule(r"\bat all\b|\bfor good\b", "leave it out"),
+    Rule(r"\bbeside\b", "next to, with, in addition to"),
     Rule(r"\banew\b|\bin vain\b|\bfor ever\b", "again, without success, forever"),
     Rule(r"\btaken for\b|\btakes? (it|this|that|them) for\b", "mistaken for, read as"),
     Rule(r"\b(tell|tells|told|telling) (\w+ )?apart\b", "distinguish"),

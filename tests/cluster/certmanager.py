@@ -1,4 +1,4 @@
-"""cert-manager's real controllers and cainjector beside a control plane, with their CRDs."""
+"""cert-manager's real controllers and cainjector on a control plane, with their CRDs."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Replica:
             return False
 
     def alive(self) -> bool:
-        """Return whether it answers at all."""
+        """Return whether it answers, ready or not."""
         try:
             return self.get("/healthz").status_code == 200
         except httpx.HTTPError:

@@ -87,7 +87,7 @@ def test_the_client_plugin_meets_the_pod_security_standard_restricted(admin: Kub
 
 
 @pytest.mark.parametrize("name", ["a-first", "z-last"])
-def test_the_client_plugin_comes_once_beside_another_webhook(
+def test_the_client_plugin_is_added_once_when_another_webhook_runs_too(
     name: str, admin: KubeClient, labelled: str, other_webhook: OtherWebhook
 ) -> None:
     wait_until(lambda: has_accounts(admin, labelled), "the service account")

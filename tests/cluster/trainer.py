@@ -1,4 +1,4 @@
-"""The real JobSet and Kubeflow Trainer controllers beside a control plane, with their CRDs, webhooks and runtimes."""
+"""The real JobSet and Kubeflow Trainer controllers on a control plane, with their CRDs, webhooks and runtimes."""
 
 from __future__ import annotations
 

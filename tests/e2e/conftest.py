@@ -134,7 +134,7 @@ def team(mlflow: None, installed: None, admin: KubeClient, reader: Reader, train
 
 
 def in_server(*arguments: str) -> str:
-    """Run Python beside the MLflow server, in workspace team-a; returns what it prints."""
+    """Run Python in the MLflow server's pod, in workspace team-a, and return what it prints."""
     return kubectl(
         "exec", "--namespace=kubeflow", "deployment/mlflow-tracking-server", "--",
         "env", "MLFLOW_TRACKING_URI=http://127.0.0.1:5000", "MLFLOW_WORKSPACE=team-a", "python", *arguments,

@@ -58,7 +58,7 @@ def dex(training_image: str) -> str:
 
 @pytest.fixture(scope="module")
 def refreshed(team: str, dex: str) -> Iterator[str]:
-    """The component, applied to team-a with the credentials' Secret beside it."""
+    """Apply the component and the credentials' Secret to team-a."""
     credentials = {
         "username": USERNAME,
         "password": PASSWORD,

@@ -134,7 +134,7 @@ def test_the_documentations_unchanged_pipeline_behaves_as_without_the_webhook(se
 
 
 def test_a_child_of_code_with_its_own_experiment_needs_the_annotation(server: str, tmp_path: Path) -> None:
-    """set_experiment leaves its id in the environment; beside another experiment's name MLflow starts no run."""
+    """set_experiment leaves its id in the environment. MLflow refuses it with the name of another experiment."""
     child = "import mlflow\nwith mlflow.start_run() as r: print('RUN', r.info.run_id)"
     code = f"""
         import mlflow, subprocess, sys

@@ -191,7 +191,9 @@ def listed() -> dict[Change, str]:
 
 @click.command()
 @click.option("--all", "everything", is_flag=True, help="Try every mutant, not a sample.")
-@click.option("--sample", default=40, show_default=True, help="Mutants of each area beside the first of each function.")
+@click.option(
+    "--sample", default=40, show_default=True, help="Mutants of each area, in addition to the first of each function."
+)
 @click.option("--seed", default=1, show_default=True, help="Which sample.")
 @click.option(
     "--only", default="*", metavar="PATTERN", help='With --all: only these mutants, such as "certs.keeper.*".'

@@ -17,7 +17,7 @@ from webhook.files.explanation import explanation
 from webhook.files.injection import inject as inject_pod
 
 
-@click.command(epilog=f"{EPILOG} 3 means that a pod is not wired.")
+@click.command(epilog=f"{EPILOG} A pod that is not wired is a problem.")
 @inputs_options
 @click.option(
     "-o",

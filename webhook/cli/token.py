@@ -78,7 +78,7 @@ _allow_unverified_email = click.option(
 
 @token.command(
     short_help="Show whose a token is, and when it expires.",
-    epilog=f"{EPILOG} 3 means that the token will be refused.",
+    epilog=f"{EPILOG} A token that will be refused is a problem.",
 )
 @_secret_options
 @click.option("-f", "--file", metavar="FILE", help="Read the token from a file instead (-: standard input).")
@@ -135,7 +135,7 @@ _ENV = ", ".join(FIELDS.values())
 @token.command(
     name="refresh",
     short_help="Replace the token in a Secret if needed.",
-    epilog=f"{EPILOG} 1 means that no new token was stored; the old one is still in place.",
+    epilog=f"{EPILOG} If no new token is stored, the old one stays, and the command has failed.",
 )
 @_secret_options
 @click.option(

@@ -132,7 +132,7 @@ class Informer:
                 self._stopping.wait(wait * random.uniform(0.7, 1.3))  # noqa: S311 - no secret
                 forbidden = isinstance(error, KubeForbiddenError)
                 wait = min(wait * 2, LONGEST_WAIT_FORBIDDEN if forbidden else LONGEST_WAIT)
-            except Exception as error:  # noqa: BLE001 - an unexpected answer must not end the watch for good
+            except Exception as error:  # noqa: BLE001 - an unexpected answer must not end the watch
                 if self._stopping.is_set():
                     return
                 version = None

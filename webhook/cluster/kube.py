@@ -181,8 +181,8 @@ class KubeClient:
     ) -> Watch:
         """Watch from `resource_version` on, with bookmarks.
 
-        The server ends it after about `seconds`. It also ends when nothing at all has come for `silence` seconds, since
-        the connection may be dead: open it again. A bookmark comes every minute only if anything has changed since the
+        The server ends it after about `seconds`. It also ends when nothing has come for `silence` seconds, since the
+        connection may be dead: open it again. A bookmark comes every minute only if anything has changed since the
         watch was opened, or etcd has reported progress, which it does every ten minutes by default (Kubernetes 1.36,
         apiserver's cache_watcher.go, processInterval).
         """

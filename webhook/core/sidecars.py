@@ -61,7 +61,7 @@ BY_BEGINNING = (
     "flyte-copilot-",  # flyteorg/flyte: flyteplugins, CoPilot.NamePrefix
 )
 
-BESIDE_A_LABEL: Mapping[str, tuple[str, ...]] = {
+WITH_A_LABEL: Mapping[str, tuple[str, ...]] = {
     # argoproj/argo-workflows: workflow/common/common.go, WaitContainerName
     "wait": ("workflows.argoproj.io/workflow",),
     # kserve/kserve: pkg/constants/constants.go, AgentContainerName
@@ -82,5 +82,5 @@ def is_sidecar(pod: Pod, container: Container) -> bool:
     name = container.name
     if name in BY_NAME or name.startswith(BY_BEGINNING):
         return True
-    labels = BESIDE_A_LABEL.get(name)
+    labels = WITH_A_LABEL.get(name)
     return labels is not None and any(label in pod.labels for label in labels)

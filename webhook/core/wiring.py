@@ -1,4 +1,4 @@
-"""Works out the variables that one container gets, in groups that are added together or not at all.
+"""The variables that one container gets. They come in groups: all variables of a group are added, or none.
 
 A container that names another server, or has credentials for one, gets nothing (webhook.core.conflicts).
 """
@@ -30,7 +30,7 @@ from webhook.core.values import SecretKey
 
 
 class Group(StrEnum):
-    """Variables that are added together or not at all."""
+    """Variables of which all are added, or none."""
 
     SERVER = "server"
     WORKSPACE = "workspace"

@@ -170,7 +170,7 @@ def _signature(prober: Prober, token: str, claims: Claims, target: Target, unkno
             return _Cause(
                 "bearer_not_accepted",
                 "The proxy refuses a token with the right audience and issuer, signed with its issuer's key: either "
-                "the proxy accepts no tokens at all, or it has not fetched that key yet.",
+                "the proxy does not accept bearer tokens, or it has not fetched that key yet.",
                 f"Start the proxy with --skip-jwt-bearer-tokens. {_LOG}",
             )
         case Signature.GOOD:

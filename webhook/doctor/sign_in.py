@@ -72,9 +72,9 @@ def is_sign_in_page(answer: Answer) -> bool:
 def compare_issuer(prober: Prober, issuer: str, sign_in: SignIn) -> IssuerComparison:
     """Compare a token's issuer with the one at which the proxy signs people in.
 
-    The sign-in may be below the issuer, or the issuer's discovery document may name it, or the document beside the
-    sign-in names another issuer. Where the documents cannot be read, the same path on another host proves nothing: the
-    proxy's --login-url may be the issuer's public address.
+    They are the same if the sign-in is below the issuer, or if the issuer's discovery document names it. They differ if
+    the discovery document of the sign-in's host names another issuer. Where the documents cannot be read, the same path
+    on another host proves nothing: the proxy's --login-url may be the issuer's public address.
     """
     if not issuer:
         return IssuerComparison(same=False)
@@ -94,7 +94,7 @@ def compare_issuer(prober: Prober, issuer: str, sign_in: SignIn) -> IssuerCompar
 
 
 def trusted_issuer(prober: Prober, sign_in: SignIn) -> str:
-    """Return the issuer beside the sign-in, as its own discovery document names it; empty where it is not known."""
+    """Return the issuer that the discovery document of the sign-in's host names; empty if it is not known."""
     if not sign_in.address.endswith(_DEX):
         return ""
     return _discovered(prober, urljoin(prober.uri, sign_in.address).removesuffix(_DEX), "issuer")

@@ -168,9 +168,9 @@ def _made(item: Object, kind: Kind, template: Template, place: Place) -> dict[st
     """Return the metadata that the controller writes on pods of a template, as far as it is known."""
     if kind.name == "Pod":
         return {}
-    beside = resolve(item.value, f"{place.pointer.rpartition('/')[0]}/labels") if template.with_labels else {}
+    siblings = resolve(item.value, f"{place.pointer.rpartition('/')[0]}/labels") if template.with_labels else {}
     known = {key: value.format(name=item.name, part=place.part.lower()) for key, value in template.labels.items()}
-    labels = {**mapping(beside), **known, **item.labels}
+    labels = {**mapping(siblings), **known, **item.labels}
     owner = [{"kind": kind.owner, "name": item.name, "controller": True}] if kind.owner and item.name else []
     return {"generateName": f"{item.name}-", "labels": labels, "ownerReferences": owner}
 

@@ -26,7 +26,7 @@ class Template(NamedTuple):
 
     In the labels' values ``{name}`` is the object's name and ``{part}`` the key, or the item's name, in lower case.
     `part` names a template whose path has no ``*``, where its object has several. `with_labels`: its pods also get the
-    labels in the field ``labels`` beside it.
+    labels in the field ``labels`` next to the template.
     """
 
     path: str

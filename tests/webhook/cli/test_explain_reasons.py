@@ -12,7 +12,7 @@ from webhook.cli import cli
 
 FOLDER = Path(__file__).parents[2] / "data" / "explained"
 ROWS = {
-    "kfp-plugin-configuration-beside-a-run-id": ["wired (wired_by_pod_label)"],
+    "kfp-plugin-configuration-with-a-run-id": ["wired (wired_by_pod_label)"],
     "containers-names-an-init-container-too": [
         "wired (wired_by_pod_label)",
         "containers names the init container prep; init containers are never wired",

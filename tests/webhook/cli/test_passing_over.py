@@ -79,7 +79,7 @@ def test_a_text_without_a_pod_is_passed_on_unchanged_with_a_message(text: str) -
 
 
 @pytest.mark.parametrize("text", [text for text in WITHOUT_PODS if text.startswith(("api", "kind"))])
-def test_beside_a_pod_it_is_passed_over_and_keeps_its_text(text: str) -> None:
+def test_next_to_a_pod_it_is_passed_over_and_keeps_its_text(text: str) -> None:
     for stream in (f"{text}---\n{POD}", f"# first\n---\n{POD}--- # second\n{text}"):
         injected = call("inject", "-f", "-", text=stream)
         assert injected.exit_code == 0
@@ -203,7 +203,7 @@ def test_a_namespace_in_the_files_is_that_of_its_pods() -> None:
     assert "ours" not in str(found)
 
 
-def test_a_mistake_in_a_namespace_is_named_even_beside_pods_of_another_one() -> None:
+def test_a_mistake_in_a_namespace_is_named_even_with_pods_of_another_one() -> None:
     metadata = {
         "name": "team",
         "labels": {"mlflow-enabled": "True"},

@@ -189,7 +189,7 @@ def test_an_unverified_email_is_refused_unless_the_proxy_takes_it(cluster: Clust
     assert run(cluster, "show", "--allow-unverified-email").returncode == 0
 
 
-def test_the_ca_beside_the_credentials_is_used(cluster: Cluster, dex: Dex, tmp_path: Path) -> None:
+def test_the_ca_in_the_folder_of_the_credentials_is_used(cluster: Cluster, dex: Dex, tmp_path: Path) -> None:
     Path(tmp_path, "ca.crt").write_text("rubbish")
     done = refresh(cluster, dex, f"--credentials={tmp_path}")
     assert f"{tmp_path / 'ca.crt'} holds no certificate in PEM" in done.stderr

@@ -193,7 +193,7 @@ def test_credentials_that_are_off_do_not_count(name: str, value: str) -> None:
     assert names.TRACKING_TOKEN in given(pod(*literal(**{name: value})))
 
 
-def test_an_empty_token_is_not_called_credentials_and_no_token_comes_beside_it() -> None:
+def test_an_empty_token_is_not_called_credentials_and_no_token_is_added() -> None:
     empty = literal(MLFLOW_TRACKING_TOKEN="")
     assert decision(pod(*empty)).reason is Reason.TOKEN_EMPTY
     assert decision(pod(*literal(EMPTY="", MLFLOW_TRACKING_TOKEN="$(EMPTY)"))).reason is Reason.TOKEN_EMPTY
@@ -211,7 +211,7 @@ def test_a_second_call_does_not_mistake_its_own_wiring_for_that_of_the_kfp_plugi
     assert wired(first) == first
 
 
-def test_a_second_call_gives_what_is_still_missing_beside_its_own_wiring() -> None:
+def test_a_second_call_adds_only_what_is_still_missing() -> None:
     first = wired(pod(*PLUGIN))
     env = first["spec"]["containers"][0]["env"]
     env.remove(next(entry for entry in env if entry["name"] == names.WORKSPACE))

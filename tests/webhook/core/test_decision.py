@@ -216,7 +216,7 @@ def test_a_wired_container_stays_recorded_when_another_cannot_be_wired() -> None
     assert decision.record is None
 
 
-def test_a_container_that_another_webhook_adds_is_recorded_beside_those_that_were_wired_before() -> None:
+def test_a_container_that_another_webhook_adds_is_recorded_with_those_that_were_wired_before() -> None:
     document = wired(other_pod(name="first"))
     document["spec"]["containers"].append({"name": "second"})
     given = json.loads(run(document).record or "")["containers"]

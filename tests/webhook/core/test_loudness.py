@@ -52,7 +52,7 @@ def test_a_pod_that_asks_and_is_not_wired_has_a_warning(document: dict[str, Any]
     assert any("is not wired" in w or "to be wired to MLflow and is not" in w for w in found.warnings)
 
 
-def test_a_sidecar_beside_a_wired_container_needs_no_warning() -> None:
+def test_a_sidecar_next_to_a_wired_container_needs_no_warning() -> None:
     assert decision(pod({"name": "c"}, {"name": "istio-proxy"})).warnings == ()
 
 

@@ -48,7 +48,7 @@ def test_a_container_without_env_gets_the_whole_list_in_one_operation() -> None:
         ({"annotations": {"a": "b"}}, "/metadata/annotations/mlflow.kubeflow.org~1decision"),
     ],
 )
-def test_the_record_is_added_beside_the_annotations_that_the_pod_has(metadata: dict[str, Any], path: str) -> None:
+def test_the_record_is_added_to_the_annotations_that_the_pod_has(metadata: dict[str, Any], path: str) -> None:
     assert operations(asking({"name": "a"}, **metadata))[-1]["path"] == path
 
 

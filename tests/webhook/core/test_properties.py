@@ -221,7 +221,7 @@ def test_what_a_pod_has_stays_as_it_is_and_no_variable_comes_twice(case: Case) -
 
 @settings(max_examples=security_examples())
 @given(cases())
-def test_the_plugin_is_given_whole_to_containers_with_the_token_of_its_server_or_not_at_all(case: Case) -> None:
+def test_only_containers_with_the_token_of_its_server_get_the_plugin_and_they_get_all_of_it(case: Case) -> None:
     after = wired(case)
     with_plugin = {container.name for container in decided(case).containers if container.plugin}
     for old, new in zip(case.document["spec"]["containers"], after["spec"]["containers"], strict=True):

@@ -43,7 +43,7 @@ ANYWHERE = [
     "seldon-container-engine",
     "vault-agent",
 ]
-BESIDE = [
+WITH_A_LABEL = [
     ("agent", "serving.kserve.io/inferenceservice"),
     ("autoscaler", "ray.io/cluster"),
     ("collector", "ray.io/cluster"),
@@ -73,7 +73,7 @@ def test_a_container_that_a_platform_injects_gets_no_token(name: str) -> None:
     assert skipped(decision("trainer", name)) == {"trainer": None, name: Reason.SIDECAR}
 
 
-@pytest.mark.parametrize(("name", "label"), BESIDE)
+@pytest.mark.parametrize(("name", "label"), WITH_A_LABEL)
 def test_a_general_name_is_a_sidecars_only_in_its_platforms_pods(name: str, label: str) -> None:
     assert skipped(decision("trainer", name, labels={label: "x"})) == {"trainer": None, name: Reason.SIDECAR}
     assert skipped(decision("trainer", name)) == {"trainer": None, name: None}

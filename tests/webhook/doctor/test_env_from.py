@@ -82,7 +82,7 @@ def test_other_keys_are_no_conflict(keys: list[str]) -> None:
     assert finding.status is Status.PASSED
 
 
-def test_an_experiment_id_without_a_name_beside_it_passes() -> None:
+def test_an_experiment_id_without_a_name_passes() -> None:
     (finding,) = check(["MLFLOW_EXPERIMENT_ID"], CONFIG_MAP, env=WIRED[:2])
     assert finding.status is Status.PASSED
 

@@ -77,7 +77,7 @@ def test_a_server_that_refuses_every_path_in_the_same_way_is_not_a_proxy(
     assert found["mlflow-answers"].code == code
 
 
-def test_the_sign_in_of_an_issuer_may_be_beside_it_when_its_discovery_document_says_so(server: Server) -> None:
+def test_the_sign_in_of_an_issuer_may_be_next_to_it_when_its_discovery_document_says_so(server: Server) -> None:
     # Entra's is: the issuer ends in /v2.0, its sign-in is at /oauth2/v2.0/authorize.
     issuer = Server()
     issuer.proxied = False

@@ -171,7 +171,7 @@ GROUPS = [template for kind, template in TEMPLATES if kind.name == "RayCluster"]
 
 
 @pytest.mark.parametrize("template", GROUPS, ids=lambda template: str(template.path))
-def test_a_group_of_ray_gives_the_labels_beside_its_template_to_its_pods(template: Template) -> None:
+def test_a_group_of_ray_gives_the_labels_next_to_its_template_to_its_pods(template: Template) -> None:
     kind = next(kind for kind in KINDS if kind.name == "RayCluster")
     cluster = document(kind, template, {"spec": {"containers": [{"name": "ray"}]}})
     assert "skipped (not_enabled)" in on("explain", cluster).stdout

@@ -83,7 +83,7 @@ def test_the_token_goes_to_nothing_that_looks_like_the_wired_server(load: Load, 
     try:
         request = prepared(module, uri, token="old")
     except requests.RequestException:
-        return  # MLflow's client cannot send it at all
+        return  # MLflow's client cannot send it
     target = parse_url(str(request.url))  # what the request will be sent to, as urllib3 reads it
     if (target.scheme, target.host, target.port) != ("http", "mlflow.kubeflow", 5000):
         authorization = request.headers.get("Authorization", "")
