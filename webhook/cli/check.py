@@ -13,6 +13,7 @@ import click
 from webhook.cli.exit_codes import EPILOG, ERROR, FOUND
 from webhook.cli.reaching import reaching_options, read_what
 from webhook.cli.sections import print_json, print_text
+from webhook.cli.values import Number
 from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError
 from webhook.doctor.findings import Section, Status
 from webhook.doctor.forward import Reaching
@@ -29,7 +30,7 @@ _PAUSE = 2.0
 @click.option("--write", is_flag=True, help="Also write a run and a small artifact, and delete them again.")
 @click.option(
     "--wait",
-    type=click.FloatRange(0, 3600),
+    type=Number("a number of seconds", 0, 3600),
     metavar="SECONDS",
     help="Retry for at most this long, until nothing fails.",
 )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from webhook.cli.values import valid_namespace
+from webhook.cli.values import LocalPath, valid_namespace
 from webhook.core.configuration import Namespace, Platform, configure
 from webhook.core.decision import decide
 from webhook.core.pod import Pod
@@ -104,7 +104,7 @@ def inputs_options(command: F) -> F:
         ),
         click.option(
             "--config",
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=LocalPath(dir_okay=False, path_type=Path),
             help="The webhook's configuration file.",
         ),
     )

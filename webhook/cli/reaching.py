@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from webhook.cli.values import valid_namespace
+from webhook.cli.values import LocalPath, Number, trust, valid_namespace
 from webhook.core.values import parse_tracking_uri
 from webhook.doctor.pod import Subject
 
@@ -44,14 +44,14 @@ def reaching_options(*, timeout: float) -> Callable[[F], F]:
         click.option(
             "--ca-file",
             "verify",
-            type=click.Path(exists=True, dir_okay=False),
+            type=LocalPath(exists=True, dir_okay=False),
             callback=_trust,
             metavar="FILE",
             help="The CA of the server's and Dex's certificates, if the system does not trust it.",
         ),
         click.option(
             "--timeout",
-            type=click.FloatRange(0.1, 60),
+            type=Number("a number of seconds", 0.1, 60),
             default=timeout,
             show_default=True,
             metavar="SECONDS",
@@ -92,10 +92,7 @@ def _url(_context: click.Context, _parameter: click.Parameter, value: str | None
 
 
 def _trust(_context: click.Context, _parameter: click.Parameter, value: str | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=value)
-    except (ssl.SSLError, OSError):
-        raise click.BadParameter(f"{value} holds no certificates in PEM form") from None
+    return trust(value)
 
 
 def _subject(what: tuple[str, ...]) -> Subject | None:

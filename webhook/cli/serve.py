@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from webhook.cli.values import valid_namespace
+from webhook.cli.values import LocalPath, valid_namespace
 from webhook.cluster.kube import KubeClient, KubeConfigError
 from webhook.cluster.namespaces import StaticNamespaces
 from webhook.core.configuration import Namespace
@@ -27,7 +27,7 @@ class _Serve(click.Command):
 
 
 @click.command(cls=_Serve)
-@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="The configuration file (YAML).")
+@click.option("--config", type=LocalPath(dir_okay=False, path_type=Path), help="The configuration file (YAML).")
 @click.option("--standalone", is_flag=True, help="Run without a cluster: own certificate, fixed namespaces.")
 @click.option("--kubeconfig", metavar="FILE", help="The kubeconfig, if this does not run in the cluster.")
 @click.option("--context", metavar="NAME", help="The context of the kubeconfig.")
@@ -44,12 +44,12 @@ class _Serve(click.Command):
 @click.option(
     "--namespaces",
     "namespaces_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=LocalPath(exists=True, dir_okay=False, path_type=Path),
     help="Standalone: a file of Namespaces, as `kubectl get namespaces -o yaml` writes it.",
 )
 @click.option(
     "--ca-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False, path_type=Path),
     help="Standalone: the file to write the CA to, with which clients verify the certificate.",
 )
 def serve(

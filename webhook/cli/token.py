@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ import httpx
 from webhook.cli.exit_codes import EPILOG, FOUND
 from webhook.cli.terminal import printable
 from webhook.cli.token_output import facts, print_claims
-from webhook.cli.values import valid_namespace
+from webhook.cli.values import LocalPath, Number, trust, valid_namespace
 from webhook.cluster.kube import KubeClient, KubeError
 from webhook.core.values import SecretKey, parse_secret
 from webhook.network import ProxySettingsError, open_client
@@ -165,7 +164,7 @@ _ENV = ", ".join(FIELDS.values())
 @_allow_unverified_email
 @click.option(
     "--credentials",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=LocalPath(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
     help=f"A mounted Secret with the files {', '.join(FIELDS)}, and {CA_FILE} if Dex's certificate needs it. Missing "
     f"values come from {_ENV}, or from a prompt on a terminal.",
@@ -173,13 +172,13 @@ _ENV = ", ".join(FIELDS.values())
 @click.option("--basic", is_flag=True, help="Send the client id and secret in a Basic header instead of the body.")
 @click.option(
     "--ca-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=LocalPath(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
     help=f"The CA of Dex's certificate.  [default: {CA_FILE} in the credentials' folder, or the system's CAs]",
 )
 @click.option(
     "--after",
-    type=click.FloatRange(0, 1),
+    type=Number("a number", 0, 1),
     default=0.5,
     show_default=True,
     metavar="SHARE",
@@ -188,13 +187,20 @@ _ENV = ", ".join(FIELDS.values())
 @click.option("--force", is_flag=True, help="Always mint a new token.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1, 300),
+    type=Number("a number of seconds", 0.1, 300),
     default=10,
     show_default=True,
     metavar="SECONDS",
     help="The timeout of each attempt, for the connection and for each part of the answer.",
 )
-@click.option("--attempts", type=click.IntRange(1, 10), default=4, show_default=True, help="The number of attempts.")
+@click.option(
+    "--attempts",
+    type=Number("a whole number", 1, 10, whole=True),
+    default=4,
+    show_default=True,
+    metavar="NUMBER",
+    help="The number of attempts.",
+)
 @click.option("--event", is_flag=True, help="On failure, write a Warning event if the old token expires soon.")
 def refresh(
     namespace: str | None,
@@ -262,10 +268,7 @@ def refresh(
 @contextmanager
 def _client(ca: Path | None, timeout: float) -> Iterator[httpx.Client]:
     try:
-        context = ssl.create_default_context(cafile=str(ca) if ca else None)
-        client = open_client(verify=context, timeout=timeout)
-    except ssl.SSLError as error:
-        raise click.ClickException(f"{ca} holds no certificate in PEM form") from error
+        client = open_client(verify=trust(ca), timeout=timeout)
     except ProxySettingsError as error:
         raise click.ClickException(str(error)) from error
     with client:

@@ -40,20 +40,59 @@ CALLS: dict[str, dict[int, list[str]]] = {
     "explain": {0: ["-f", FILE, *LABELLED], 3: ["-f", FILE], 1: ["-f", "nowhere"], 2: []},
     "inject": {0: ["-f", FILE], 1: ["-f", "nowhere"], 2: ["-f", FILE, "-o", "xml"]},
     "check": {0: ["pod", "fine"], 3: ["pod", "missed"], 1: ["pod", "nowhere"], 2: ["pod"]},
+    "check team-a": {1: ["--ca-file", "nowhere"], 2: ["--wait", "nan"]},
+    "check team-a --ca-file": {1: [FILE]},
+    "runs team-a --ca-file": {1: [str(FOLDER)]},
     "runs": {1: ["team-a", "--url", "http://127.0.0.1:1"], 2: ["run"]},
     "token show": {0: [], 3: ["--secret", "expired"], 1: ["--secret", "nowhere"], 2: ["--secret", "a/b/c"]},
     "token show -f": {1: ["nowhere"], 3: [FILE]},
     "token refresh": {0: ["--issuer", "http://127.0.0.1:1/dex"], 1: ["--issuer", "dex", "--force"], 2: []},
+    "token refresh --issuer http://127.0.0.1:1/dex": {1: ["--ca-file", "nowhere"], 2: ["--attempts", "0"]},
+    "token refresh --issuer http://127.0.0.1:1/dex --force": {1: ["--ca-file", FILE]},
+    "token refresh --issuer http://127.0.0.1:1/dex --credentials": {1: ["nowhere"]},
     "serve": {1: ["--standalone", "--config", "nowhere"], 2: ["--ca-file", "ca.crt"]},
+    "serve --config": {1: [str(FOLDER)]},
+    "serve --standalone --namespaces": {1: ["nowhere"]},
+    "serve --standalone --ca-file": {1: [str(FOLDER)]},
+    "explain -f": {1: [FILE, "--config", str(FOLDER)]},
 }
-NEED_A_CLUSTER = {"check", "runs", "token show", "token refresh"}
+NEED_A_CLUSTER = {"check", "runs", "token"}
 
 
 @pytest.mark.parametrize(("command", "code"), [(command, code) for command in CALLS for code in CALLS[command]])
 def test_a_command_exits_with_the_code_that_all_use(command: str, code: int, kubeconfig: str) -> None:
-    options = ["--kubeconfig", kubeconfig] if command in NEED_A_CLUSTER else []
+    options = ["--kubeconfig", kubeconfig] if command.split()[0] in NEED_A_CLUSTER else []
     result = call(*command.split(), *CALLS[command][code], *options)
     assert result.exit_code == code, result.output
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("check --wait x", "'x': expected a number of seconds from 0 to 3600"),
+        ("check --wait nan", "'nan': expected a number of seconds from 0 to 3600"),
+        ("runs --timeout 99", "'99': expected a number of seconds from 0.1 to 60"),
+        ("token refresh --issuer x --timeout 0", "'0': expected a number of seconds from 0.1 to 300"),
+        ("token refresh --issuer x --after x", "'x': expected a number from 0 to 1"),
+        ("token refresh --issuer x --attempts 1.5", "'1.5': expected a whole number from 1 to 10"),
+    ],
+)
+def test_a_number_that_is_not_allowed_is_answered_with_what_is(line: str, message: str) -> None:
+    result = call(*line.split())
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("check --ca-file nowhere", "Error: --ca-file: File 'nowhere' does not exist."),
+        (f"check --ca-file {FILE}", f"Error: {FILE} holds no certificate in PEM form"),
+        ("token refresh --issuer x --credentials nowhere", "Error: --credentials: Directory 'nowhere' does not exist."),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(line: str, message: str) -> None:
+    assert call(*line.split()).stderr == f"{message}\n"
 
 
 def test_a_check_that_may_read_nothing_has_not_looked(cluster: Cluster, kubeconfig: str) -> None:
@@ -68,7 +107,7 @@ def test_the_calls_are_of_every_command() -> None:
     assert {command.split()[0] for command in CALLS} == set(commands)
 
 
-@pytest.mark.parametrize("command", sorted({command.removesuffix(" -f") for command in CALLS} - {"serve"}))
+@pytest.mark.parametrize("command", ["explain", "inject", "check", "runs", "token show", "token refresh"])
 def test_the_help_of_a_command_has_the_codes(command: str) -> None:
     words = " ".join(call(*command.split(), "--help").output.split())
     assert "Exit codes: 0 no problem, 3 problem found, 1 failed, 2 invalid usage." in words
