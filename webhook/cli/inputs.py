@@ -15,7 +15,8 @@ from webhook.cli.values import LocalPath, valid_namespace
 from webhook.core.configuration import Namespace, Platform, configure
 from webhook.core.decision import decide
 from webhook.core.pod import Pod
-from webhook.files.documents import Found, PodInDocument, find
+from webhook.files.documents import find
+from webhook.files.found import Found, PodInDocument
 from webhook.files.loading import DocumentError, Loaded, load
 from webhook.settings import SettingsError, load_settings
 

@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import Any
 
-from webhook.core.configuration import Namespace
 from webhook.core.pod import Pod
 from webhook.core.review import MalformedReviewError, decode_pod
 from webhook.files.events import field_path
+from webhook.files.found import Found, PassedOver, PodInDocument
 from webhook.files.kinds import KINDS, Kind, Template, find_kind, find_other, is_built_in
 from webhook.files.labels import marks, misplaced, warning
 from webhook.files.loading import DocumentError
@@ -27,49 +27,6 @@ _FOR_ANY_JOB = (
     "this is the template of a runtime: experiment and lineage come from each TrainJob's name, and are added to its "
     "pods by the webhook; give a TrainJob too to see them"
 )
-
-
-class PodInDocument(NamedTuple):
-    """A pod or pod template, its place in its document, and the namespace that the document names.
-
-    `what` names it. `at`: its JSON Pointer; None when the pod is made from several documents. `metadata_at`: the JSON
-    Pointer of its labels and annotations. `for_any_job`: the template is a runtime's, for pods of TrainJobs whose names
-    are not known. `in_namespace` False: the object is cluster-scoped. `joined`: the pods of TrainJobs that use this
-    runtime are found as well. `warnings` are about misplaced labels and annotations, `note` about what is not known
-    before the pod is made.
-    """
-
-    document: dict[str, Any]
-    at: str | None
-    pod: Pod
-    namespace: str | None
-    what: str
-    metadata_at: str = ""
-    for_any_job: bool = False
-    in_namespace: bool = True
-    joined: bool = False
-    warnings: tuple[str, ...] = ()
-    note: str = ""
-
-
-class PassedOver(NamedTuple):
-    """An object without a pod or pod template, which `inject` does not change; `why` is the reason.
-
-    `explained`: its pods are found in another way.
-    """
-
-    what: str
-    why: str
-    explained: bool = False
-    warnings: tuple[str, ...] = ()
-
-
-class Found(NamedTuple):
-    """What is in documents."""
-
-    pods: list[PodInDocument]
-    passed_over: list[PassedOver]
-    namespaces: dict[str, Namespace]
 
 
 def find(documents: Sequence[dict[str, Any]]) -> Found:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from webhook.core.configuration import Namespace, Platform, Source, Sourced
 from webhook.core.decision import Decision, decide
 from webhook.core.patch import Operation, patch
-from webhook.files.documents import PodInDocument
+from webhook.files.found import PodInDocument
 from webhook.files.pointers import resolve
 
 
