@@ -14,7 +14,7 @@ from rich.markup import escape
 from webhook.cli.exit_codes import EPILOG, FOUND
 from webhook.cli.inputs import inputs_options, read_inputs, report_passed_over
 from webhook.files.explanation import explanation
-from webhook.files.injection import inject as inject_pod
+from webhook.files.injection import explain as explain_pod
 
 
 @click.command(epilog=f"{EPILOG} A pod that is not wired is a problem.")
@@ -41,7 +41,7 @@ def explain(output: str, **options: Any) -> None:
         raise click.ClickException(f"{', '.join(file.place for file in inputs.files)}: no pod found")
     found = []
     for pod in pods:
-        decision, _ = inject_pod(pod, namespace=inputs.namespace_of(pod), platform=inputs.platform)
+        decision = explain_pod(pod, namespace=inputs.namespace_of(pod), platform=inputs.platform)
         namespace = inputs.shown_namespace_of(pod)
         found.append(explanation(pod.pod, decision, name=pod.what, namespace=namespace, note=pod.note))
     if output == "json":

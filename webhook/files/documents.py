@@ -12,6 +12,7 @@ from webhook.core.pod import Pod
 from webhook.core.review import MalformedReviewError, decode_pod
 from webhook.files.events import field_path
 from webhook.files.found import Found, PassedOver, PodInDocument
+from webhook.files.generated import PLACEHOLDER, Values, values_with_placeholder
 from webhook.files.kinds import KINDS, Kind, Template, find_kind, find_other, is_built_in
 from webhook.files.labels import marks, misplaced, warning
 from webhook.files.loading import DocumentError
@@ -23,6 +24,8 @@ from webhook.files.trials import is_experiment, trial_of, where_instead
 
 _NOT_TEXT = re.compile(r"Expected `str[^`]*`, got `(int|float|bool)`")
 _GIVE_A_POD = "give a pod that it made: kubectl get pod NAME -o yaml | mlflow-webhook explain -f -"
+_LEFT_OUT = "inject leaves out what depends on that name, and the webhook adds it to the pods"
+_NODE_INDEX = "the index of each node"
 _FOR_ANY_JOB = (
     "this is the template of a runtime: experiment and lineage come from each TrainJob's name, and are added to its "
     "pods by the webhook; give a TrainJob too to see them"
@@ -40,7 +43,7 @@ def find(documents: Sequence[dict[str, Any]]) -> Found:
     makers = [*objects, *(trial for trial in trials.values() if trial is not None)]
     runtimes = {id(item.value): _find_runtime(item, objects) for item in makers if is_trainjob(item.group, item.kind)}
     for item in objects:
-        if item.kind == "Namespace" and not item.group and item.name:
+        if item.kind == "Namespace" and not item.group and item.is_named:
             found.namespaces[item.name] = read_namespace(item)
             continue
         if id(item.value) in trials:
@@ -80,7 +83,8 @@ def _of_experiment(
         place, metadata_at = (text(at).removeprefix(item.at) for at in (pod.at, pod.metadata_at))
         above = misplaced(item.value, item.kind, template=place, right=metadata_at) if place else pod.warnings
         name = f"the name of each trial, shown as {trial.name}"
-        note = f"{pod.note}, and {name}" if pod.note else _not_known(name)
+        name = name if item.is_named else _and(name, _end_of(item.name))
+        note = _and(pod.note, name) if pod.note else _not_known(name)
         # the name of each trial is in its runs' names and tags, so nothing is written into the Experiment
         pods[number] = pod._replace(at=None, warnings=above, note=note)
     if pods:
@@ -106,18 +110,21 @@ def _pods_of_templates(item: Object, kind: Kind, *, joined: bool) -> Iterator[Po
                 continue  # a patch
             if kind.name == "Pod":
                 what = item.name or "pod"
+            pod = _decode(place.value, metadata, _made(item, kind, template, place), what, at=place.pointer)
+            generated = values_with_placeholder(pod) if _is_generated(item, kind, template) else Values(False, False)
             yield PodInDocument(
                 item.document,
                 item.at + place.pointer,
-                _decode(place.value, metadata, _made(item, kind, template, place), what, at=place.pointer),
+                pod,
                 item.namespace,
                 what,
                 metadata_at=item.at + metadata_at,
                 for_any_job=kind.for_any_job,
+                generated=generated,
                 in_namespace=kind.in_namespace,
                 joined=joined,
                 warnings=misplaced(item.value, item.kind, template=place.pointer, right=metadata_at),
-                note=_FOR_ANY_JOB if kind.for_any_job else _not_known(kind.unknown),
+                note=_FOR_ANY_JOB if kind.for_any_job else _note(item, kind, generated),
             )
 
 
@@ -130,6 +137,27 @@ def _made(item: Object, kind: Kind, template: Template, place: Place) -> dict[st
     labels = {**mapping(siblings), **known, **item.labels}
     owner = [{"kind": kind.owner, "name": item.name, "controller": True}] if kind.owner and item.name else []
     return {"generateName": f"{item.name}-", "labels": labels, "ownerReferences": owner}
+
+
+def _is_generated(item: Object, kind: Kind, template: Template) -> bool:
+    by_controller = any(PLACEHOLDER in label for label in template.labels.values())
+    return kind.name != "Pod" and not kind.for_any_job and (by_controller or not item.is_named)
+
+
+def _note(item: Object, kind: Kind, generated: Values) -> str:
+    unknown = kind.unknown.format(name=item.name)
+    if any(generated) and not item.is_named:
+        unknown = _and(unknown, _end_of(item.name))
+    left_out = f". {_LEFT_OUT}" if any(generated) else ""
+    return _not_known(unknown) + left_out
+
+
+def _end_of(name: str) -> str:
+    return f"the end of {name}, which the API server chooses"
+
+
+def _and(*several: str) -> str:
+    return ", and ".join(filter(None, several))
 
 
 def _not_known(what: str) -> str:
@@ -182,7 +210,7 @@ def _pods_of_trainjob(item: Object, runtime: Object) -> Iterator[PodInDocument]:
             item.namespace or runtime.namespace,
             what,
             warnings=warnings,
-            note=_not_known("the index of each node"),
+            note=_not_known(_and(_NODE_INDEX, "" if item.is_named else _end_of(item.name))),
         )
 
 

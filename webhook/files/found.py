@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from webhook.core.configuration import Namespace
 from webhook.core.pod import Pod
+from webhook.files.generated import Values
 
 
 class PodInDocument(NamedTuple):
@@ -13,7 +14,8 @@ class PodInDocument(NamedTuple):
 
     `what` names it. `at`: its JSON Pointer; None when the pod is made from several documents. `metadata_at`: the JSON
     Pointer of its labels and annotations. `for_any_job`: the template is a runtime's, for pods of TrainJobs whose names
-    are not known. `in_namespace` False: the object is cluster-scoped. `joined`: the pods of TrainJobs that use this
+    are not known. `generated`: which values contain a name that is generated in the cluster.
+    `in_namespace` False: the object is cluster-scoped. `joined`: the pods of TrainJobs that use this
     runtime are found as well. `warnings` are about misplaced labels and annotations, `note` about what is not known
     before the pod is made.
     """
@@ -25,6 +27,7 @@ class PodInDocument(NamedTuple):
     what: str
     metadata_at: str = ""
     for_any_job: bool = False
+    generated: Values = Values(experiment=False, lineage=False)
     in_namespace: bool = True
     joined: bool = False
     warnings: tuple[str, ...] = ()

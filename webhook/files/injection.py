@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
 from webhook.core.configuration import Namespace, Platform, Source, Sourced
 from webhook.core.decision import Decision, decide
+from webhook.core.names import ANNOTATION_GROUP
 from webhook.core.patch import Operation, patch
 from webhook.files.found import PodInDocument
+from webhook.files.generated import Values
 from webhook.files.pointers import resolve
+
+_LINEAGE = f"{ANNOTATION_GROUP}/lineage"
+_EVERYTHING = Values(experiment=True, lineage=True)
+
+
+def explain(place: PodInDocument, *, namespace: Namespace, platform: Platform) -> Decision:
+    """Decide about a pod in a document; generated names contain a placeholder.
+
+    A runtime's template gets nothing that comes from the TrainJob's name, and one in no namespace no workspace: the
+    webhook adds that to the pods.
+    """
+    without = _EVERYTHING if place.for_any_job else Values(experiment=False, lineage=False)
+    return _decide(place, namespace, platform, without=without)
 
 
 def inject(place: PodInDocument, *, namespace: Namespace, platform: Platform) -> tuple[Decision, list[Operation]]:
     """Decide about a pod in a document; the operations' paths are those of the document.
 
-    A runtime's template gets nothing that comes from the TrainJob's name, and one in no namespace no workspace: the
-    webhook adds that to the pods.
+    What `explain` leaves out, and what contains a generated name, is left to the webhook.
     """
-    decision = decide(place.pod, namespace=namespace, platform=_for(place, platform))
-    if place.warnings:
-        decision = replace(decision, warnings=(*decision.warnings, *place.warnings))
+    without = _EVERYTHING if place.for_any_job else place.generated
+    decision = _decide(place, namespace, platform, without=without)
     if place.at is None:
         return decision, []
     operations = patch(place.pod, decision, at=place.at)
@@ -32,11 +47,19 @@ def inject(place: PodInDocument, *, namespace: Namespace, platform: Platform) ->
     return decision, operations
 
 
-def _for(place: PodInDocument, platform: Platform) -> Platform:
+def _decide(place: PodInDocument, namespace: Namespace, platform: Platform, *, without: Values) -> Decision:
+    pod = place.pod
     if not place.in_namespace:
         platform = replace(platform, workspaces=Sourced(False, Source.WORKLOAD))
-    if place.for_any_job:
+    if without.experiment and platform.experiment.value is None:
+        platform = replace(platform, experiment=Sourced("", Source.WORKLOAD))
+    if without.lineage:
         platform = replace(platform, lineage=Sourced(False, Source.WORKLOAD))
-        if platform.experiment.value is None:
-            platform = replace(platform, experiment=Sourced("", Source.WORKLOAD))
-    return platform
+        namespace = replace(namespace, annotations=_no_lineage(namespace.annotations))
+        pod = replace(pod, metadata=replace(pod.metadata, annotations=_no_lineage(pod.annotations)))
+    decision = decide(pod, namespace=namespace, platform=platform)
+    return replace(decision, warnings=(*decision.warnings, *place.warnings)) if place.warnings else decision
+
+
+def _no_lineage(annotations: Mapping[str, str]) -> dict[str, str]:
+    return {**annotations, _LINEAGE: "false"} if annotations.get(_LINEAGE) == "true" else {**annotations}

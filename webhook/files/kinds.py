@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from webhook.files.generated import PLACEHOLDER
+
 JOBSET = "jobset.sigs.k8s.io/"
 RUNTIME_JOBS = "/spec/template/spec/replicatedJobs"
 TRAINER_GROUP = "trainer.kubeflow.org"
@@ -18,6 +20,8 @@ _REPLICAS = "training.kubeflow.org/"
 _RAY = "ray.io/"
 _NAME_OF_CLUSTER = "the name that KubeRay gives to the cluster"
 _JOB_NAMES = {"batch.kubernetes.io/job-name": "{name}", "job-name": "{name}"}
+_RAYJOB_OF_CRON_JOB = f"{{name}}-{PLACEHOLDER}"
+_JOB_NAMES_OF_CRON_JOB = {label: f"{name}-29712345" for label, name in _JOB_NAMES.items()}  # the scheduled minute
 _JOB_OF_SET = {f"{JOBSET}jobset-name": "{name}", f"{JOBSET}replicatedjob-name": "{part}"}
 
 
@@ -75,7 +79,15 @@ def _training(name: str, replicas: str, operator: str | None) -> Kind:
     )
 
 
-def _ray(name: str, cluster: str, labels: Mapping[str, str], *, unknown: str = "", submitter: str = "") -> Kind:
+def _ray(
+    name: str,
+    cluster: str,
+    labels: Mapping[str, str],
+    *,
+    unknown: str = "",
+    submitter: str = "",
+    job: Mapping[str, str] = _JOB_NAMES,
+) -> Kind:
     head = {**labels, f"{_RAY}node-type": "head", f"{_RAY}group": "headgroup"}
     worker = {**labels, f"{_RAY}node-type": "worker", f"{_RAY}group": "{part}"}
     return Kind(
@@ -84,14 +96,14 @@ def _ray(name: str, cluster: str, labels: Mapping[str, str], *, unknown: str = "
         (
             Template(f"{cluster}/headGroupSpec/template", head, part="head", with_labels=True),
             Template(f"{cluster}/workerGroupSpecs/*/template", worker, with_labels=True),
-            *([Template(submitter, _JOB_NAMES, part="submitter")] if submitter else []),
+            *([Template(submitter, job, part="submitter")] if submitter else []),
         ),
         unknown=unknown,
     )
 
 
-def _originated(name: str) -> dict[str, str]:
-    return {f"{_RAY}originated-from-cr-name": "{name}", f"{_RAY}originated-from-crd": name}
+def _originated(kind: str, name: str = "{name}") -> dict[str, str]:
+    return {f"{_RAY}originated-from-cr-name": name, f"{_RAY}originated-from-crd": kind}
 
 
 def _knative(name: str) -> Kind:
@@ -111,7 +123,7 @@ KINDS = (
     Kind("apps", "StatefulSet", _SPEC_TEMPLATE, owner="StatefulSet"),
     Kind("apps", "DaemonSet", _SPEC_TEMPLATE, owner="DaemonSet"),
     Kind("batch", "Job", (Template("/spec/template", _JOB_NAMES),), owner="Job"),
-    Kind("batch", "CronJob", (Template("/spec/jobTemplate/spec/template", _JOB_NAMES),), owner="Job"),
+    Kind("batch", "CronJob", (Template("/spec/jobTemplate/spec/template", _JOB_NAMES_OF_CRON_JOB),), owner="Job"),
     Kind("jobset.x-k8s.io", "JobSet", (Template("/spec/replicatedJobs/*/template/spec/template", _JOB_OF_SET),)),
     *(
         Kind(
@@ -153,9 +165,10 @@ KINDS = (
     _ray(
         "RayCronJob",
         "/spec/jobTemplate/rayClusterSpec",
-        {f"{_RAY}originated-from-crd": "RayJob"},
-        unknown="the names of the RayJob and its cluster",
+        _originated("RayJob", _RAYJOB_OF_CRON_JOB),
+        unknown=f"the name of the cluster, and that of the RayJob, shown as {_RAYJOB_OF_CRON_JOB}",
         submitter="/spec/jobTemplate/submitterPodTemplate",
+        job=dict.fromkeys(_JOB_NAMES, _RAYJOB_OF_CRON_JOB),
     ),
     Kind(
         "leaderworkerset.x-k8s.io",

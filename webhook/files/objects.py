@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from webhook.core.configuration import Namespace
+from webhook.files.generated import with_placeholder
 from webhook.files.loading import DocumentError
 from webhook.files.pointers import items, mapping, resolve, text
 
@@ -33,8 +34,13 @@ class Object(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return its name, or what the name will begin with."""
-        return text(self.metadata.get("name")) or text(self.metadata.get("generateName")).rstrip("-")
+        """Return its name; one that the API server will generate ends in a placeholder."""
+        return text(self.metadata.get("name")) or with_placeholder(text(self.metadata.get("generateName")))
+
+    @property
+    def is_named(self) -> bool:
+        """Return whether it has a name that is not generated."""
+        return bool(text(self.metadata.get("name")))
 
     @property
     def namespace(self) -> str | None:
@@ -48,7 +54,7 @@ class Object(NamedTuple):
             return self.title
         if not self.kind:
             return "a document without a kind"
-        return f"{self.kind} {self.name}" if text(self.metadata.get("name")) else f"a {self.kind} without a name"
+        return f"{self.kind} {self.name}" if self.name else f"a {self.kind} without a name"
 
 
 def list_objects(documents: Sequence[dict[str, Any]]) -> list[Object]:
@@ -66,7 +72,7 @@ def find_namespaces(documents: Sequence[dict[str, Any]]) -> list[Namespace]:
 
 def read_namespace(item: Object) -> Namespace:
     """Return what decides of a Namespace. Raises DocumentError when it is something else, or malformed."""
-    if item.kind != "Namespace" or item.group or not item.name:
+    if item.kind != "Namespace" or item.group or not item.is_named:
         raise DocumentError("expected Namespaces with a name, and found something else")
     check_strings(item.metadata, item.what)
     metadata = without_nulls(item.metadata)
