@@ -66,9 +66,11 @@ def find_conflict(
 def own_credentials(present: Collection[str], values: Mapping[str, str | None]) -> list[str]:
     """Return the names of the variables with which a container's client authenticates.
 
-    MLflow's client treats an empty variable as unset, and AWS_SIGV4 as off when it is "false" or "0" (mlflow 3.17.2,
-    ``mlflow/utils/rest_utils.py`` and ``mlflow/environment_variables.py``). MLFLOW_TRACKING_AUTH does not count when it
-    names the client plugin, which sends the configured token.
+    MLflow's client treats an empty user name, password, token and MLFLOW_TRACKING_AUTH as unset. It does not sign
+    requests if MLFLOW_TRACKING_AWS_SIGV4 is "false" or "0", and raises an error if it is empty or anything else but
+    "true" and "1", so those count (mlflow 3.17.2, ``mlflow/utils/rest_utils.py`` and
+    ``mlflow/environment_variables.py``). MLFLOW_TRACKING_AUTH does not count when it names the client plugin, which
+    sends the configured token.
     """
     if not values:
         return []

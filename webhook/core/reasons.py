@@ -116,8 +116,8 @@ _SENTENCES = {
         "set the value directly or remove the variable."
     ),
     Reason.FOREIGN_CREDENTIALS: (
-        "The container has credentials that are not from the configured Secret, and names no server. MLflow's client "
-        "would send them to the configured server."
+        "The container has its own variables for authentication, other than the token from the configured Secret, and "
+        "names no server. MLflow's client would use them with the configured server."
     ),
     Reason.TOKEN_EMPTY: (
         "The container sets its token to an empty value, so the webhook can add neither the token nor the server. "

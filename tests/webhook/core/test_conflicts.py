@@ -193,6 +193,13 @@ def test_credentials_that_are_off_do_not_count(name: str, value: str) -> None:
     assert names.TRACKING_TOKEN in given(pod(*literal(**{name: value})))
 
 
+@pytest.mark.parametrize("value", ["", "no", "off", " false"])
+def test_a_value_with_which_mlflow_refuses_to_sign_counts(value: str) -> None:
+    found = decision(pod(*literal(MLFLOW_TRACKING_AWS_SIGV4=value)))
+    assert found.reason is Reason.FOREIGN_CREDENTIALS
+    assert found.containers[0].variable == "MLFLOW_TRACKING_AWS_SIGV4"
+
+
 def test_an_empty_token_is_not_called_credentials_and_no_token_is_added() -> None:
     empty = literal(MLFLOW_TRACKING_TOKEN="")
     assert decision(pod(*empty)).reason is Reason.TOKEN_EMPTY
