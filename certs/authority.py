@@ -1,6 +1,6 @@
 """The webhook's certificate authority over time: which CA signs, and which CAs clients must trust. Pure.
 
-A CA is replaced in three steps, so that no client ever meets a certificate it cannot verify:
+A CA is replaced in three steps, so that no client ever gets a certificate that it cannot verify:
 
 1. a *next* CA is made. It signs nothing yet, but clients already trust it (it is in the caBundle);
 2. when every API server has had time to learn of it, it becomes the *current* CA, which signs. The key of the old CA is
@@ -43,7 +43,7 @@ class UnreadableAuthorityError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Authority:
-    """The CA that signs, the one that will, and the certificates of those that did, the latest first."""
+    """The current CA, the next one, and the certificates of previous ones, the latest first."""
 
     current: KeyPair
     next: KeyPair | None = None
@@ -94,7 +94,7 @@ def advance(
     now: datetime,
     propagation: timedelta = PROPAGATION,
 ) -> Authority:
-    """Take the next step that is due, and return the same authority when none is.
+    """Take the next step if one is due; otherwise return the same authority.
 
     `published` is the caBundle that clients have now. With no authority, or one whose CAs have all expired, a new one
     is made that signs at once; the CAs in `published` stay trusted, since other replicas may still serve under them.
@@ -115,7 +115,7 @@ def advance(
         return replace(authority, next=issue_ca(common_name=common_name, lifetime=lifetime, now=now))
     trusted = authority.next.certificate_pem in split_bundle(published)
     issued = _validity(authority.next).issued
-    # Half of the remaining time if it is short: better trusted by most clients than expired for all.
+    # If little time remains, use half of it: a CA that most clients trust is better than one that has expired.
     old_enough = now - issued >= min(propagation, span.left(issued) / 2)
     if (trusted and old_enough) or span.left(now) <= timedelta(0):
         return Authority(
@@ -145,9 +145,9 @@ def _dropped(authority: Authority, *, lifetime: timedelta, propagation: timedelt
 
 
 def rotate(remembered: KeyPair, *, common_name: str, lifetime: timedelta, now: datetime) -> Authority:
-    """Return a new authority around the CA that this replica still serves under, with its successor on the way.
+    """Return a new authority with the CA that signed this replica's certificate, and with a next CA.
 
-    For when the stored one is lost: serving goes on under the old CA until clients trust the new one.
+    Used when the stored one is lost: the replica keeps its certificate until clients trust the next CA.
     """
     return Authority(current=remembered, next=issue_ca(common_name=common_name, lifetime=lifetime, now=now))
 

@@ -14,7 +14,7 @@ from certs.issue import KeyPair
 
 
 class CertificateFileError(Exception):
-    """The files cannot be used. The message says which and why, and has nothing of the key in it."""
+    """The files cannot be used. The message says which and why. It contains nothing of the key."""
 
 
 def read_certificate(folder: Path) -> KeyPair:

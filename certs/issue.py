@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CLOCK_SKEW = timedelta(hours=1)
-"""How long before it is issued a certificate is valid: the API server's clock may be behind."""
+"""Certificates are valid from this long before they are issued, because the API server's clock may be behind."""
 _USES = (
     "digital_signature",
     "content_commitment",

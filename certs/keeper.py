@@ -1,8 +1,8 @@
 """Keeps one replica's certificate valid and trusted, step by step: reads, decides, publishes, stores, issues.
 
 Each replica runs a Keeper. All of them sign their own leaf with the stored CA. When something has to be written, one of
-them takes the lead, makes or replaces the CA, and tells clients which CAs to trust. Where things are stored is behind
-the ports of certs.ports. A step at which nothing is due asks nobody: it uses what is known from watching.
+them takes the lead, makes or replaces the CA, and tells clients which CAs to trust. certs.ports has the interfaces to
+storage. If nothing is due, a step sends no request: it uses what the watches reported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from certs.ports import AuthorityStore, Events, InstallError, Leadership, StoreC
 from certs.renewal import validity
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=0.5), timedelta(seconds=5)
-"""Between two steps, unless something wakes the keeper: while there is no certificate yet, and afterwards."""
+"""The time between two steps without and with a certificate, unless something wakes the keeper."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class CertificateSpec:
 
 
 class _Found(NamedTuple):
-    """What is stored and published. `authority` is None when none is stored, or what is stored cannot be read."""
+    """What is stored and published. `authority` is None if nothing is stored or it cannot be read."""
 
     authority: Authority | None
     version: str | None
@@ -75,9 +75,9 @@ class Keeper:
 
     @property
     def wait(self) -> timedelta:
-        """How long to wait before the next step: short while there is no certificate, or where lifetimes are short.
+        """Return how long to wait before the next step: a short time without a certificate, or if lifetimes are short.
 
-        Longer after each failure in a row while there is no certificate, so that the log is not flooded.
+        Without a certificate, each failure in a row makes it longer, so that the log is not flooded.
         """
         if self._leaf is None:
             return min(LONGEST_WAIT, FIRST_WAIT * (1 << min(self._failures, 8)))
@@ -119,7 +119,8 @@ class Keeper:
         ca = found.authority.current if found.authority else self._ca
         if found.bundles is None and self._configured:
             self._events.failed(
-                "the webhook configuration was not found, so nothing calls this webhook; it is used once it exists"
+                "the webhook configuration was not found, so the API server does not call this webhook; it is used as "
+                "soon as it exists"
             )
         self._configured = found.bundles is not None
         if ca is not None and found.bundles:

@@ -1,6 +1,6 @@
 """Which replica writes: the rule of a Lease (coordination.k8s.io/v1), as in client-go's leader election. Pure.
 
-Unlike there, the lease is taken only when there is something to write, and is not renewed afterwards. Clocks of
+Unlike in client-go, the lease is taken only when there is something to write, and is not renewed afterwards. Clocks of
 different machines are never compared: a replica judges a lease by how long it has itself seen it unchanged.
 """
 
@@ -37,12 +37,12 @@ class Observation:
 
     @property
     def unchanged(self) -> timedelta:
-        """For how long it has been seen unchanged."""
+        """Return for how long it has been seen unchanged, in seconds."""
         return timedelta(seconds=self.at - self.since)
 
 
 def observe(lease: Lease | None, *, before: Observation | None, at: float) -> Observation:
-    """Return the observation of a lease that was read just now, `at` that many seconds."""
+    """Return the observation of a lease that was read at the time `at`, in seconds."""
     if before is not None and before.lease == lease:
         return Observation(lease=lease, since=before.since, at=at)
     return Observation(lease=lease, since=at, at=at)
@@ -51,7 +51,7 @@ def observe(lease: Lease | None, *, before: Observation | None, at: float) -> Ob
 def claim(observation: Observation, *, identity: str, now: datetime) -> Lease | None:
     """Return the lease to write in order to take or keep it; None while another replica holds it.
 
-    `now` is what is written as the time of renewal, and decides nothing.
+    `now` is only written into the lease, as the time of renewal.
     """
     lease = observation.lease
     if lease is not None and lease.holder == identity:

@@ -35,7 +35,7 @@ class Validity:
 
 
 def validity(certificate_pem: bytes, *, backdated: timedelta = timedelta(0)) -> Validity:
-    """Read a certificate's validity. `backdated` is how long before it was issued its not-before was set.
+    """Read a certificate's validity. `backdated` is the time between its not-before and its issue.
 
     Raises ValueError when this is not a certificate in PEM.
     """

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 PORTS = range(20_000, 32_000)
-"""Below those that Linux and macOS give to connections, and to servers that ask for any port."""
+"""These are below the ports that Linux and macOS give to connections, and to servers that ask for any port."""
 
 
 class DemoError(Exception):

@@ -102,7 +102,8 @@ def test_a_missing_configuration_is_reported_once_and_does_not_keep_a_replica_fr
     for _ in range(3):
         replica.keeper.step(START)
     assert replica.problems == [
-        "the webhook configuration was not found, so nothing calls this webhook; it is used once it exists"
+        "the webhook configuration was not found, so the API server does not call this webhook; it is used as soon as "
+        "it exists"
     ]
     assert replica.keeper.problem() is None
 

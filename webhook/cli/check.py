@@ -91,7 +91,7 @@ def _see_runs(subject: Subject, namespace: str) -> str:
 
 
 def _until_nothing_fails(look: Callable[[], list[Section]], *, deadline: float) -> list[Section]:
-    """Look until nothing fails or the deadline has passed, at least once. Raises what the last look raised."""
+    """Run the checks until nothing fails or the deadline has passed, at least once. Raises the last error."""
     while True:
         late = time.monotonic() >= deadline
         try:

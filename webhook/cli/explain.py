@@ -1,4 +1,4 @@
-"""`explain`: whether pods are wired, why, and each variable with its source, from files, with no cluster."""
+"""`explain`: shows whether pods in files are wired, why, and where each variable comes from, without a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from webhook.files.explanation import explanation
 from webhook.files.injection import explain as explain_pod
 
 
-@click.command(epilog=f"{EPILOG} A pod that is not wired is a problem.")
+@click.command(epilog=f"{EPILOG} If a pod is not wired, the exit code is 3.")
 @inputs_options
 @click.option(
     "-o",

@@ -1,4 +1,4 @@
-"""`inject`: what the webhook would make of pods, from files, with no cluster."""
+"""`inject`: shows how the webhook would change pods in files, without a cluster."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Result(NamedTuple):
         return self.loaded.exact and not self.operations
 
 
-@click.command(epilog=f"{EPILOG} A pod that is not wired is not an error.")
+@click.command(epilog=f"{EPILOG} If a pod is not wired, the exit code is still 0.")
 @inputs_options
 @click.option(
     "-o",
@@ -41,14 +41,15 @@ class _Result(NamedTuple):
     type=click.Choice(["yaml", "json", "patch", "diff"]),
     default="yaml",
     show_default=True,
-    help="The wired documents as YAML, or as a JSON array; an array with the JSON Patch of each; or the difference.",
+    help="yaml: the wired documents. json: the same as an array. patch: an array with the JSON Patch of each. diff: "
+    "what changes.",
 )
 def inject(output: str, **options: Any) -> None:
     """Show pods as the webhook would wire them.
 
     Uses the webhook's own code. Documents go to standard output; decisions, warnings and the names of documents without
     pods go to standard error. Pod templates are wired in place. Unchanged documents keep their text, so you can pipe
-    any manifests through it:
+    all manifests through this command:
 
     \b
         kustomize build | mlflow-webhook inject -f - | kubectl apply -f -

@@ -35,7 +35,7 @@ class File(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What to decide about, and with what."""
+    """The pods to decide about, and the settings and namespaces for the decision."""
 
     files: list[File]
     found: Found
@@ -55,7 +55,7 @@ class Inputs(NamedTuple):
         return Namespace(name, {**labels, **self.labels}, {**annotations, **self.annotations})
 
     def shown_namespace_of(self, pod: PodInDocument) -> str | None:
-        """Return the name of a pod's namespace, None when it is that of each TrainJob."""
+        """Return the name of a pod's namespace, None if it is that of each TrainJob."""
         return self.namespace_of(pod).name if self.namespace_name or pod.in_namespace else None
 
 
@@ -93,7 +93,7 @@ def inputs_options(command: F) -> F:
             multiple=True,
             metavar="KEY=VALUE",
             callback=_pairs,
-            help="A label of that namespace, such as mlflow-enabled=true. Overrides that of a Namespace in the files.",
+            help="A label of that namespace, such as mlflow-enabled=true. Overrides a Namespace in the files.",
         ),
         click.option(
             "--namespace-annotation",
@@ -132,14 +132,15 @@ def read_inputs(
 
 
 def report_passed_over(inputs: Inputs, *, all_of_them: bool) -> None:
-    """Write to standard error which objects have no pods, and why. Without `all_of_them`, not those that are explained.
+    """Write to standard error which objects have no pods, and why.
 
-    Of a Namespace without pods in the files, what is wrong with its label and annotations is written as well.
+    Without `all_of_them`, leave out those that are explained. For each Namespace without pods in the files, also write
+    what is wrong with its label and annotations.
     """
     used = {inputs.namespace_of(pod).name for pod in inputs.found.pods}
     for name, namespace in inputs.found.namespaces.items():
         if name not in used:
-            click.echo(f"Namespace {name}: no pod in the files is in it (--namespace {name} changes that)", err=True)
+            click.echo(f"Namespace {name}: contains none of the pods (use --namespace {name})", err=True)
             label = decide(Pod(), namespace=namespace, platform=inputs.platform).warnings
             for warning in (*label, *configure(inputs.platform, namespace, {}).warnings):
                 click.echo(f"Namespace {name}: warning: {warning}", err=True)

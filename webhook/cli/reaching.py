@@ -39,7 +39,7 @@ def reaching_options(*, timeout: float) -> Callable[[F], F]:
             "--url",
             metavar="URL",
             callback=_url,
-            help="Reach the tracking server at this URL instead of by a port-forward.",
+            help="The URL of the tracking server, to use instead of a port-forward.",
         ),
         click.option(
             "--ca-file",
@@ -72,7 +72,7 @@ def reaching_options(*, timeout: float) -> Callable[[F], F]:
 
 
 def read_what(what: tuple[str, ...], namespace: str | None) -> tuple[Subject | None, str | None]:
-    """Return what to look at, if not a whole namespace, and the namespace, if one was given. Raises UsageError."""
+    """Return what to check, if it is not a whole namespace, and the namespace, if one was given. Raises UsageError."""
     subject = _subject(what)
     if namespace and len(what) == 1 and what[0] != namespace:
         raise click.UsageError(f"two namespaces: {what[0]} and --namespace {namespace}; give one")

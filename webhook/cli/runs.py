@@ -1,4 +1,4 @@
-"""`runs`: which MLflow runs belong to a pipeline run, a TrainJob, a pod or a namespace, and how they are doing."""
+"""`runs`: shows the MLflow runs of a pipeline run, a TrainJob, a pod or a namespace, and their status."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _mlflow_url(_context: click.Context, _parameter: click.Parameter, value: str
         raise click.BadParameter(f"expected {error}") from error
 
 
-@click.command(epilog=f"{EPILOG} Without runs it is 3; docs/runs.md explains the reasons, and the keys of -o json.")
+@click.command(epilog=f"{EPILOG} If there are no runs, the exit code is 3. docs/runs.md explains the output.")
 @reaching_options(timeout=30)
 @click.option(
     "--metric", "metrics", multiple=True, metavar="NAME", help="Show the last value of this metric. Can be repeated."
@@ -153,7 +153,7 @@ def _look(
 def _until_all_ended(
     found: Found, tracking: Tracking, source: Source, subject: Subject | None, *, plot: str | None
 ) -> Iterator[Found]:
-    """Yield the result, then a new one every few seconds, until all runs have ended and no pod may start another.
+    """Yield a result every few seconds, until all runs have ended and no pod can start another.
 
     A token that is refused is read again. Other failures are retried for a minute. Raises KubeError, and what
     `find_runs` does.

@@ -23,7 +23,7 @@ from webhook.runs.table import STATUS, Links, cells, document, header
 
 _STYLES = {"FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "RUNNING": "cyan"}
 _WIDE = 10_000
-"""The width of a table, which is not cut: a terminal wraps it, as with kubectl."""
+"""Wide enough for any table: a terminal wraps long lines, as with kubectl."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,10 @@ class _Serve(click.Command):
 
 @click.command(cls=_Serve)
 @click.option("--config", type=LocalPath(dir_okay=False, path_type=Path), help="The configuration file (YAML).")
-@click.option("--standalone", is_flag=True, help="Run without a cluster: own certificate, fixed namespaces.")
-@click.option("--kubeconfig", metavar="FILE", help="The kubeconfig, if this does not run in the cluster.")
+@click.option(
+    "--standalone", is_flag=True, help="Run without a cluster, with a self-made certificate and fixed namespaces."
+)
+@click.option("--kubeconfig", metavar="FILE", help="The kubeconfig file, if the webhook does not run in the cluster.")
 @click.option("--context", metavar="NAME", help="The context of the kubeconfig.")
 @click.option("--host", metavar="ADDRESS", help="Set listenAddress.  [standalone: 127.0.0.1]")
 @click.option("--port", metavar="NUMBER", help="Set listenPort.")
@@ -50,7 +52,7 @@ class _Serve(click.Command):
 @click.option(
     "--ca-file",
     type=LocalPath(dir_okay=False, path_type=Path),
-    help="Standalone: the file to write the CA to, with which clients verify the certificate.",
+    help="Standalone: the file to which the CA is written. Clients verify the certificate with it.",
 )
 def serve(
     config: Path | None,

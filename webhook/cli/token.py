@@ -70,14 +70,14 @@ _allow_unverified_email = click.option(
     is_flag=True,
     envvar="MLFLOW_TOKEN_ALLOW_UNVERIFIED_EMAIL",
     show_envvar=True,
-    help="Accept a token that says email_verified: false, as oauth2-proxy does with its option "
+    help="Accept a token that says email_verified: false, as oauth2-proxy does with "
     "--insecure-oidc-allow-unverified-email.",
 )
 
 
 @token.command(
     short_help="Show whose a token is, and when it expires.",
-    epilog=f"{EPILOG} A token that will be refused is a problem.",
+    epilog=f"{EPILOG} If the token will be refused, the exit code is 3.",
 )
 @_secret_options
 @click.option("-f", "--file", metavar="FILE", help="Read the token from a file instead (-: standard input).")
@@ -134,7 +134,7 @@ _ENV = ", ".join(FIELDS.values())
 @token.command(
     name="refresh",
     short_help="Replace the token in a Secret if needed.",
-    epilog=f"{EPILOG} If no new token is stored, the old one stays, and the command has failed.",
+    epilog=f"{EPILOG} If no new token is stored, the old one stays, and the exit code is 1.",
 )
 @_secret_options
 @click.option(
@@ -159,7 +159,7 @@ _ENV = ", ".join(FIELDS.values())
     metavar="NAME",
     envvar="MLFLOW_TOKEN_AUDIENCE",
     show_envvar=True,
-    help="The audience that the token must have; a token for another audience is not stored.",
+    help="The audience that the token must have. A token for another audience is not stored.",
 )
 @_allow_unverified_email
 @click.option(

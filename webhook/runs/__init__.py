@@ -1,1 +1,1 @@
-"""Which MLflow runs belong to a pipeline run, a TrainJob, a pod or a namespace, and how they are doing."""
+"""Finds the MLflow runs of a pipeline run, a TrainJob, a pod or a namespace."""
