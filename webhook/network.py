@@ -1,4 +1,4 @@
-"""Opens HTTP clients, and finds out why a server could not be reached: a code from a closed set, and a sentence."""
+"""Opens HTTP clients, and finds out why a server could not be reached: a code from a closed set, with a sentence."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class NetworkFault(StrEnum):
         return {
             NetworkFault.NAME: f"The name {address.host} does not resolve.",
             NetworkFault.REFUSED: f"Connection refused: nothing listens at {place}.",
-            NetworkFault.PLAIN: f"{place} does not speak TLS: use http:// for this port, or the TLS port.",
+            NetworkFault.PLAIN: f"{place} does not speak TLS: use http:// for this port, or use the TLS port.",
             NetworkFault.UNTRUSTED: f"The certificate of {place} is from a CA that is not trusted here: use --ca-file.",
             NetworkFault.OTHER_HOST: f"The certificate of {place} is for another host name. Use a name that is in it.",
             NetworkFault.OUT_OF_DATE: f"The certificate of {place} has expired or is not valid yet (by this clock).",

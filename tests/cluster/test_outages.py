@@ -128,7 +128,7 @@ def test_a_webhook_that_cannot_look_up_has_explicit_pods_come_again_and_lets_imp
             return error
         return None
 
-    wait_until(lambda: "cannot be read at present; retry" in str(refusal()), "the webhook's own words")
+    wait_until(lambda: "cannot be read now; retry" in str(refusal()), "the webhook's own words")
     refused = refusal()
     assert refused
     assert refused.status == 429

@@ -1,7 +1,7 @@
 """Golden answers: the webhook's whole answer to each review, in a file that `make golden` writes. Read it as a diff.
 
 The inputs are all captured pods and reviews, each in a labelled namespace, and the cases in tests/data/golden/written.
-Such a case is a pod, and what else decides about it: its namespace (`unreadable`: it cannot be read at present), the
+Such a case is a pod, and what else decides about it: its namespace (`unreadable`: it cannot be read now), the
 settings, what differs in the request, and a `padding` of that many bytes in one more annotation.
 """
 

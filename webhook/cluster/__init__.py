@@ -1,1 +1,1 @@
-"""Talks to the API server: the client, what watches it, where certificates are stored and kept fresh."""
+"""Talks to the API server: a client, watches, and the storage and renewal of certificates."""

@@ -38,7 +38,7 @@ class FromFiles:
         return f"the certificate in {self._folder} expired at {ended.isoformat()}" if ended <= _now() else None
 
     def look(self) -> timedelta:
-        """Serve the certificate in the files if it is another one, and return when to look again.
+        """Serve the certificate in the files if it has changed, and return when to look again.
 
         A failure is reported to `events`, and retried the next time.
         """

@@ -27,13 +27,13 @@ from webhook.errors import error_location
 PAGE = 500
 """Objects per page of a list, so that decoding ten thousand needs little memory."""
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
-"""Seconds to wait after a first failure, and at most; doubled in between."""
+"""Seconds to wait after a first failure, and the longest wait. Each failure doubles the wait."""
 LONGEST_WAIT_FORBIDDEN = 60.0
-"""Seconds to wait at most after an answer that this is forbidden: it stays so until somebody changes RBAC."""
+"""The longest wait in seconds after 403: the answer stays the same until somebody changes RBAC."""
 SHORTEST_WATCH = 1.0
 """Seconds; a watch that ends sooner, and without an event, has failed (client-go's reflector has the same rule)."""
 STALE_AFTER = LONGEST_SILENCE + 10
-"""Seconds of silence after which a watch is no longer relied on; a quiet one has been opened again before."""
+"""Seconds of silence after which a watch is not relied on. A quiet watch is opened again before that."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Follower(Protocol):
         """Take the list of all objects."""
         ...
 
-    def changed(self, type: str, object: dict[str, Any]) -> None:  # noqa: A002 - the event's own words
+    def changed(self, type: str, object: dict[str, Any]) -> None:  # noqa: A002 - the name in the event
         """Take one event: ADDED, MODIFIED or DELETED."""
         ...
 
@@ -97,7 +97,7 @@ class Informer:
 
     @property
     def reliable(self) -> bool:
-        """Whether what the follower was told can be relied on."""
+        """Whether the follower's state can be relied on."""
         return self.silence < STALE_AFTER
 
     def _run(self) -> None:
@@ -124,7 +124,7 @@ class Informer:
                 self._on_restart()
                 if isinstance(error, KubeGoneError):
                     version = None
-                    if not listed_again:  # the API server works: it only no longer has what is so old
+                    if not listed_again:  # the API server works, but no longer has this old version
                         listed_again = True
                         _log.info("watch too old", extra={"path": self._path, "problem": error.message})
                         continue
@@ -172,7 +172,7 @@ class Informer:
 
         objects = pages()
         self._follower.replaced(objects)
-        for _ in objects:  # what the follower did not look at
+        for _ in objects:  # parts that the follower did not read
             pass
         self._heard = self._clock()
         self._synced = True

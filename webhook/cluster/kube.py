@@ -52,9 +52,9 @@ __all__ = [
 ]
 
 TIMEOUT = 10.0
-"""Seconds to connect, and then for each part of the answer."""
+"""Seconds for the connection, and for each part of the answer."""
 LONGEST_SILENCE = 80.0
-"""Seconds after which a watch on which nothing comes is opened again."""
+"""Seconds without an event after which a watch is opened again."""
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 _JSON = "application/json"
@@ -63,7 +63,7 @@ Params = Mapping[str, str | int | bool]
 
 
 class WatchEvent(NamedTuple):
-    """One event: ADDED, MODIFIED, DELETED or BOOKMARK, and the object as it is now (or last was)."""
+    """One event: ADDED, MODIFIED, DELETED or BOOKMARK, and the object (for DELETED its last state)."""
 
     type: str
     object: dict[str, Any]
@@ -93,7 +93,7 @@ class Watch:
                 raise
 
     def close(self) -> None:
-        """Close it; the iteration ends in a thread that waits for the next event."""
+        """Close it. This ends the iteration, also in a thread that waits for the next event."""
         self._closed = True
         try:
             self._response.shutdown()
@@ -149,7 +149,7 @@ class KubeClient:
         return self._call("POST", path, body=body, params=params, timeout=timeout, on_warning=on_warning)
 
     def replace(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
-        """Replace an object; with its resourceVersion in `body`, only if it has not changed since."""
+        """Replace an object. If `body` has a resourceVersion, the object must still have this version."""
         return self._call("PUT", path, body=body, timeout=timeout)
 
     def patch(

@@ -1,13 +1,9 @@
 """The errors of the Kubernetes API client, and how an answer or a broken connection becomes one.
 
-KubeError
-├── KubeConfigError        no cluster was found: no kubeconfig, no service account
-├── KubeUnavailableError   may pass by itself: network, TLS, timeout, 429, 5xx
-├── KubeForbiddenError     401 and 403
-├── KubeNotFoundError      404
-├── KubeConflictError      409
-├── KubeGoneError          410: list again
-└── KubeInvalidError       any other answer
+KubeError ├── KubeConfigError        no cluster was found: no kubeconfig, no service account ├── KubeUnavailableError
+a retry may succeed: network, TLS, timeout, 429, 5xx ├── KubeForbiddenError     401 and 403 ├── KubeNotFoundError
+404 ├── KubeConflictError      409 ├── KubeGoneError          410: list again └── KubeInvalidError       any other
+answer
 """
 
 from __future__ import annotations
@@ -20,7 +16,7 @@ import urllib3
 
 
 class KubeError(Exception):
-    """A call that failed. `status` is None when there was no answer; `message` is for people."""
+    """A call that failed. `status` is None if there was no answer. `message` is for people."""
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)

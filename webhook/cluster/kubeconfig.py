@@ -24,7 +24,7 @@ def find_cluster(*, kubeconfig: str | None = None, context: str | None = None) -
     KubeConfigError.
     """
     configuration = Configuration()
-    configuration.retries = False  # what to do about a failure is the caller's decision
+    configuration.retries = False  # the caller decides what to do about a failure
     file = kubeconfig or os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")  # noqa: PTH111 - Path raises without a home
     wanted = kubeconfig or context or os.environ.get("KUBECONFIG")
     try:

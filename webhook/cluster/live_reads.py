@@ -1,7 +1,7 @@
 """Limits live reads at the API server, because anyone who can reach the webhook can send reviews that cause them.
 
-There is one read at a time for each name, a short memory of names that were not found, and a limit for all names
-together. Names that are known to exist have a separate limit, so that forged names cannot use it up.
+Each name is read once at a time. Names that were not found are remembered for a short time. All names together share a
+limit, and names that are known to exist have a separate one, which forged names cannot use up.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ MISSING_FOR = 2.0
 MISSING_LIMIT = 1000
 """How many names that were not found are remembered."""
 BURST, PER_SECOND = 50, 10
-"""Reads that may start at once, and how many more each second: for all known names, and again for all others."""
+"""How many reads may start at once, and how many more each second. Known names and other names have separate limits."""
 
 T = TypeVar("T")
 
 
 @dataclass
 class _Reads(Generic[T]):
-    """The reads of one name: who waits, and what the last read returned."""
+    """The reads of one name: the callers that wait, and the result of the last read."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
     began: int = 0
-    """How many callers, for all names, had come when the last read started."""
+    """The number of callers, for all names, before the last read started."""
     found: T | None = None
     error: LookupFailedError | None = None
 
@@ -65,9 +65,9 @@ class LiveReads(Generic[T]):
     async def read(self, name: str, *, known: bool = False) -> T:
         """Return the result of a read that started after this call. Raises LookupFailedError.
 
-        Callers that come during a read wait for it and share the next one: the present one may return something older
-        than what they are here for. `known` says whether the name is known to exist. That a known name was not
-        found is older: the watch has reported it since.
+        A call during a read waits for it, and shares the next read with other waiting calls: the current read may
+        return an older state. `known` says whether the name is known to exist. If it is, an earlier "not found" does
+        not count, because the watch has reported the name since.
         """
         if not known and self._missing.get(name, 0) > self._clock():
             raise LookupFailedError(f"namespace {name} was not found a moment ago", LookupOutcome.NOT_FOUND)
@@ -91,14 +91,14 @@ class LiveReads(Generic[T]):
         reads.began, reads.found, reads.error = self._callers, None, None
         try:
             if not self._budgets[known].take(self._clock()):
-                raise LookupFailedError("too many namespaces are read at once", LookupOutcome.LIMITED)  # noqa: TRY301
+                raise LookupFailedError("too many reads of namespaces at once", LookupOutcome.LIMITED)  # noqa: TRY301
             reads.found = await self._fetch(name)
         except LookupFailedError as error:
             reads.error = error
             if error.outcome is LookupOutcome.NOT_FOUND:
                 self._remember_missing(name)
         except BaseException:
-            reads.began = 0  # the next one that waits reads for itself
+            reads.began = 0  # the next call that waits starts its own read
             raise
 
     def _remember_missing(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""A thread that calls a step again and again: after the time that the step returns, or when it is woken."""
+"""A thread that repeats a step: after the time that the step returns, or when it is woken."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from datetime import timedelta
 
 LEAST_PAUSE = timedelta(seconds=0.5)
-"""Between two steps, however often the loop is woken."""
+"""The shortest time between two steps, even if the loop is woken often."""
 
 _log = logging.getLogger(__name__)
 
 
 class Loop:
-    """Calls a step in a thread: at once, again after the time that it returns, and soon after it is woken."""
+    """Calls a step in a thread: immediately, then after the time that the step returns, and soon after it is woken."""
 
     def __init__(self, step: Callable[[], timedelta]) -> None:
         self._step = step
@@ -46,6 +46,6 @@ class Loop:
             except Exception:  # noqa: BLE001 - see below
                 # A bug must not end the upkeep; the certificate in service is still valid for days.
                 _log.exception("certificate upkeep failed because of a bug in the webhook")
-            # The step, or something that undoes what it did, may wake the loop: that must not make it spin.
+            # The step itself may wake the loop, or something that undoes its work. The loop must not spin then.
             self._stopping.wait(LEAST_PAUSE.total_seconds())
             self._wake.wait(max(wait - LEAST_PAUSE, timedelta(0)).total_seconds())

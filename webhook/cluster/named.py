@@ -1,7 +1,7 @@
-"""One object of the API server, known from a watch of its name, and read live where the watch cannot be relied on.
+"""One object of the API server, from a watch of its name. It is read live if the watch cannot be relied on.
 
 RBAC allows `list` and `watch` for one name if they are limited to it with a field selector, so this needs no right to
-see other objects. Where it is not allowed to watch, it polls slowly.
+see other objects. Without the right to watch, it polls slowly.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class NamedObject:
         self._informer.stop()
 
     def known(self) -> dict[str, Any] | None:
-        """Return the object as last seen; None when it does not exist.
+        """Return the object as last seen; None if it does not exist.
 
-        While the watch cannot be relied on it is read live, every POLL_EVERY. Raises KubeError.
+        While the watch cannot be relied on, the object is read live every POLL_EVERY seconds. Raises KubeError.
         """
         now = self._clock()
         if self._informer.reliable or (self._loaded and now < self._polled + POLL_EVERY):
@@ -56,7 +56,7 @@ class NamedObject:
         return self.read()
 
     def read(self) -> dict[str, Any] | None:
-        """Read the object from the API server; None when it does not exist. Raises KubeError."""
+        """Read the object from the API server; None if it does not exist. Raises KubeError."""
         before = self._version
         try:
             found = self._client.get(self._path)
@@ -70,7 +70,7 @@ class NamedObject:
         return self._object
 
     def remember(self, found: dict[str, Any]) -> None:
-        """Take the object as an answer of the API server has it, unless something newer is known."""
+        """Take the object from an answer of the API server, unless a newer version is known."""
         self._put(found, found)
 
     def replaced(self, objects: Iterable[dict[str, Any]]) -> None:
@@ -84,7 +84,7 @@ class NamedObject:
         self._loaded = True
         self.on_change()
 
-    def changed(self, type: str, object: dict[str, Any]) -> None:  # noqa: A002 - the event's own words
+    def changed(self, type: str, object: dict[str, Any]) -> None:  # noqa: A002 - the name in the event
         """Take one event of the watch."""
         self._put(object, None if type == "DELETED" else object)
         self.on_change()

@@ -56,7 +56,7 @@ class NamespaceWatch:
         self._timeout = lookup_timeout.total_seconds()
         self._namespaces: dict[str, tuple[int, Namespace]] = {}
         self._reading: set[str] = set()
-        """Names that are being read live, and that no list or event has removed since the read started."""
+        """Names that are being read live. A list or a DELETED event removes a name from it."""
         self._lock = threading.Lock()  # the watch's thread and the server's, with live reads, both write
         self._readers = ThreadPoolExecutor(8, "namespace-reader")
         self._reads = LiveReads(self._fetch, clock=clock)
@@ -81,7 +81,7 @@ class NamespaceWatch:
         self._readers.shutdown(wait=False, cancel_futures=True)
 
     def problem(self) -> str | None:
-        """Return why this replica is not ready for reviews yet; None when it is."""
+        """Return why this replica is not ready for reviews yet; None if it is ready."""
         return None if self._informer.synced else "the namespaces have not been listed yet"
 
     def known(self, name: str) -> Namespace | None:
@@ -90,7 +90,7 @@ class NamespaceWatch:
         return entry[1] if entry else None
 
     def fresh(self) -> bool:
-        """Return whether the API server has sent something on the watch lately enough."""
+        """Return whether the API server has sent something on the watch recently enough."""
         return self._informer.reliable
 
     async def read(self, name: str) -> Namespace:
@@ -108,7 +108,7 @@ class NamespaceWatch:
             self._namespaces = listed
             self._reading.clear()
 
-    def changed(self, type: str, object: dict[str, Any]) -> None:  # noqa: A002 - the event's own words
+    def changed(self, type: str, object: dict[str, Any]) -> None:  # noqa: A002 - the name in the event
         """Take one event of the watch."""
         name = object["metadata"]["name"]
         with self._lock:
@@ -133,7 +133,7 @@ class NamespaceWatch:
             raise LookupFailedError(f"no answer within {self._timeout:g} s") from None
         else:
             with self._lock:
-                if name in self._reading:  # else it was deleted, or all were listed, since the read started
+                if name in self._reading:  # otherwise it was deleted, or all were listed, after the read started
                     self._put(found)
             return _namespace(found)
         finally:
@@ -156,7 +156,7 @@ def _version(found: Mapping[str, Any]) -> int:
 
 
 def _namespace(found: Mapping[str, Any]) -> Namespace:
-    """Keep only what decides: ten thousand namespaces must not cost much memory."""
+    """Keep only what affects decisions: ten thousand namespaces must not need much memory."""
     metadata = found["metadata"]
     labels = {name: value for name, value in (metadata.get("labels") or {}).items() if name == LABEL}
     prefix = f"{ANNOTATION_GROUP}/"
@@ -166,6 +166,6 @@ def _namespace(found: Mapping[str, Any]) -> Namespace:
     return Namespace(metadata["name"], _LABELLED if labels == _LABELLED else labels or _NONE, annotations or _NONE)
 
 
-# One object for all that are alike.
+# All equal mappings share one object.
 _NONE: Mapping[str, str] = {}
 _LABELLED: Mapping[str, str] = {LABEL: "true"}

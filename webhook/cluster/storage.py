@@ -1,4 +1,4 @@
-"""Where a cluster keeps what the certificates need: the CA's Secret, the configuration's caBundle, the Lease.
+"""Stores what the certificates need in the cluster: the CA's Secret, the configuration's caBundle, the Lease.
 
 These implement the ports of the keeper (certs.ports) with the Kubernetes API.
 """
@@ -34,7 +34,7 @@ class SecretStore:
         self._metadata: Mapping[str, Any] = {}
 
     def read(self, *, live: bool) -> tuple[Mapping[str, bytes], str] | None:
-        """Return the Secret's data and resource version; None when it does not exist."""
+        """Return the Secret's data and resource version; None if it does not exist."""
         with _store_errors(f"Secret {self._name}"):
             secret = self._secret.read() if live else self._secret.known()
         if secret is None:
@@ -68,7 +68,7 @@ class ConfigurationTrust:
         self._entries: list[str] = []
 
     def read(self, *, live: bool) -> Sequence[bytes] | None:
-        """Return the bundle of each entry; None when the configuration does not exist, or has no entries."""
+        """Return the bundle of each entry; None if the configuration does not exist or has no entries."""
         with _store_errors(f"MutatingWebhookConfiguration {self._name}"):
             found = self._configuration.read() if live else self._configuration.known()
         webhooks = (found or {}).get("webhooks") or []
@@ -76,7 +76,7 @@ class ConfigurationTrust:
         return [_decode(webhook["clientConfig"].get("caBundle") or "") for webhook in webhooks] or None
 
     def publish(self, bundle: bytes) -> None:
-        """Apply the bundle to the entries last read, as the owner of that field and of no other."""
+        """Apply the bundle to the entries that were last read, and own only this field."""
         text = b64encode(bundle).decode()
         body = {
             "apiVersion": CONFIGURATIONS,
@@ -86,7 +86,7 @@ class ConfigurationTrust:
         }
         path = group_path(CONFIGURATIONS, "mutatingwebhookconfigurations", self._name)
         with _store_errors(f"MutatingWebhookConfiguration {self._name}"):
-            # Forced: another writer of this field has written a bundle that does not verify this webhook.
+            # Forced, because another owner of this field has written a bundle that does not verify this webhook.
             self._configuration.remember(self._client.apply(path, body, field_manager=FIELD_MANAGER, force=True))
 
 

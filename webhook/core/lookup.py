@@ -29,7 +29,7 @@ class Namespaces(Protocol):
     """A source of namespaces' labels and annotations."""
 
     def known(self, name: str) -> Namespace | None:
-        """Return the namespace as it is known without asking, which may be out of date, or None."""
+        """Return the namespace as it is known without a request, or None. It may be out of date."""
         ...
 
     def fresh(self) -> bool:

@@ -59,7 +59,7 @@ def run_in_cluster(settings: Settings, client: KubeClient) -> None:
         namespaces.start()
         certificates.start()
 
-    # Until there is a real certificate, one that nobody trusts: the kubelet's probes do not verify it.
+    # Until there is a real certificate, serve one that nobody trusts: the kubelet's probes do not verify it.
     _, leaf = _ephemeral_certificate(("localhost",), (), settings)
     problems: dict[str, Problem] = {"certificates": certificates.problem, "namespaces": namespaces.problem}
     server = _server(settings, namespaces, metrics, certificate=leaf, problems=problems, on_start=start)
@@ -172,6 +172,6 @@ def _server(
 def _run(server: Server) -> None:
     try:
         server.run()
-    except SystemExit as ended:  # what uvicorn does when it cannot listen; it has logged the system's message
+    except SystemExit as ended:  # uvicorn does this if it cannot listen, and has logged the system's message
         place = f"{server.config.host} port {server.config.port}"
         raise StartError(f"cannot listen on {place}; the line above says why") from ended

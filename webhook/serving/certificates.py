@@ -28,7 +28,7 @@ class Certificates(Protocol):
         ...
 
     def problem(self) -> str | None:
-        """Return why clients cannot verify this replica yet; None when they can."""
+        """Return why clients cannot verify this replica yet; None if they can."""
         ...
 
 

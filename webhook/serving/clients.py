@@ -16,7 +16,7 @@ STATE = "client_name"
 
 @dataclass(frozen=True, kw_only=True)
 class ClientVerification:
-    """The CAs that certify clients, and the common names that are accepted (none: any name)."""
+    """The CAs for clients' certificates, and the accepted common names (none: any name)."""
 
     ca_file: Path
     names: frozenset[str] = frozenset()
@@ -24,8 +24,8 @@ class ClientVerification:
     def request_certificates(self, context: ssl.SSLContext) -> None:
         """Ask clients for a certificate. Raises InstallError.
 
-        It is optional in the handshake, since the kubelet's probes and Prometheus have none. A certificate that none of
-        the CAs has issued ends the handshake.
+        A client may connect without one, as the kubelet's probes and Prometheus do. A certificate from another CA ends
+        the handshake.
         """
         try:
             context.load_verify_locations(cafile=self.ca_file)
@@ -42,7 +42,7 @@ class ClientVerification:
 
 
 def common_name(certificate: Mapping[str, Any] | None) -> str | None:
-    """Return the common name in a certificate of the ssl module: "" when it has none, None for no certificate."""
+    """Return the common name in a certificate of the ssl module: "" if it has none, None without a certificate."""
     if not certificate:
         return None
     fields = [field for relative in certificate.get("subject", ()) for field in relative]

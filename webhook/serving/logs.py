@@ -2,8 +2,8 @@
 
 Decisions have a separate writer: logging of the standard library costs 35 µs a line, half as much as a whole review. No
 line contains a pod or the value of a variable. Nothing is buffered: a line that could not be written is lost, and never
-appears in the middle of a later one. A line for which there is no room in a pipe that nobody reads is lost too: waiting
-for room would stop the whole server.
+appears in the middle of a later one. A line is also lost if nobody reads the pipe and it is full: waiting would stop
+the whole server.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import msgspec
 from webhook.errors import error_location
 
 _PIPE_SIZE = 1 << 20
-"""Bytes, about two thousand lines: the most that any process may ask for (pipe(7)), sixteen times the usual size."""
+"""Bytes for about two thousand lines: the largest size that an unprivileged process may set (pipe(7))."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -39,7 +39,7 @@ def configure_logging(*, form: str, level: str, stream: TextIO | None = sys.stde
 
 
 def count_lost_lines(on_lost: Callable[[], None]) -> None:
-    """Call `on_lost` from now on for each log line that cannot be written. Lines of decisions are not included."""
+    """Call `on_lost` for each log line that cannot be written, except lines of decisions."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _Handler):
             handler.on_lost = on_lost
@@ -80,7 +80,7 @@ class _Handler(logging.Handler):
 
 
 def _unbuffered(stream: TextIO | None) -> BinaryIO:
-    if stream is None:  # what Python makes of a standard error that is closed
+    if stream is None:  # Python sets it to None if standard error is closed
         closed = io.BytesIO()
         closed.close()
         return closed
@@ -91,7 +91,7 @@ def _unbuffered(stream: TextIO | None) -> BinaryIO:
 
 
 def _stop_waiting(number: int) -> None:
-    """Make writing to a pipe or socket fail where it would wait for the reader."""
+    """Make a write to a pipe or socket fail if it would wait for the reader."""
     mode = os.fstat(number).st_mode
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) or not os.get_blocking(number):
         return
@@ -131,7 +131,7 @@ def _pairs(fields: Mapping[str, Any]) -> str:
 
 
 def _quoted(value: object) -> str:
-    """Quote what could be mistaken for another field or line: names are not validated yet at admission."""
+    """Quote a value that could be mistaken for another field or line. At admission, names are not validated yet."""
     text = str(value)
     return text if text.isprintable() and not set(text) & set(' "=') else json.dumps(text)
 

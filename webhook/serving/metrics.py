@@ -82,7 +82,7 @@ class Metrics:
         )
         self.ready = Gauge("mlflow_webhook_ready", "Whether this replica is ready for reviews.", registry=registry)
         for outcome in LookupOutcome:
-            # an alert uses one of these, and increase() does not see the first event of a series that begins with it
+            # the alerts use increase(), which does not count the event that creates a series
             self.namespace_lookups.labels(outcome)
         self._children: dict[tuple[Reason, WorkloadKind], Counter] = {}
 
@@ -90,7 +90,7 @@ class Metrics:
         """Count one answered review."""
         key = (decision.reason, decision.workload)
         child = self._children.get(key)
-        if child is None:  # a lookup by labels costs five times as much
+        if child is None:  # a lookup by labels takes five times as long
             child = self.decisions.labels(**decision.summary)
             self._children[key] = child
         child.inc()

@@ -27,7 +27,7 @@ from webhook.serving.metrics import Metrics
 HELD_LIMIT = 64 << 20
 """The most bytes of bodies that are incomplete or wait for a lookup, for all connections together."""
 CONFIRMED_FOR = 5.0
-"""Seconds for which a live read confirms that a namespace is not labelled, as long as the watch says nothing else."""
+"""Seconds for which a live read confirms that a namespace is not labelled, unless the watch reports a change."""
 _CONFIRMED_LIMIT = 1000
 PATH = "/mutate"
 _UNDECIDED = frozenset({Reason.NAMESPACE_LOOKUP_FAILED, Reason.NOT_ENABLED})
@@ -68,7 +68,7 @@ class Mutate:
         self._accepts = accepts
         self._held = 0
         self._confirmed: dict[str, tuple[Namespace, float]] = {}
-        """By name, a namespace that is not labelled, and until when the live read that confirmed it counts."""
+        """For each name: a namespace that is not labelled, and the time until which its live read counts."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -82,7 +82,7 @@ class Mutate:
             await self._respond(send, error.status, error.message.encode() + b"\n", close=True)
         except _ClientGoneError:
             self._metrics.bad_requests.labels("disconnected").inc()
-        except Exception as error:  # noqa: BLE001 - the last resort: the caller must get an answer, and no traceback
+        except Exception as error:  # noqa: BLE001 - the last resort: the caller must get an answer without a traceback
             self._metrics.internal_errors.inc()
             _log.error("internal error", extra={"error": error_location(error)})
             await self._respond(send, 500, b"internal error of the MLflow webhook; its log says where\n")
@@ -126,12 +126,15 @@ class Mutate:
         return answer, _line(review, decision, summary, seconds)
 
     async def _decide(self, pod: Pod, name: str, *, size: int) -> Decision:
-        """Decide with what is known of the namespace, or read it where that may be out of date.
+        """Decide with the namespace as it is known, or read it if that may be out of date.
 
-        It is read when the namespace is not known; when an unlabelled pod came although the namespace is not labelled,
-        as the API server sends such pods from labelled namespaces only; when the watch has been silent too long; and,
-        once in CONFIRMED_FOR, when a pod asks by its own label in a namespace that is not labelled, since its runs
-        would go to the default workspace if the namespace was labelled a moment ago.
+        It is read:
+        - if the namespace is not known,
+        - if an unlabelled pod came although the namespace is not labelled: the API server sends such pods only from
+          labelled namespaces,
+        - if the watch has been silent too long,
+        - once in CONFIRMED_FOR, if a pod asks by its own label in a namespace that is not labelled: if the namespace
+          was labelled a moment ago, the pod's runs would otherwise go to the default workspace.
         """
         known = self._namespaces.known(name)
         decision = decide(pod, namespace=known, platform=self._platform)
@@ -143,7 +146,7 @@ class Mutate:
             namespace = await self._read(name, size=size)
         except LookupFailedError as error:
             self._metrics.namespace_lookups.labels(error.outcome).inc()
-            # Forged reviews can cause the other outcomes, where nothing needs repair.
+            # Forged reviews can cause the other outcomes, and then nothing needs repair.
             level = logging.WARNING if error.outcome is LookupOutcome.FAILED else logging.INFO
             _log.log(level, "namespace lookup failed", extra={"namespace": name, "problem": str(error)})
             return self._decide_without(pod, known, decision)
@@ -158,7 +161,7 @@ class Mutate:
         return known.enabled or (confirmed is known and self._clock() < until)
 
     def _confirm(self, namespace: Namespace) -> None:
-        # After any change, the watch has another object.
+        # After each change, the watch has a new object.
         known = self._namespaces.known(namespace.name)
         if known is None or known.enabled or namespace.enabled:
             return
@@ -177,7 +180,7 @@ class Mutate:
             return decide(pod, namespace=None, platform=self._platform)
         if not decision.explicit:
             return decision
-        effect = "what is known of it may be out of date" if known.enabled else "it counts as not labelled"
+        effect = "its labels and annotations may be out of date" if known.enabled else "it is treated as not labelled"
         warning = f"namespace {known.name} could not be read from the API server; {effect}"
         return replace(decision, warnings=(*decision.warnings, warning))
 
@@ -260,7 +263,7 @@ class _ClientGoneError(Exception):
 def _try_again(namespace: str) -> str:
     return (
         f"the pod asks to be wired to MLflow (label mlflow-enabled=true), but its namespace {namespace} cannot be "
-        "read at present; retry. If this persists, see the log of the deployment mlflow-webhook"
+        "read now; retry. If this persists, see the log of the deployment mlflow-webhook"
     )
 
 

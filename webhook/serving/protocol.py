@@ -14,7 +14,7 @@ REQUEST_TIMEOUT = 10.0
 """Seconds for a whole request to arrive, from the end of the TLS handshake or the first byte of the request. The API
 server waits 30 at most for the answer."""
 HEAD_LIMIT = 1 << 16
-"""Bytes that a request may send without a byte of its body among them: its header, and its trailers."""
+"""The most bytes that a request may send outside its body: in its header, or in its trailers."""
 FIELD_LIMIT = 100
 """Header fields of a request, trailers included. Each needs 16 times its size in memory; the API server sends 10."""
 
@@ -31,7 +31,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     refused: Callable[[int], None] = staticmethod(lambda _: None)
     """Called with the HTTP status of each request that is refused here, before it reaches the application."""
     _client_name: str | None = None
-    """The common name in the client's certificate; None without one."""
+    """The common name in the client's certificate; None without a certificate."""
     _timer: asyncio.TimerHandle | None = None
     _bodiless = 0
     """Bytes received since the request started, or since the last byte of its body."""
@@ -54,7 +54,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._bodiless > HEAD_LIMIT and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large", f"the header is larger than {HEAD_LIMIT} bytes")
         elif self._timer is None and self._is_idle():
-            # bytes that do not start a request, such as an empty line, have ended uvicorn's own wait for the next one
+            # bytes that do not start a request, such as an empty line, have ended uvicorn's own wait for the next
+            # request
             self._expect_request()
 
     def on_message_begin(self) -> None:

@@ -23,7 +23,7 @@ from webhook.serving.clients import ClientVerification
 from webhook.serving.protocol import BoundedHttpProtocol
 
 KEEP_ALIVE = 120
-"""Seconds; the API server closes idle connections after 90, and must never find one that was closed here first."""
+"""Seconds. The API server closes idle connections after 90, and this server must not close them before that."""
 INSTALL_TIMEOUT = 5.0
 """Seconds for the server's thread to load a new certificate."""
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which keeps serving for a while after the first signal: the cluster must notice first."""
+    """uvicorn's server, which keeps serving for a while after the first signal, until the cluster has noticed."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Server(uvicorn.Server):
         self._on_start = on_start
         self._loop: asyncio.AbstractEventLoop | None = None
         self.draining = False
-        """Whether the server has been told to stop, and serves on only until the cluster has noticed."""
+        """Whether the server was told to stop and only serves until the cluster has noticed."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""
@@ -60,7 +60,7 @@ class Server(uvicorn.Server):
                 _log.info("listening", extra={"address": address, "port": port})
 
     def install(self, certificate: KeyPair) -> None:
-        """Put a certificate into service: new handshakes get it at once, open connections stay open.
+        """Put a certificate into service: new handshakes use it immediately, and open connections stay open.
 
         Call it from another thread than the server's. Raises InstallError.
         """

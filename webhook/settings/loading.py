@@ -77,7 +77,7 @@ def _read(file: Path) -> dict[str, Any]:
     if not content:
         return {}
     if not isinstance(content, dict):
-        raise SettingsError(f"{file} must hold a mapping of settings, such as `trackingUri: http://…`")
+        raise SettingsError(f"{file} must contain a mapping of settings, such as `trackingUri: http://…`")
     return content
 
 
@@ -90,7 +90,7 @@ def _unknown(from_file: Mapping[str, Any], file: Path | None) -> Iterator[str]:
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     known = {setting.variable for setting in SETTINGS}
-    # the webhook itself sets POD_NAME in wired pods, and the commands may be called there
+    # the webhook sets POD_NAME in wired pods, where the commands may be called
     ignored = {POD_NAME}
     for name in environment:
         if name.startswith(ENVIRONMENT_PREFIX) and name not in known | ignored and not _SERVICE_LINK.match(name):

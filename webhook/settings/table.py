@@ -77,12 +77,13 @@ class Settings:
     token_optional: bool | None = setting(
         parse_optional_bool,
         "auto",
-        "Whether a pod may start without that Secret: true, false, or auto (yes, unless the pod itself is labelled).",
+        "Whether a pod may start without that Secret: true, false, or auto (true, unless the pod itself has the "
+        "label).",
     )
     workspaces: bool = setting(
         parse_bool,
         "true",
-        "Whether the server has workspaces. If it has none, set false: clients fail when MLFLOW_WORKSPACE is set.",
+        "Whether the server has workspaces. Without workspaces, clients fail if MLFLOW_WORKSPACE is set.",
     )
     experiment: str | None = setting(
         parse_optional_experiment, "", "The experiment of every run. Empty: the pipeline's or the TrainJob's name."
@@ -150,7 +151,7 @@ class Settings:
     certificates: str = setting(
         one_of("self-signed", "files"),
         "self-signed",
-        "Where certificates come from: self-signed (the webhook's own CA), or files (which something else renews).",
+        "Where certificates come from: self-signed (from the webhook's own CA), or files (renewed by another program).",
     )
     certificate_directory: str = setting(
         parse_folder, "/certs", "For files: the folder with tls.crt and tls.key. They are read again when they change."

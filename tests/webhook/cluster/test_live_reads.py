@@ -165,7 +165,7 @@ def test_forged_names_do_not_limit_the_reads_of_known_names() -> None:
         with pytest.raises(LookupFailedError) as caught:
             await server.limited.read("a", known=True)
         assert caught.value.outcome is LookupOutcome.LIMITED
-        assert str(caught.value) == "too many namespaces are read at once"
+        assert str(caught.value) == "too many reads of namespaces at once"
 
     run(test, "a")
 

@@ -110,10 +110,10 @@ def test_a_watch_that_has_been_silent_too_long_is_not_relied_on_though_it_was_co
             True,
             True,
             None,
-            "kfp-team-b could not be read from the API server; it counts as not labelled",
+            "kfp-team-b could not be read from the API server; it is treated as not labelled",
         ),
-        (LABELLED, False, True, "kfp-team-b", "what is known of it may be out of date"),
-        (UNLABELLED, False, False, None, "cannot be read at present; retry"),
+        (LABELLED, False, True, "kfp-team-b", "its labels and annotations may be out of date"),
+        (UNLABELLED, False, False, None, "cannot be read now; retry"),
     ],
     ids=["unlabelled", "labelled, silent watch", "unlabelled, silent watch"],
 )
