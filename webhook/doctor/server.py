@@ -16,11 +16,12 @@ import httpx
 from webhook.doctor.findings import Finding, Status, failed, passed, skipped, warned
 from webhook.doctor.probe import INFO, LIST, SEARCH, Answer, Prober, Target
 from webhook.doctor.proxy import TOKEN, check_token, find_proxy
+from webhook.doctor.refusals import unexpected
+from webhook.doctor.writing import WRITTEN, check_writing
 from webhook.network import fault_of, split_url
 
 REACHABLE, MLFLOW = "server-reachable", "mlflow-answers"
-WORKSPACES, ACCESS, WRITTEN = "server-workspaces", "workspace-access", "run-written"
-EXPERIMENT = "mlflow-webhook-check"
+WORKSPACES, ACCESS = "server-workspaces", "workspace-access"
 
 
 def check_server(client: httpx.Client, target: Target, *, now: datetime, write: bool = False) -> Iterator[Finding]:
@@ -46,7 +47,7 @@ def check_server(client: httpx.Client, target: Target, *, now: datetime, write: 
         MLFLOW: lambda: _mlflow(prober, target, info),
         WORKSPACES: lambda: _workspaces(info, target),
         ACCESS: lambda: _access(prober, target),
-        WRITTEN: lambda: _write(prober) if write else skipped(WRITTEN, "only with --write"),
+        WRITTEN: lambda: check_writing(prober) if write else skipped(WRITTEN, "only with --write"),
     }
     blocked = ""
     if target.unread == "wiring" or (target.unread == "token" and proxy):
@@ -123,7 +124,7 @@ def _mlflow(prober: Prober, target: Target, info: dict[str, object]) -> Finding:
                 "No MLflow found under this path (404).",
                 "Check the path of the tracking URI.",
             )
-    return _unexpected(MLFLOW, answer)
+    return unexpected(MLFLOW, answer)
 
 
 def _workspaces(info: Mapping[str, object], target: Target) -> Finding:
@@ -187,7 +188,7 @@ def _access(prober: Prober, target: Target) -> Finding:
                 "Start the server with --enable-workspaces, or set `workspaces: false` in the webhook's configuration.",
             )
         case _:
-            return _unexpected(ACCESS, answer)
+            return unexpected(ACCESS, answer)
 
 
 def create_workspace(target: Target) -> str:
@@ -214,69 +215,6 @@ def _others(prober: Prober) -> str:
     return f"; you see {', '.join(names[:10])}{more}"
 
 
-def _write(prober: Prober) -> Finding:
-    """Check that a run and a small artifact can be written and deleted."""
-    found = prober.send(
-        "GET", "/api/2.0/mlflow/experiments/get-by-name", workspace=True, params={"experiment_name": EXPERIMENT}
-    )
-    if found.status == 404:
-        found = prober.send("POST", "/api/2.0/mlflow/experiments/create", workspace=True, json={"name": EXPERIMENT})
-    if found.status != 200 or not isinstance(found.json, dict):
-        return _unexpected(WRITTEN, found)
-    held = found.json.get("experiment")
-    experiment = found.json.get("experiment_id") or (held.get("experiment_id") if isinstance(held, dict) else None)
-    made = prober.send(
-        "POST", "/api/2.0/mlflow/runs/create", workspace=True, json={"experiment_id": experiment, "run_name": "check"}
-    )
-    run = made.json.get("run") if made.status == 200 and isinstance(made.json, dict) else None
-    info = run.get("info") if isinstance(run, dict) else None
-    if not isinstance(info, dict) or "run_id" not in info:
-        return _unexpected(WRITTEN, made)
-    try:
-        trouble = _artifact(prober, str(info.get("artifact_uri", "")))
-    finally:
-        gone = prober.send("POST", "/api/2.0/mlflow/runs/delete", workspace=True, json={"run_id": info["run_id"]})
-    if gone.status != 200:
-        return _unexpected(WRITTEN, gone)
-    if trouble:
-        return trouble
-    return passed(WRITTEN, f"a run and an artifact were written and deleted, in the experiment {EXPERIMENT}")
-
-
-def _artifact(prober: Prober, uri: str) -> Finding | None:
-    if not uri.startswith("mlflow-artifacts:"):
-        # the client writes to the storage itself, with the pod's credentials for it
-        return warned(
-            WRITTEN,
-            "artifact_storage_not_tried",
-            f"A run was written and deleted. Clients write artifacts to {split_url(uri).scheme or 'a path'}: "
-            "themselves; that was not tried.",
-            "Log an artifact from a pod of the namespace, which has the credentials for that storage.",
-        )
-    path = "/api/2.0/mlflow-artifacts/artifacts/" + split_url(uri).path.lstrip("/") + "/check.txt"
-    written = prober.send("PUT", path, workspace=True, content=b"written by mlflow-webhook check\n")
-    if written.status not in {200, 204}:
-        return failed(
-            WRITTEN,
-            "artifact_not_written",
-            f"A run can be written, but an artifact cannot: {written.summary()}",
-            "Check the server's --artifacts-destination, and its rights to write there.",
-        )
-    gone = prober.send("DELETE", path, workspace=True)
-    if gone.status not in {200, 204}:
-        return warned(
-            WRITTEN,
-            "artifact_not_deleted",
-            f"A run and an artifact can be written, but the artifact cannot be deleted: {gone.summary()}",
-            f"Delete check.txt in {uri} yourself.",
-        )
-    return None
-
-
 def _message(answer: Answer) -> str:
     error = answer.json.get("error") if isinstance(answer.json, dict) else None
     return str(error.get("message", ""))[:200] if isinstance(error, dict) else ""
-
-
-def _unexpected(check: str, answer: Answer) -> Finding:
-    return failed(check, "unexpected_answer", f"Unexpected answer: {answer.summary()}", "Read the server's log.")
