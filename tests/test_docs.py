@@ -35,11 +35,12 @@ OTHERS = {
     "mlflow-token-refresh",
     "mlflow-webhook",
     "mlflow-webhook-check",
+    "www-authenticate",
 }
 SOURCES = "".join(file.read_text() for file in sorted((ROOT / "webhook" / "doctor").glob("*.py")))
 CHECKS = sorted(set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', SOURCES)) - OTHERS)
 CODES = sorted(
-    set(re.findall(r'(?:(?:failed|warned)\(\s*[A-Z_]+,|_Cause\()\s*"([a-z_]+)"', SOURCES))
+    set(re.findall(r'(?:(?:failed|warned)\(\s*[A-Z_]+,|Refusal\()\s*"([a-z_]+)"', SOURCES))
     | {fault.value for fault in NetworkFault}
     | {f"token_{problem}" for problem in TokenProblem}
 )

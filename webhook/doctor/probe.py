@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from json import loads
@@ -19,6 +20,7 @@ INFO, LIST = "/api/3.0/mlflow/server-info", "/api/3.0/mlflow/workspaces"
 SEARCH = "/api/2.0/mlflow/experiments/search"
 JSON, ANY = "application/json", "*/*"
 """Accepted types. MLflow's client accepts any; to a request for JSON an oauth2-proxy sends no page."""
+_TITLE = re.compile(r"<title[^<>]*>([^<]*)</title>", re.IGNORECASE)
 _MOST = 1 << 20
 """How many bytes of an answer are read by default; what distinguishes it is at its beginning."""
 
@@ -53,6 +55,8 @@ class Answer:
     kind: str
     text: str
     location: str
+    challenge: str
+    """How to identify oneself (`WWW-Authenticate`)."""
     identity: str | None
     """Whom an oauth2-proxy let through to MLflow (`GAP-Auth`); None on the proxy's own answers."""
     json: Any
@@ -66,8 +70,15 @@ class Answer:
         return str(self.json.get("error_code") or (error.get("code") if isinstance(error, dict) else "") or "")
 
     def summary(self) -> str:
-        """Return the answer for a person: status, type, and how it begins."""
-        return f"{self.status} {self.kind or 'without a content type'}: {' '.join(self.text[:160].split())!r}"
+        """Return the answer for a person: status, type, and how it begins, or a page's title."""
+        found = _TITLE.search(self.text) if self.kind == "text/html" else None
+        title = _line(found[1]) if found else ""
+        what = f"the page {title!r}" if title else repr(_line(self.text))
+        return f"{self.status} {self.kind or 'without a content type'}: {what}"
+
+
+def _line(text: str) -> str:
+    return " ".join(text[:160].split())
 
 
 class Prober:
@@ -115,7 +126,8 @@ class Prober:
                 text = self._hide(self._read(response))
         except (httpx.InvalidURL, UnicodeError) as error:
             raise httpx.UnsupportedProtocol(str(error)) from error
-        said = {name: self._hide(response.headers.get(name, "")) for name in ("content-type", "location", "gap-auth")}
+        names = ("content-type", "location", "gap-auth", "www-authenticate")
+        said = {name: self._hide(response.headers.get(name, "")) for name in names}
         kind = said["content-type"].partition(";")[0].strip().lower()
         try:
             json = loads(text) if any_type or kind == JSON else None
@@ -126,6 +138,7 @@ class Prober:
             kind=kind,
             text=text,
             location=said["location"],
+            challenge=said["www-authenticate"],
             identity=said["gap-auth"] if "gap-auth" in response.headers else None,
             json=json,
         )

@@ -9,11 +9,11 @@ from its own.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
 
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.issuer import Signature, judge_signature
 from webhook.doctor.probe import ANY, INFO, Answer, Prober, Target
+from webhook.doctor.refusals import Refusal, find_refusal, is_bare
 from webhook.doctor.sign_in import (
     IssuerComparison,
     SignIn,
@@ -53,31 +53,26 @@ def check_token(prober: Prober, target: Target, *, now: datetime) -> Finding:
     if target.token is None:
         issuer = None if target.job.issuer else trusted_issuer(prober, find_sign_in(prober)) or None
         remedy = target.refresh(issuer=issuer)
-        return failed(TOKEN, "token_missing", f"There is no token to send. {_seen(prober)}", remedy)
+        return failed(TOKEN, "token_missing", f"There is no token to send. {_seen(prober, target)}", remedy)
     auth = prober.send("GET", "/oauth2/auth")
     if auth.status == 202:
         return _identity(auth, target.token)
     answer = prober.send("GET", INFO)
     if auth.status in {401, 403} or _is_refusal(answer):
-        code, sentence, remedy = _cause(prober, target, target.token, answer, now=now)
-        return failed(TOKEN, code, f"{sentence} {_seen(prober)}", remedy)
+        problem = problem_of(target.token, now=now, allow_unverified_email=True)
+        if problem:
+            cause = Refusal(f"token_{problem}", problem.sentence, target.refresh())
+        elif (refusal := find_refusal(answer, target)) and not _is_not_allowed(answer):
+            return failed(TOKEN, *refusal)
+        else:
+            cause = _cause(prober, target, target.token, answer)
+        return failed(TOKEN, cause.code, f"{cause.sentence} {_seen(prober, target)}", cause.remedy)
     if answer.identity:
         return _identity(answer, target.token)
     return skipped(TOKEN, f"/oauth2/auth is not routed to the proxy ({auth.status}), and nothing was refused")
 
 
-class _Cause(NamedTuple):
-    """A code, a sentence, and what to do."""
-
-    code: str
-    sentence: str
-    remedy: str
-
-
-def _cause(prober: Prober, target: Target, token: str, answer: Answer, *, now: datetime) -> _Cause:
-    problem = problem_of(token, now=now, allow_unverified_email=True)
-    if problem:
-        return _Cause(f"token_{problem}", problem.sentence, target.refresh())
+def _cause(prober: Prober, target: Target, token: str, answer: Answer) -> Refusal:
     claims = read_claims(token)
     sign_in = find_sign_in(prober)
     issuer = compare_issuer(prober, claims.issuer, sign_in)
@@ -85,25 +80,20 @@ def _cause(prober: Prober, target: Target, token: str, answer: Answer, *, now: d
         return _other_audience(claims, sign_in, target, issuer)
     if issuer.same is False:
         where = f"trusts {issuer.trusted}" if issuer.trusted else f"signs people in at {sign_in.address or 'another'}"
-        return _Cause(
+        return Refusal(
             "token_other_issuer",
             f"The token is from {claims.issuer or 'an issuer that it does not name'}; the proxy {where}.",
             f"Get a token there: {target.refresh(force=True, issuer=issuer.trusted)}",
         )
     unknown = [] if sign_in.client_id else [_CLIENT_ID]
     unknown += [] if issuer.same else [_ISSUER]
-    return (
-        _email(claims)
-        or _not_allowed(answer, claims)
-        or _refused_by_another(answer)
-        or _signature(prober, token, claims, target, unknown)
-    )
+    return _email(claims) or _not_allowed(answer, claims) or _signature(prober, token, claims, target, unknown)
 
 
-def _other_audience(claims: Claims, sign_in: SignIn, target: Target, issuer: IssuerComparison) -> _Cause:
+def _other_audience(claims: Claims, sign_in: SignIn, target: Target, issuer: IssuerComparison) -> Refusal:
     trusted = issuer.trusted if issuer.same is False else None
     command = target.refresh(force=True, issuer=trusted, audience=sign_in.client_id)
-    return _Cause(
+    return Refusal(
         "token_other_audience",
         f"The token is for {', '.join(claims.audience) or 'nobody'}; the proxy accepts tokens for {sign_in.client_id}.",
         f"Add the token's audience to the proxy's --oidc-extra-audience, or get a token with the client id "
@@ -111,35 +101,25 @@ def _other_audience(claims: Claims, sign_in: SignIn, target: Target, issuer: Iss
     )
 
 
-def _email(claims: Claims) -> _Cause | None:
+def _email(claims: Claims) -> Refusal | None:
     if claims.email_verified is not False:
         return None
     problem = TokenProblem.EMAIL_NOT_VERIFIED
-    return _Cause(f"token_{problem}", problem.sentence, "Have the address verified in Dex.")
+    return Refusal(f"token_{problem}", problem.sentence, "Have the address verified in Dex.")
 
 
-def _not_allowed(answer: Answer, claims: Claims) -> _Cause | None:
+def _not_allowed(answer: Answer, claims: Claims) -> Refusal | None:
     if not _is_not_allowed(answer):
         return None
     groups = f"The token's groups: {', '.join(claims.groups)}." if claims.groups else "The token names no groups."
-    return _Cause(
+    return Refusal(
         "identity_not_allowed",
         f"The token is valid, but the proxy does not allow {claims.owner or 'its user'}. {groups}",
         "See the proxy's --email-domain and --allowed-group. Groups are only in a token with the scope groups.",
     )
 
 
-def _refused_by_another(answer: Answer) -> _Cause | None:
-    # For a refused token the proxy answers a request for JSON with 401, or with a plain "Forbidden".
-    if answer.status != 403 or answer.identity or is_sign_in_page(answer) or answer.text == "Forbidden\n":
-        return None
-    sentence = f"Something in front of MLflow, other than its oauth2-proxy, refuses the request: {answer.summary()}"
-    return _Cause(
-        "refused_by_another", sentence, "Look for a mesh or gateway in front of the server with rules for it."
-    )
-
-
-def _signature(prober: Prober, token: str, claims: Claims, target: Target, unknown: list[str]) -> _Cause:
+def _signature(prober: Prober, token: str, claims: Claims, target: Target, unknown: list[str]) -> Refusal:
     """Return what the signature shows. `unknown`: what of the proxy could not be compared with the token."""
     issuer = claims.issuer
     signature, why = judge_signature(prober, token, issuer)
@@ -149,25 +129,25 @@ def _signature(prober: Prober, token: str, claims: Claims, target: Target, unkno
     not_compared = f" {token_is} Not compared with that: {' and '.join(unknown)}." if unknown else ""
     match signature:
         case Signature.UNKNOWN_KEY:
-            return _Cause(
+            return Refusal(
                 "token_key_unknown",
                 f"{issuer} does not have the key that this token names: it lost its keys, or another Dex signed it.",
                 f"{force}   # with the storage memory, Dex makes new keys when it restarts",
             )
         case Signature.WRONG:
-            return _Cause(
+            return Refusal(
                 "token_signature_wrong",
                 f"No key of {issuer} made this token's signature: the token was changed, or comes from elsewhere.",
                 force,
             )
         case Signature.ISSUER_DOWN:
-            return _Cause(
+            return Refusal(
                 "issuer_down",
                 f"The keys of the token's issuer cannot be read, so the proxy cannot verify it: {why}.{not_compared}",
                 f"Check that Dex is running and that the proxy can reach it.{_other_issuer(target, unknown)}",
             )
         case Signature.GOOD if not unknown:
-            return _Cause(
+            return Refusal(
                 "bearer_not_accepted",
                 "The proxy refuses a token with the right audience and issuer, signed with its issuer's key: either "
                 "the proxy does not accept bearer tokens, or it has not fetched that key yet.",
@@ -180,7 +160,7 @@ def _signature(prober: Prober, token: str, claims: Claims, target: Target, unkno
     flags = ["--client-id (or --oidc-extra-audience)"] if _CLIENT_ID in unknown else []
     flags += ["--oidc-issuer-url"] if _ISSUER in unknown else []
     compare = f"Compare the token with the proxy's {' and '.join(flags)}. If they match: " if flags else ""
-    return _Cause(
+    return Refusal(
         "bearer_refused",
         f"The proxy refuses the token. {found}{not_compared or f' {token_is} The proxy accepts both.'}",
         f"{compare}is --skip-jwt-bearer-tokens on, and does Dex still have the key? {_LOG}",
@@ -198,7 +178,7 @@ def _other_issuer(target: Target, unknown: list[str]) -> str:
 
 def _is_not_allowed(answer: Answer) -> bool:
     """Return whether this is the proxy's page for a valid token whose user it does not allow, or its JSON answer."""
-    page = "<title>403 Forbidden</title>" in answer.text or answer.json == {}
+    page = ("<title>403 Forbidden</title>" in answer.text and "<center>nginx" not in answer.text) or answer.json == {}
     return answer.status == 403 and not answer.identity and page
 
 
@@ -208,16 +188,16 @@ def _is_refusal(answer: Answer) -> bool:
     )
 
 
-def _seen(prober: Prober) -> str:
+def _seen(prober: Prober, target: Target) -> str:
     """Return what MLflow's client, which asks for any content type, is answered, in the words that a person saw."""
     answer = prober.send("GET", INFO, accept=ANY)
     if is_sign_in_page(answer):
         what = "a sign-in page (403)"
     elif sign_in_of(answer).address:
         what = f"a redirect to the sign-in ({answer.status})"
-    elif answer.status == 401:
+    elif answer.status == 401 and is_bare(answer):
         what = "401 without a message"
-    elif answer.status == 403:
+    elif answer.status == 403 and (_is_not_allowed(answer) or not find_refusal(answer, target)):
         what = "403 Forbidden"
     else:
         what = answer.summary()

@@ -1,11 +1,100 @@
-"""What answers mean that are neither MLflow's nor an oauth2-proxy's."""
+"""Recognises refusals that are neither an oauth2-proxy's nor those of MLflow's API: of a mesh, a gateway, a password.
+
+Envoy's texts are those of its filters for JWTs and RBAC, which Istio and Envoy Gateway configure (``getStatusString``
+in ``source/common/jwt/status.cc``, and ``RBAC: access denied``).
+"""
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
 from webhook.doctor.findings import Finding, failed
-from webhook.doctor.probe import Answer
+from webhook.doctor.probe import Answer, Target
+from webhook.doctor.sign_in import is_sign_in_page
+from webhook.token.claims import NotATokenError, read_claims
+
+_ENVOY_TOKEN = re.compile(r"(Jwt|Jwks|Audiences in Jwt) ")
+_ENVOY_RULES = re.compile(r"Jwt issuer is not configured|Audiences in Jwt|Jwks (?!doesn't have key)")
+"""Texts that speak of the gateway's own rules and keys: another token of the same issuer does not help."""
+_BASIC = re.compile(r"(?:^|,)\s*Basic\b", re.IGNORECASE)
+_BEARER = re.compile(r"(?:^|,)\s*Bearer\b", re.IGNORECASE)
+_BARE = {"", "{}", "forbidden", "unauthorized", "permission denied"}
+"""Texts without a message. An oauth2-proxy has some of them, MLflow and many gateways too."""
+_MLFLOW = ("Invalid Host header", "Cross-origin request blocked")
 
 
-def unexpected(check: str, answer: Answer) -> Finding:
-    """Return a finding that shows an unknown answer as it is."""
+class Refusal(NamedTuple):
+    """A code, a sentence, and what to do."""
+
+    code: str
+    sentence: str
+    remedy: str
+
+
+def find_refusal(answer: Answer, target: Target) -> Refusal | None:
+    """Return what refused a request, if it was neither an oauth2-proxy nor MLflow's API."""
+    if answer.status not in {401, 403} or answer.error_code:
+        return None
+    if _BASIC.search(answer.challenge) and not _BEARER.search(answer.challenge):
+        return _password(target)
+    text = answer.text.strip()
+    if _ENVOY_TOKEN.match(text):
+        return _envoy_token(answer, target)
+    if text.startswith("RBAC: access denied"):
+        return Refusal(
+            "refused_by_another",
+            f"A mesh or gateway in front of MLflow denies the request: {answer.summary()}",
+            f"With Istio, a rule must allow the pods of {target.namespace}: "
+            "kubectl get authorizationpolicies --all-namespaces",
+        )
+    if answer.identity or is_bare(answer) or is_sign_in_page(answer) or text.startswith(_MLFLOW):
+        return None
+    return Refusal(
+        "refused_by_another",
+        f"Something other than an oauth2-proxy or MLflow's API refuses the request: {answer.summary()}",
+        "Look for a mesh, a gateway or a firewall in front of the server, or a plugin for MLflow's authentication."
+        + (f" If its answer speaks of the token: {target.refresh(force=True)}" if answer.status == 401 else ""),
+    )
+
+
+def is_bare(answer: Answer) -> bool:
+    """Return whether a refusal says nothing about its cause."""
+    return answer.text.strip().lower() in _BARE
+
+
+def unexpected(check: str, answer: Answer, target: Target) -> Finding:
+    """Return a finding that shows an unknown answer as it is; for a refusal, what refused it."""
+    if refusal := find_refusal(answer, target):
+        return failed(check, *refusal)
     return failed(check, "unexpected_answer", f"Unexpected answer: {answer.summary()}", "Read the server's log.")
+
+
+def _password(target: Target) -> Refusal:
+    return Refusal(
+        "basic_auth_required",
+        "The server requires a user name and a password (401 with WWW-Authenticate: Basic). A token does not help.",
+        "Use a server that accepts tokens, such as one behind an oauth2-proxy. Otherwise set MLFLOW_TRACKING_URI, "
+        f"MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the pods of {target.namespace} yourself; the "
+        "webhook then adds no token.",
+    )
+
+
+def _envoy_token(answer: Answer, target: Target) -> Refusal:
+    rules = "kubectl get requestauthentications --all-namespaces -o yaml"
+    try:
+        claims = read_claims(target.token or "")
+    except NotATokenError:
+        token_is = ""
+    else:
+        audience = ", ".join(claims.audience) or "nobody"
+        token_is = f" The token is for {audience}, from {claims.issuer or 'an issuer that it does not name'}."
+    if _ENVOY_RULES.match(answer.text.strip()):
+        remedy = f"With Istio, a rule must have the token's issuer and audience, and an address of its keys: {rules}"
+    else:
+        remedy = f"{target.refresh(force=True)}   # if that does not help, with Istio: {rules}"
+    return Refusal(
+        "refused_by_another",
+        f"A mesh or gateway in front of MLflow refuses the token: {answer.summary()}.{token_is}",
+        remedy,
+    )

@@ -7,16 +7,17 @@ The order of the probes and what each answer means were observed with oauth2-pro
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from json import dumps
 
 import httpx
 
 from webhook.doctor.findings import Finding, Status, failed, passed, skipped, warned
-from webhook.doctor.probe import INFO, LIST, SEARCH, Answer, Prober, Target
+from webhook.doctor.probe import LIST, SEARCH, Answer, Prober, Target
 from webhook.doctor.proxy import TOKEN, check_token, find_proxy
-from webhook.doctor.refusals import unexpected
+from webhook.doctor.refusals import find_refusal, is_bare, unexpected
+from webhook.doctor.server_info import ServerInfo, read_info
 from webhook.doctor.writing import WRITTEN, check_writing
 from webhook.network import fault_of, split_url
 
@@ -41,13 +42,13 @@ def check_server(client: httpx.Client, target: Target, *, now: datetime, write: 
             yield skipped(check, "the server cannot be reached")
         return
     yield passed(REACHABLE, f"{target.uri} answers, {'as an oauth2-proxy' if proxy else 'without an oauth2-proxy'}")
-    info: dict[str, object] = {}
+    known: list[ServerInfo] = []
     steps: dict[str, Callable[[], Finding]] = {
         TOKEN: lambda: check_token(prober, target, now=now) if proxy else skipped(TOKEN, "there is no oauth2-proxy"),
-        MLFLOW: lambda: _mlflow(prober, target, info),
-        WORKSPACES: lambda: _workspaces(info, target),
+        MLFLOW: lambda: _mlflow(prober, target, known),
+        WORKSPACES: lambda: _workspaces(known[0], target),
         ACCESS: lambda: _access(prober, target),
-        WRITTEN: lambda: check_writing(prober) if write else skipped(WRITTEN, "only with --write"),
+        WRITTEN: lambda: check_writing(prober, target) if write else skipped(WRITTEN, "only with --write"),
     }
     blocked = ""
     if target.unread == "wiring" or (target.unread == "token" and proxy):
@@ -66,12 +67,12 @@ def check_server(client: httpx.Client, target: Target, *, now: datetime, write: 
         yield finding
 
 
-def _mlflow(prober: Prober, target: Target, info: dict[str, object]) -> Finding:
-    """Check that MLflow answers; what it says about itself goes into `info`."""
-    answer = prober.send("GET", INFO)
-    if answer.status == 200 and isinstance(answer.json, dict):
-        info.update(answer.json)
-        return passed(MLFLOW, "MLflow answers")
+def _mlflow(prober: Prober, target: Target, known: list[ServerInfo]) -> Finding:
+    """Check that MLflow answers; what it says about itself goes into `known`."""
+    answer = read_info(prober)
+    if isinstance(answer, ServerInfo):
+        known.append(answer)
+        return passed(MLFLOW, f"MLflow {answer.version} answers" if answer.version else "MLflow answers")
     match answer.status:
         case 502 | 503 | 504 if answer.identity:
             return failed(
@@ -110,11 +111,12 @@ def _mlflow(prober: Prober, target: Target, info: dict[str, object]) -> Finding:
                 f"A web page answers in place of MLflow's API (200): {answer.summary()}",
                 f"Open {target.uri} in a browser. Is it a sign-in other than oauth2-proxy's, or another server?",
             )
-        case 401:
+        case 401 if not find_refusal(answer, target):
+            said = "401" if is_bare(answer) else answer.summary()
             return failed(
                 MLFLOW,
                 "unauthorized",
-                "The server requires a token, and accepts none that it got (401).",
+                f"The server requires a token, and accepts none that it got ({said}).",
                 target.refresh(force=True),
             )
         case 404:
@@ -124,19 +126,20 @@ def _mlflow(prober: Prober, target: Target, info: dict[str, object]) -> Finding:
                 "No MLflow found under this path (404).",
                 "Check the path of the tracking URI.",
             )
-    return unexpected(MLFLOW, answer)
+    return unexpected(MLFLOW, answer, target)
 
 
-def _workspaces(info: Mapping[str, object], target: Target) -> Finding:
-    enabled = info.get("workspaces_enabled")
-    if target.workspace and enabled is False:
+def _workspaces(info: ServerInfo, target: Target) -> Finding:
+    if target.workspace and not info.workspaces:
+        first = "Upgrade the server to MLflow 3.10 or later, and start it" if info.version else "Start the server"
         return failed(
             WORKSPACES,
             "workspaces_disabled",
-            "This MLflow runs without workspaces; a client with MLFLOW_WORKSPACE fails.",
-            "Start the server with --enable-workspaces, or set `workspaces: false` in the webhook's configuration.",
+            f"{f'MLflow {info.version} has no' if info.version else 'This MLflow runs without'} workspaces; a client "
+            "with MLFLOW_WORKSPACE fails.",
+            f"{first} with --enable-workspaces, or set `workspaces: false` in the webhook's configuration.",
         )
-    if not target.workspace and enabled:
+    if not target.workspace and info.workspaces:
         return warned(
             WORKSPACES,
             "workspace_unset",
@@ -188,7 +191,7 @@ def _access(prober: Prober, target: Target) -> Finding:
                 "Start the server with --enable-workspaces, or set `workspaces: false` in the webhook's configuration.",
             )
         case _:
-            return unexpected(ACCESS, answer)
+            return unexpected(ACCESS, answer, target)
 
 
 def create_workspace(target: Target) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from webhook.doctor.findings import Finding, failed, passed, warned
-from webhook.doctor.probe import Prober
+from webhook.doctor.probe import Prober, Target
 from webhook.doctor.refusals import unexpected
 from webhook.network import split_url
 
@@ -11,7 +11,7 @@ WRITTEN = "run-written"
 EXPERIMENT = "mlflow-webhook-check"
 
 
-def check_writing(prober: Prober) -> Finding:
+def check_writing(prober: Prober, target: Target) -> Finding:
     """Check that a run and a small artifact can be written and deleted."""
     found = prober.send(
         "GET", "/api/2.0/mlflow/experiments/get-by-name", workspace=True, params={"experiment_name": EXPERIMENT}
@@ -19,7 +19,7 @@ def check_writing(prober: Prober) -> Finding:
     if found.status == 404:
         found = prober.send("POST", "/api/2.0/mlflow/experiments/create", workspace=True, json={"name": EXPERIMENT})
     if found.status != 200 or not isinstance(found.json, dict):
-        return unexpected(WRITTEN, found)
+        return unexpected(WRITTEN, found, target)
     held = found.json.get("experiment")
     experiment = found.json.get("experiment_id") or (held.get("experiment_id") if isinstance(held, dict) else None)
     made = prober.send(
@@ -28,13 +28,13 @@ def check_writing(prober: Prober) -> Finding:
     run = made.json.get("run") if made.status == 200 and isinstance(made.json, dict) else None
     info = run.get("info") if isinstance(run, dict) else None
     if not isinstance(info, dict) or "run_id" not in info:
-        return unexpected(WRITTEN, made)
+        return unexpected(WRITTEN, made, target)
     try:
         trouble = _artifact(prober, str(info.get("artifact_uri", "")))
     finally:
         gone = prober.send("POST", "/api/2.0/mlflow/runs/delete", workspace=True, json={"run_id": info["run_id"]})
     if gone.status != 200:
-        return unexpected(WRITTEN, gone)
+        return unexpected(WRITTEN, gone, target)
     if trouble:
         return trouble
     return passed(WRITTEN, f"a run and an artifact were written and deleted, in the experiment {EXPERIMENT}")

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from webhook.doctor.probe import INFO, LIST, SEARCH, Answer, Prober, Target
+from webhook.doctor.probe import LIST, SEARCH, Answer, Prober, Target
+from webhook.doctor.server_info import read_info
 from webhook.runs.run import Point, Run, read_run
 
 RUNS, HISTORY = "/api/2.0/mlflow/runs/search", "/api/2.0/mlflow/metrics/get-history"
@@ -81,10 +82,10 @@ class Tracking:
 
     def has_workspaces(self) -> bool:
         """Return whether the server separates runs by workspace."""
-        answer = self._prober.send("GET", INFO)
-        if answer.status != 200 or not isinstance(answer.json, dict):
+        answer = read_info(self._prober)
+        if isinstance(answer, Answer):
             raise RefusedError(answer)
-        return answer.json.get("workspaces_enabled") is True
+        return answer.workspaces
 
     def workspaces(self) -> list[str]:
         """Return the workspaces that the token may see."""

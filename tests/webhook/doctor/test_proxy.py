@@ -62,8 +62,8 @@ def test_nothing_is_found_with_any_flags_when_nothing_is_wrong(flags: str, serve
     ("answer", "code"),
     [
         (Reply(403, "Invalid Host header - possible DNS rebinding attack detected", TEXT), "host_not_allowed"),
-        (Reply(403, "RBAC: access denied", TEXT), "unexpected_answer"),
-        (Reply(401, "", {"WWW-Authenticate": 'Basic realm="mlflow"'}), "unauthorized"),
+        (Reply(403, "RBAC: access denied", TEXT), "refused_by_another"),
+        (Reply(401, "", {"WWW-Authenticate": 'Basic realm="mlflow"'}), "basic_auth_required"),
         (of_json(401, PLUGIN_401), "unauthorized"),
     ],
 )

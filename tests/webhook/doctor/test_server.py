@@ -64,6 +64,10 @@ CASES: dict[str, tuple[Callable[[Server], Any], dict[str, Any]]] = {
     "redirected": (reply(INFO, Reply(302, "", {"Location": "https://elsewhere/login?x=y"}), proxied=False), {}),
     "gateway_error": (reply(INFO, html(502, "<title>502</title>"), proxied=False), {}),
     "web_page": (reply(INFO, html(200, "<title>Log in</title>")), {}),
+    "basic_auth_required": (
+        reply(INFO, Reply(401, "", {"WWW-Authenticate": 'Basic realm="mlflow"'}), proxied=False),
+        {},
+    ),
     "unauthorized": (reply(INFO, of_json(401, {}), proxied=False), {}),
     "wrong_path": (reply(INFO, html(404, "<title>404</title>")), {}),
     "unexpected_answer": (reply(INFO, html(418, "<b>teapot</b>")), {}),
