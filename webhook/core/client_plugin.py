@@ -99,7 +99,7 @@ def _annotation(path: str) -> str:
 
 
 def find_pod_obstacle(pod: Pod, plugin: ClientPlugin, wiring: str) -> PluginObstacle | None:
-    """Return why no container of a pod can have the plugin, or None."""
+    """Return why no container of a pod can have the plugin; None if one can."""
     if any(volume.name == VOLUME and not is_plugin_volume(volume) for volume in decode_volumes(pod) or ()):
         return PluginObstacle.VOLUME_NAME_TAKEN
     others = {name: text for name, text in pod.annotations.items() if name not in plugin.annotations}
@@ -114,7 +114,7 @@ def _size(annotations: Mapping[str, str]) -> int:
 def find_obstacle(container: Container, brought: Collection[str], extras: Collection[str]) -> PluginObstacle | None:
     """Return why a container cannot have the plugin, or None.
 
-    `brought`: names of the container's own credentials. `extras`: names of the platform's additional variables.
+    `brought`: the names of the container's own credentials. `extras`: names of the platform's additional variables.
     """
     values = {variable.name: variable.value for variable in container.env or ()}
     if PYTHON_PATH in extras or values.get(PYTHON_PATH, VARIABLES[PYTHON_PATH]) != VARIABLES[PYTHON_PATH]:

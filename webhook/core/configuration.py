@@ -85,7 +85,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     pipeline_run_url: str = ""
     client_plugin: Sourced[bool] = Sourced(False)
     plugin: ClientPlugin | None = None
-    """The plugin's files. None: no container gets the plugin, even if a pod asks for it."""
+    """The plugin's files. If None, no container gets the plugin, even if a pod asks for it."""
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 

@@ -24,7 +24,7 @@ _SERVERS_AND_CREDENTIALS = names.CREDENTIALS.union(names.TOKEN_SERVERS)
 
 
 class Skip(NamedTuple):
-    """Why a container gets nothing, and the variable that is the cause, if any."""
+    """Why a container gets nothing, and the variable that causes this, if any."""
 
     reason: Reason
     variable: str = ""
@@ -50,9 +50,9 @@ def find_conflict(
     """Return why a container cannot be wired, or None.
 
     `present`: the container's variables by name. `values`: their values (server_and_credential_values). `given`: the
-    names of variables that an earlier call added, as recorded on the pod; they do not mean that another tool wired it.
-    The pod's author can forge that record, so it never makes a foreign server or credential count as the configured
-    one.
+    names of variables that an earlier call added, as recorded on the pod; these variables do not mean that another tool
+    wired the container. The pod's author can forge that record, so a server or credential counts as the configured one
+    only by its value.
     """
     if not values:
         return None

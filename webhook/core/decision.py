@@ -29,7 +29,7 @@ class _Record(msgspec.Struct):
 class ContainerDecision(msgspec.Struct, frozen=True, kw_only=True):
     """What one container that runs the user's code gets.
 
-    `skipped`: why it gets nothing. `variable`: the container's own variable that is the cause, if any.
+    `skipped`: why it gets nothing. `variable`: the container's own variable that causes this, if any.
     """
 
     index: int
@@ -77,7 +77,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def summary(self) -> dict[str, str]:
         """Return decision, reason and workload, with the names used in logs, audit annotations, metrics and records."""
-        # str() takes a third of the time of .value
+        # str() takes a third of the time that .value takes
         return {"decision": str(self.reason.verdict), "reason": str(self.reason), "workload": str(self.workload)}
 
     @property
@@ -196,7 +196,7 @@ def _wire_containers(
     for index, container in enumerate(pod.containers):
         if not _is_chosen(container, recogniser, chosen):
             continue
-        # A name can mislead, so a container that the pod's annotation names is wired even with a sidecar's name.
+        # An own container can have a sidecar's name. If the pod's annotation names the container, it is wired.
         if chosen is None and is_sidecar(pod, container):
             decisions.append(ContainerDecision(index=index, name=container.name, skipped=Reason.SIDECAR))
             continue
@@ -238,7 +238,7 @@ def _reason(containers: tuple[ContainerDecision, ...], *, explicit: bool, wired_
     # The record of this container is kept, even if another container cannot be wired.
     if wired_before and Reason.NOTHING_TO_ADD in reasons:
         return Reason.ALREADY_WIRED
-    # A sidecar is the least interesting of several reasons.
+    # If there are several reasons, that a container is a sidecar is the least interesting one.
     return min(reasons, key=lambda reason: reason is Reason.SIDECAR, default=Reason.NO_CONTAINER)
 
 
@@ -275,7 +275,7 @@ def _container_warnings(containers: tuple[ContainerDecision, ...]) -> list[str]:
     """Return a warning with the reason for each container that is not wired, for a pod that asks for wiring."""
     if not containers:
         return [f"{_NOT_WIRED}: {Reason.NO_CONTAINER.sentence}"]
-    # Nobody expects a sidecar to be wired, unless the pod has only sidecars. One that the annotation names is wired.
+    # Nobody expects a sidecar to be wired, unless the pod has only sidecars. If the annotation names one, it is wired.
     quiet = {Reason.NOTHING_TO_ADD, Reason.KFP_PLUGIN}
     if any(container.skipped is not Reason.SIDECAR for container in containers):
         quiet.add(Reason.SIDECAR)

@@ -1,4 +1,4 @@
-"""Works out at admission which values a container's variables will have, as far as they can be known."""
+"""The values that a container's variables will have, as far as they can be known at admission."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from webhook.core.pod import Container, EnvVar
 
 LONGEST = 8192
-"""The most characters of a value that is worked out. With references to references it could double with every entry."""
+"""The most characters of a value. With references to references, it could double with each entry."""
 _SHOWN = 3
 _KFP_METADATA = "metadata-grpc-configmap"
 _REFERENCE = re.compile(r"\$(\$|\(([^)]*)\))")

@@ -1,4 +1,4 @@
-"""Leaves out of a name what controllers add for each run, so that runs of the same code share an experiment."""
+"""Removes from names what controllers add for each run, so that runs of the same code share an experiment."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def without_run(name: str) -> str:
 
 
 def without_cluster(name: str) -> str:
-    """Return the name of a RayJob or a RayService from that of its cluster."""
+    """Return the name of a RayJob or a RayService from the name of its cluster."""
     # the RayJob of a RayCronJob has a generated name too (kuberay: raycronjob_controller.go)
     return without_run(without_run(name))
 
 
 def without_trial(name: str) -> str:
-    """Return the name of a Katib experiment from that of a trial."""
+    """Return the name of a Katib experiment from the name of a trial."""
     return _TRIAL.sub("", name)
 
 
@@ -49,5 +49,5 @@ def trainjob_experiment(name: str) -> str:
 
 
 def short_id(identifier: str) -> str:
-    """Return the first characters of an id, enough to distinguish runs by eye."""
+    """Return the first characters of an id, enough for a person to distinguish runs."""
     return identifier[:8]

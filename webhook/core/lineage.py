@@ -40,7 +40,7 @@ _NAMING_LABELS = (
     "app.kubernetes.io/name",
     "app",
     JOBSET_NAME,
-    "deploymentconfig",  # openshift/origin: on the pods of a DeploymentConfig, whose other names have a number
+    "deploymentconfig",  # openshift/origin: on the pods of a DeploymentConfig; their other names contain a number
 )
 _JOB_NAMES = ("batch.kubernetes.io/job-name", "job-name")
 _TEMPLATE_HASH = "pod-template-hash"
@@ -96,7 +96,7 @@ _TRAINJOBS = _Table((KATIB, TRAINJOB))
 
 
 def kfp_lineage(pod: Pod, command: list[str]) -> Lineage:
-    """Return the lineage of a component of Kubeflow Pipelines v2. `command`: that of the container `main`."""
+    """Return the lineage of a component of Kubeflow Pipelines v2. `command`: the command of the container `main`."""
     pipeline = _flag(command, "--pipeline_name")
     # A user can override the label (add_pod_label) but not the command.
     run_id = _flag(command, "--run_id") or pod.labels.get(KFP_RUN_ID)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 LABEL: Final = "mlflow-enabled"
-"""On a namespace or a pod: ``"true"`` asks for wiring, ``"false"`` on a pod opts out."""
+"""The label on a namespace or a pod: ``"true"`` asks for wiring; ``"false"`` on a pod opts out."""
 
 ANNOTATION_GROUP: Final = "mlflow.kubeflow.org"
-"""The group that MLflow's workspace plugin for Kubernetes uses too."""
+"""The group of the annotations. MLflow's workspace plugin for Kubernetes uses it too."""
 
 DECISION_ANNOTATION: Final = f"{ANNOTATION_GROUP}/decision"
 """The annotation that records the decision on the pod."""
@@ -26,10 +26,10 @@ EXPERIMENT_NAME: Final = "MLFLOW_EXPERIMENT_NAME"
 EXPERIMENT_ID: Final = "MLFLOW_EXPERIMENT_ID"
 RUN_ID: Final = "MLFLOW_RUN_ID"
 EXPERIMENT_CHOICES: Final = frozenset({EXPERIMENT_NAME, EXPERIMENT_ID, RUN_ID})
-"""Each of them decides which experiment a run is in."""
+"""The variables that decide which experiment a run is in."""
 RUN_CONTEXT: Final = "MLFLOW_RUN_CONTEXT"
 POD_NAME: Final = "MLFLOW_WEBHOOK_POD_NAME"
-"""MLFLOW_RUN_CONTEXT refers to it, because a pod made from generateName has no name at admission."""
+"""The variable to which MLFLOW_RUN_CONTEXT refers, because a pod with a generateName has no name at admission."""
 
 CREDENTIALS: Final = frozenset(
     {
@@ -40,8 +40,8 @@ CREDENTIALS: Final = frozenset(
         AWS_SIGV4,
     }
 )
-"""Each of them decides how the client authenticates. Only one is used: a user name and password override the token, and
-the token overrides an auth provider (observed with mlflow 3.17.2)."""
+"""The variables that decide how the client authenticates. A user name and password override the token, and the token
+overrides an auth provider (observed with mlflow 3.17.2)."""
 
 TOKEN_SERVERS: Final = (
     TRACKING_URI,
@@ -50,7 +50,7 @@ TOKEN_SERVERS: Final = (
     "MLFLOW_DEPLOYMENTS_TARGET",
     "MLFLOW_GATEWAY_URI",
 )
-"""Each of them names a server to which MLflow's client sends its credentials, including the token.
+"""The variables that name a server to which MLflow's client sends its credentials, including the token.
 
 All of them lead to ``get_default_host_creds`` (mlflow 3.17.2, ``mlflow/utils/credentials.py``), called from
 ``tracking/_tracking_service/utils.py``, ``tracking/_model_registry/utils.py``, ``tracking/_workspace/registry.py``,
@@ -64,7 +64,7 @@ PLUGIN_AUTH: Final = "mlflow-webhook"
 PYTHON_PATH: Final = "PYTHONPATH"
 
 KFP_PLUGIN_CONFIG: Final = "KFP_MLFLOW_CONFIG"
-"""Set by the MLflow plugin of Kubeflow Pipelines 2.17 and later."""
+"""The variable that the MLflow plugin of Kubeflow Pipelines sets (2.17 and later)."""
 
 MANAGED: Final = CREDENTIALS | {
     *TOKEN_SERVERS,

@@ -1,7 +1,7 @@
 """Writes a decision as a JSON Patch: one `add` for each variable, the client plugin's parts, and the record on the pod.
 
-Nothing else changes. If there is nothing to change, the patch is empty. The operations are built from the decision:
-comparing two copies of a KFP pod would take a hundred times as long.
+If there is nothing to add, the patch is empty. The operations are built from the decision, because to compare two
+copies of a KFP pod would take a hundred times as long.
 """
 
 from __future__ import annotations

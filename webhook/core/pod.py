@@ -88,7 +88,7 @@ class ProjectedVolume(Wire, frozen=True):
 
 
 class Volume(Wire, frozen=True):
-    """An entry of ``volumes``. Of its content, only that of a projected volume is read: the plugin's is one."""
+    """An entry of ``volumes``. Only the content of projected volumes is read, because the plugin's volume is one."""
 
     name: str = ""
     projected: ProjectedVolume | None = None
@@ -181,7 +181,7 @@ class _SpecParts(Wire, frozen=True):
 
 
 class PodParts(Wire, frozen=True):
-    """The parts of a pod that are not decoded with it, to check them where no API server has done so."""
+    """The parts of a pod that are not decoded with it. In documents they are checked: no API server has done so."""
 
     spec: _SpecParts = _SpecParts()
 
@@ -192,17 +192,17 @@ _volumes_decoder = msgspec.json.Decoder(list[Volume] | None)
 
 
 def decode_args(container: Container) -> Sequence[str]:
-    """Read a container's args: empty without the field, or if they cannot be read."""
+    """Read a container's args. The result is empty without the field, or if they cannot be read."""
     return _decode_list(_args_decoder, container.args) or ()
 
 
 def decode_mounts(container: Container) -> Sequence[VolumeMount] | None:
-    """Read a container's mounts: None without the field, empty if they cannot be read."""
+    """Read a container's mounts. The result is None without the field, and empty if they cannot be read."""
     return _decode_list(_mounts_decoder, container.volume_mounts)
 
 
 def decode_volumes(pod: Pod) -> Sequence[Volume] | None:
-    """Read a pod's volumes: None without the field, empty if they cannot be read."""
+    """Read a pod's volumes. The result is None without the field, and empty if they cannot be read."""
     return _decode_list(_volumes_decoder, pod.spec.volumes)
 
 

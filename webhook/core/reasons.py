@@ -57,7 +57,7 @@ class Reason(StrEnum):
     def recorded(self) -> bool:
         """Return whether the decision is written on the pod, where users who asked for wiring can find it.
 
-        A pod that nobody asked to wire, or of a kind that is never wired, is not changed.
+        A pod is not changed if nobody asked for wiring, or if its kind is never wired.
         """
         return self in _RECORDED
 
@@ -82,17 +82,17 @@ _RECORDED = frozenset(
 
 _SENTENCES = {
     Reason.WIRED_BY_POD_LABEL: "The pod asks for wiring with the label mlflow-enabled=true.",
-    Reason.WIRED_BY_NAMESPACE_LABEL: "The namespace is labelled mlflow-enabled=true and the pod runs training code.",
+    Reason.WIRED_BY_NAMESPACE_LABEL: "The namespace has the label mlflow-enabled=true, and the pod runs training code.",
     Reason.ALREADY_WIRED: "The pod is already wired; there is nothing to add.",
     Reason.OPTED_OUT: "The pod opts out with the label mlflow-enabled=false.",
-    Reason.NOT_ENABLED: "Neither the pod nor its namespace is labelled mlflow-enabled=true.",
+    Reason.NOT_ENABLED: "Neither the pod nor its namespace has the label mlflow-enabled=true.",
     Reason.NOT_A_TRAINING_WORKLOAD: (
         "The pod is neither a component of Kubeflow Pipelines v2 nor a TrainJob node. In a labelled namespace only "
-        "those are wired. To have this pod wired, label the pod itself mlflow-enabled=true."
+        "those are wired. To wire this pod, add the label mlflow-enabled=true to the pod itself."
     ),
     Reason.KFP_V1: (
         "The pod is a component of Kubeflow Pipelines v1. In a labelled namespace only components of v2 are wired. "
-        "Compile the pipeline with kfp 2, or label the pod itself mlflow-enabled=true."
+        "Compile the pipeline with kfp 2, or add the label mlflow-enabled=true to the pod itself."
     ),
     Reason.KFP_DRIVER: "The pod is a driver of Kubeflow Pipelines; no user code runs in it.",
     Reason.KFP_IMPORTER: "The pod is an importer of Kubeflow Pipelines; no user code runs in it.",
@@ -108,11 +108,11 @@ _SENTENCES = {
     ),
     Reason.SERVER_EMPTY: (
         "The container sets its tracking URI to an empty value. The webhook never changes a variable that the "
-        "container has. To have the container wired, remove the variable."
+        "container has. To wire the container, remove the variable."
     ),
     Reason.SERVER_NOT_READABLE: (
         "The container takes the address of a server from a ConfigMap, a Secret or another variable. Its value is not "
-        "known when the pod is created, and MLflow's client would send the token there. To have the container wired, "
+        "known when the pod is created, and MLflow's client would send the token there. To wire the container, "
         "set the value directly or remove the variable."
     ),
     Reason.FOREIGN_CREDENTIALS: (
@@ -121,7 +121,7 @@ _SENTENCES = {
     ),
     Reason.TOKEN_EMPTY: (
         "The container sets its token to an empty value, so the webhook can add neither the token nor the server. "
-        "To have the container wired, remove the variable."
+        "To wire the container, remove the variable."
     ),
     Reason.SIDECAR: "The container is an injected sidecar; no user code runs in it.",
     Reason.NO_CONTAINER: (

@@ -1,4 +1,4 @@
-"""The client plugin for a pod for which somebody asked for it: what it needs to know, and what the pod gets."""
+"""The client plugin for a pod that should have it: what the plugin needs to know, and what the pod gets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RequestedPlugin(NamedTuple):
     obstacle: PluginObstacle | None
 
     def volume(self, containers: Sequence[int], *, explicit: bool) -> PluginVolume | None:
-        """Return what the pod gets so that the containers with these indices have the plugin; None without any."""
+        """Return what the pod gets to have the plugin in the containers with these indices; None without any."""
         if not containers:
             return None
         secret = self.configuration.token_secret
@@ -46,7 +46,7 @@ class RequestedPlugin(NamedTuple):
 def request_plugin(
     pod: Pod, platform: Platform, configuration: Configuration, lineage: Lineage
 ) -> RequestedPlugin | None:
-    """Return the plugin, or None if nobody asks for it."""
+    """Return the plugin; None if nobody asks for it."""
     if platform.plugin is None or not configuration.client_plugin.value:
         return None
     wiring = encode_wiring(

@@ -116,7 +116,7 @@ def decode_pod(document: bytes) -> Pod:
     """
     _check_utf8(document, what="the pod")
     pod = _decode(_pod_decoder, document, what="the pod")
-    # The API server has checked the types of a pod in a review; nobody has checked those of a document.
+    # The API server has checked the types in a review's pod, but nobody has checked those in a document.
     _decode(_parts_decoder, document, what="the pod")
     return pod
 
@@ -139,7 +139,7 @@ def encode_answer(
         response["status"] = {"code": 429, "reason": "TooManyRequests", "message": try_again}
     if patch:
         response["patchType"] = "JSONPatch"
-        response["patch"] = _encoder.encode(patch)  # the encoder writes bytes as base64, as the API wants them
+        response["patch"] = _encoder.encode(patch)  # the encoder writes bytes as base64, as the API requires
     if warnings:
         response["warnings"] = warnings
     if audit_annotations:

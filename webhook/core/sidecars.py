@@ -74,7 +74,7 @@ WITH_A_LABEL: Mapping[str, tuple[str, ...]] = {
     # kubeflow/katib: pkg/metricscollector/v1beta1/common/const.go, for other collectors than stdout and files
     "metrics-collector": ("katib.kubeflow.org/trial", "katib.kubeflow.org/experiment"),
 }
-"""Names that are too general to count by themselves: the pod must also have one of these labels."""
+"""Names that are too general alone: the pod must also have one of these labels."""
 
 
 def is_sidecar(pod: Pod, container: Container) -> bool:

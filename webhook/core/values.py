@@ -102,7 +102,7 @@ def parse_containers(text: str) -> frozenset[str]:
 
 @lru_cache(maxsize=1024)
 def origin(uri: str) -> tuple[str, str, int] | None:
-    """Return the server of a URL (scheme, host and port), or None if clients could disagree about it.
+    """Return the server of a URL (scheme, host and port); None if clients could disagree about it.
 
     None is returned for a URL with a user name or password, with a ``$(VAR)`` whose value is not known, or with
     characters that clients treat differently (spaces, backslashes, characters outside ASCII). Two spellings of one

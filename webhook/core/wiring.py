@@ -42,7 +42,7 @@ class Group(StrEnum):
 
 
 class SecretRef(msgspec.Struct, frozen=True, gc=False):
-    """A value that the kubelet reads from a Secret. If it is not optional, the container starts only when it exists."""
+    """A value that the kubelet reads from a Secret. If it is required, the container starts only when it exists."""
 
     secret: SecretKey
     optional: bool
@@ -186,7 +186,7 @@ def _chooses_experiment(present: Mapping[str, EnvVar]) -> bool:
 
 
 def _lineage(present: Mapping[str, EnvVar], configuration: Configuration, lineage: Lineage) -> Variables:
-    # Both or neither: $(VAR) refers only to earlier entries, so a prepended entry cannot refer to the container's own.
+    # Add both or neither: $(VAR) refers only to earlier entries, so an added entry cannot refer to the container's own.
     if not configuration.lineage.value or names.RUN_CONTEXT in present or names.POD_NAME in present:
         return ()
     tags = {name: _literal(value) for name, value in lineage.tags.items()}

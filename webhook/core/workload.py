@@ -1,4 +1,4 @@
-"""Recognises what a pod is: a KFP component, a TrainJob node, one of their helpers, or any other pod.
+"""Recognises the kind of a pod: a KFP component, a TrainJob node, one of their helpers, or any other pod.
 
 RECOGNISERS is the complete list, tried in order. To support another kind of workload, add an entry.
 """
@@ -52,7 +52,7 @@ class Recogniser(msgspec.Struct, frozen=True, kw_only=True):
     """How to recognise one kind of workload, and how to wire it.
 
     `container`: the one app container that runs the user's code; None means all containers except sidecars. `never`:
-    why this kind is never wired, if it is not. `implied`: whether the namespace's label is enough to wire it; if not,
+    for a kind that is never wired, the reason. `implied`: whether the namespace's label is enough to wire it. If not,
     `not_asked` is the reason.
     """
 

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """The mount. Links in it are not resolved, because the kubelet replaces their target when a file changes."""
 REMEMBERED = 60.0
-"""Seconds between a search that does not find an experiment and its creation."""
+"""The most seconds between a search that does not find an experiment and its creation."""
 AUTHORIZATION = "Authorization"
 WORKSPACE = "X-MLFLOW-WORKSPACE"
 OF_BODY = ("Content-Length", "Content-Type")
@@ -119,7 +119,7 @@ class Authentication:
             _add_workspace(request)
             if _path(request.url).endswith("/mlflow/runs/create"):
                 NAMES.give(request)
-        except Exception:  # noqa: BLE001, S110 - the user's request goes on as it would without the plugin
+        except Exception:  # noqa: BLE001, S110 - the user's request continues as without the plugin
             pass
         return request
 
@@ -159,7 +159,7 @@ class RunNames:
     """
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)  # needs no lock, which a forked process could find locked
+        self._numbers = itertools.count(1)  # needs no lock: in a forked process, a lock could stay locked
 
     def give(self, request: Any) -> None:
         """Change the name in a request that creates a run."""
