@@ -13,11 +13,12 @@ from typing import Final
 import msgspec
 
 from webhook.core.generated_names import (
+    search_experiment,
     short_id,
+    spark_experiment,
     trainjob_experiment,
     without_cluster,
     without_run,
-    without_schedule,
     without_trial,
 )
 from webhook.core.nodes import parse_node
@@ -45,10 +46,14 @@ def _title(node_name: str) -> str:
 
 
 class Field(msgspec.Struct, frozen=True):
-    """A label or annotation of a pod, and the part of its value to use. `keys`: the first one that the pod has."""
+    """A label or annotation of a pod, and the part of its value to use. `keys`: the first one that the pod has.
+
+    `unless_as`: a label; if it has the same value, the field is not used.
+    """
 
     keys: tuple[str, ...]
     read: Callable[[str], str] | None = None
+    unless_as: str = ""
 
 
 class Controller(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +70,8 @@ class Controller(msgspec.Struct, frozen=True, kw_only=True):
     required: tuple[str, ...] = ()
 
 
-def _field(*keys: str, read: Callable[[str], str] | None = None) -> Field:
-    return Field(keys, read)
+def _field(*keys: str, read: Callable[[str], str] | None = None, unless_as: str = "") -> Field:
+    return Field(keys, read, unless_as)
 
 
 def _tags(prefix: str, keys: Mapping[str, str]) -> dict[str, Field]:
@@ -75,7 +80,10 @@ def _tags(prefix: str, keys: Mapping[str, str]) -> dict[str, Field]:
 
 KATIB = Controller(
     # kubeflow/katib: pkg/controller.v1beta1/consts/const.go; its webhook labels a trial's pods (pkg/webhook)
-    experiment=(_field("katib.kubeflow.org/experiment"), _field("katib.kubeflow.org/trial", read=without_trial)),
+    experiment=(
+        _field("katib.kubeflow.org/experiment", read=search_experiment),
+        _field("katib.kubeflow.org/trial", read=without_trial),
+    ),
     run_name=(
         _field("katib.kubeflow.org/trial"),
         _field(_REPLICA_TYPE),
@@ -171,9 +179,11 @@ CONTROLLERS = (
         ),
     ),
     Controller(
-        # tektoncd/pipeline: pkg/apis/pipeline/register.go
+        # tektoncd/pipeline: pkg/apis/pipeline/register.go; if a PipelineRun contains its pipeline, the pipeline is
+        # called as the run (pkg/reconciler/pipelinerun/pipelinespec)
         experiment=(
-            _field("tekton.dev/pipeline"),
+            _field("tekton.dev/pipeline", unless_as="tekton.dev/pipelineRun"),
+            _field("tekton.dev/pipelineRun", read=without_run),
             _field("tekton.dev/task"),
             _field("tekton.dev/taskRun", read=without_run),
         ),
@@ -247,9 +257,9 @@ CONTROLLERS = (
         # kubeflow/spark-operator: pkg/common/spark.go; apache/spark: resource-managers/kubernetes, Constants.scala
         experiment=(
             _field("sparkoperator.k8s.io/scheduled-app-name"),
-            _field("sparkoperator.k8s.io/app-name", read=without_schedule),
-            _field("sparkoperator.k8s.io/connect-name"),
-            _field("spark-app-name", read=without_schedule),
+            _field("sparkoperator.k8s.io/app-name", read=spark_experiment),
+            _field("sparkoperator.k8s.io/connect-name", read=spark_experiment),
+            _field("spark-app-name", read=spark_experiment),
         ),
         run_name=(
             _field("sparkoperator.k8s.io/app-name", "sparkoperator.k8s.io/connect-name", "spark-app-name"),
@@ -260,6 +270,7 @@ CONTROLLERS = (
             "spark",
             {
                 "app_name": "sparkoperator.k8s.io/app-name",
+                "connect_name": "sparkoperator.k8s.io/connect-name",
                 "submission_id": "sparkoperator.k8s.io/submission-id",
                 "app_selector": "spark-app-selector",
                 "role": "spark-role",

@@ -17,8 +17,10 @@ A CronJob adds minutes since 1970 (matched for 2019 to 2046), a CronWorkflow sec
 workflow/cron/operator.go), a ScheduledSparkApplication nanoseconds (kubeflow/spark-operator); both matched until 2033.
 """
 _MADE_UP_BY_SDK = re.compile(r"[a-z][0-9a-f]{11}")
-"""A TrainJob's name that the SDK generated (kubeflow/sdk: kubeflow/trainer/backends/kubernetes/backend.py, `train`)."""
-_SHARED_EXPERIMENT = "trainjobs"
+"""The SDK's name for a TrainJob (kubeflow/sdk: kubeflow/trainer/backends/kubernetes/backend.py, `train`) or for an
+OptimizationJob, which is an Experiment of Katib (kubeflow/optimizer/backends/kubernetes/backend.py, `optimize`)."""
+_SPARK_BY_SDK = re.compile(r"(spark-job|spark-connect)-[0-9a-f]{8}")
+"""The same for Spark (kubeflow/sdk: kubeflow/spark/backends/kubernetes, utils.py and constants.py)."""
 
 
 def without_schedule(name: str) -> str:
@@ -39,13 +41,24 @@ def without_cluster(name: str) -> str:
 
 
 def without_trial(name: str) -> str:
-    """Return the name of a Katib experiment from the name of a trial."""
-    return _TRIAL.sub("", name)
+    """Return the experiment for a Katib trial: `search_experiment` of the name without the trial's suffix."""
+    return search_experiment(_TRIAL.sub("", name))
+
+
+def search_experiment(name: str) -> str:
+    """Return the experiment for a Katib experiment: its name, or a shared one if the SDK has generated the name."""
+    return "optimizationjobs" if _MADE_UP_BY_SDK.fullmatch(name) else name
 
 
 def trainjob_experiment(name: str) -> str:
     """Return the experiment for a TrainJob: its name, or a shared one if the SDK has generated the name."""
-    return _SHARED_EXPERIMENT if _MADE_UP_BY_SDK.fullmatch(name) else name
+    return "trainjobs" if _MADE_UP_BY_SDK.fullmatch(name) else name
+
+
+def spark_experiment(name: str) -> str:
+    """Return the experiment for a Spark application or session: its name without what is added for each run."""
+    made_up = _SPARK_BY_SDK.fullmatch(name)
+    return made_up[1] if made_up else without_schedule(name)
 
 
 def short_id(identifier: str) -> str:

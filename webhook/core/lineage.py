@@ -148,7 +148,8 @@ def _from_controllers(pod: Pod, table: _Table) -> Lineage:
 
 def _read(field: Field, values: Mapping[str, str]) -> str | None:
     for key in field.keys:
-        if value := values.get(key):
+        value = values.get(key)
+        if value and not (field.unless_as and value == values.get(field.unless_as)):
             return field.read(value) if field.read else value
     return None
 

@@ -188,7 +188,14 @@ def test_only_a_trainjobs_name_that_the_sdk_generated_is_not_an_experiment(name:
         ("ray.io/cluster", "research-raycluster-x7k2p", "research"),
         ("ray.io/cluster", "research-x7k2p", "research"),
         ("sparkoperator.k8s.io/app-name", "etl-x7k2p", "etl-x7k2p"),
+        ("sparkoperator.k8s.io/app-name", "spark-job-0a1b2c3d", "spark-job"),
+        ("sparkoperator.k8s.io/app-name", "spark-job-nightly2", "spark-job-nightly2"),
+        ("sparkoperator.k8s.io/app-name", "etl-0a1b2c3d", "etl-0a1b2c3d"),
         ("katib.kubeflow.org/trial", "search-x7k2pq4w", "search"),
+        ("katib.kubeflow.org/trial", "q3f9a01bc47e-x7k2pq4w", "optimizationjobs"),
+        ("katib.kubeflow.org/experiment", "q3f9a01bc47e", "optimizationjobs"),
+        ("katib.kubeflow.org/experiment", "q3f9a01bc47", "q3f9a01bc47"),
+        ("tekton.dev/pipeline", "train-lstm2", "train-lstm2"),
     ],
 )
 def test_the_suffix_that_a_controller_adds_for_each_run_is_left_out_of_the_experiment(
