@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+_LONGEST = 2000
+"""Characters of a message."""
+
 
 class Status(StrEnum):
     """How a check ended."""
@@ -46,21 +49,26 @@ class Section:
         }
 
 
+def _short(message: str) -> str:
+    """Return a message of a length that a person can read: parts of it may be a server's."""
+    return message if len(message) <= _LONGEST else f"{message[: _LONGEST - 1]}…"
+
+
 def passed(check: str, message: str) -> Finding:
     """Return a finding that nothing is wrong."""
-    return Finding(check=check, status=Status.PASSED, message=message)
+    return Finding(check=check, status=Status.PASSED, message=_short(message))
 
 
 def failed(check: str, code: str, message: str, remedy: str) -> Finding:
     """Return a finding of something wrong."""
-    return Finding(check=check, status=Status.FAILED, code=code, message=message, remedy=remedy)
+    return Finding(check=check, status=Status.FAILED, code=code, message=_short(message), remedy=remedy)
 
 
 def warned(check: str, code: str, message: str, remedy: str) -> Finding:
     """Return a finding of something that works and that a person should know about."""
-    return Finding(check=check, status=Status.WARNED, code=code, message=message, remedy=remedy)
+    return Finding(check=check, status=Status.WARNED, code=code, message=_short(message), remedy=remedy)
 
 
 def skipped(check: str, why: str) -> Finding:
     """Return a finding that a check could not be made."""
-    return Finding(check=check, status=Status.SKIPPED, message=why)
+    return Finding(check=check, status=Status.SKIPPED, message=_short(why))

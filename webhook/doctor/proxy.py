@@ -13,7 +13,7 @@ from datetime import datetime
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.issuer import Signature, judge_signature
 from webhook.doctor.probe import ANY, INFO, Answer, Prober, Target
-from webhook.doctor.refusals import Refusal, find_refusal, is_bare
+from webhook.doctor.refusals import Refusal, find_refusal, is_bare, is_not_allowed
 from webhook.doctor.sign_in import (
     IssuerComparison,
     SignIn,
@@ -27,6 +27,7 @@ from webhook.token.claims import Claims, NotATokenError, problem_of, read_claims
 from webhook.token.problems import TokenProblem
 
 TOKEN = "proxy-accepts-token"  # noqa: S105 - the name of a check
+_NOT_CHECKED = "the proxy lets requests to MLflow's API through without a token (--skip-auth-route, --trusted-ip)"
 _LOG = "The proxy's log says why."
 _CLIENT_ID, _ISSUER = "the proxy's client id", "the issuer that the proxy trusts"
 """What of the proxy cannot always be compared with a token."""
@@ -51,6 +52,8 @@ def find_proxy(prober: Prober) -> bool:
 def check_token(prober: Prober, target: Target, *, now: datetime) -> Finding:
     """Check that the proxy accepts the token, and find out why if it does not. Raises httpx.RequestError."""
     if target.token is None:
+        if _is_let_through(prober.send("GET", INFO)):
+            return passed(TOKEN, _NOT_CHECKED)
         issuer = None if target.job.issuer else trusted_issuer(prober, find_sign_in(prober)) or None
         remedy = target.refresh(issuer=issuer)
         return failed(TOKEN, "token_missing", f"There is no token to send. {_seen(prober, target)}", remedy)
@@ -58,11 +61,13 @@ def check_token(prober: Prober, target: Target, *, now: datetime) -> Finding:
     if auth.status == 202:
         return _identity(auth, target.token)
     answer = prober.send("GET", INFO)
+    if auth.status in {401, 403} and _is_let_through(answer):
+        return passed(TOKEN, _NOT_CHECKED)
     if auth.status in {401, 403} or _is_refusal(answer):
         problem = problem_of(target.token, now=now, allow_unverified_email=True)
         if problem:
             cause = Refusal(f"token_{problem}", problem.sentence, target.refresh())
-        elif (refusal := find_refusal(answer, target)) and not _is_not_allowed(answer):
+        elif refusal := find_refusal(answer, target, proxy=True):
             return failed(TOKEN, *refusal)
         else:
             cause = _cause(prober, target, target.token, answer)
@@ -109,7 +114,7 @@ def _email(claims: Claims) -> Refusal | None:
 
 
 def _not_allowed(answer: Answer, claims: Claims) -> Refusal | None:
-    if not _is_not_allowed(answer):
+    if not is_not_allowed(answer):
         return None
     groups = f"The token's groups: {', '.join(claims.groups)}." if claims.groups else "The token names no groups."
     return Refusal(
@@ -176,10 +181,9 @@ def _other_issuer(target: Target, unknown: list[str]) -> str:
     )
 
 
-def _is_not_allowed(answer: Answer) -> bool:
-    """Return whether this is the proxy's page for a valid token whose user it does not allow, or its JSON answer."""
-    page = ("<title>403 Forbidden</title>" in answer.text and "<center>nginx" not in answer.text) or answer.json == {}
-    return answer.status == 403 and not answer.identity and page
+def _is_let_through(answer: Answer) -> bool:
+    """Return whether this is MLflow's answer to somebody whom the proxy does not know."""
+    return answer.status == 200 and isinstance(answer.json, dict) and not answer.identity
 
 
 def _is_refusal(answer: Answer) -> bool:
@@ -195,9 +199,9 @@ def _seen(prober: Prober, target: Target) -> str:
         what = "a sign-in page (403)"
     elif sign_in_of(answer).address:
         what = f"a redirect to the sign-in ({answer.status})"
-    elif answer.status == 401 and is_bare(answer):
+    elif is_bare(answer):
         what = "401 without a message"
-    elif answer.status == 403 and (_is_not_allowed(answer) or not find_refusal(answer, target)):
+    elif answer.status == 403 and not find_refusal(answer, target, proxy=True):
         what = "403 Forbidden"
     else:
         what = answer.summary()

@@ -19,9 +19,9 @@ _ENVOY_RULES = re.compile(r"Jwt issuer is not configured|Audiences in Jwt|Jwks (
 """Texts that speak of the gateway's own rules and keys: another token of the same issuer does not help."""
 _BASIC = re.compile(r"(?:^|,)\s*Basic\b", re.IGNORECASE)
 _BEARER = re.compile(r"(?:^|,)\s*Bearer\b", re.IGNORECASE)
-_BARE = {"", "{}", "forbidden", "unauthorized", "permission denied"}
-"""Texts without a message. An oauth2-proxy has some of them, MLflow and many gateways too."""
-_MLFLOW = ("Invalid Host header", "Cross-origin request blocked")
+_BARE = {"", "{}", "unauthorized"}
+"""Texts of a 401 that say nothing."""
+_MLFLOW = ("Invalid Host header", "Cross-origin request blocked", "Permission denied")
 
 
 class Refusal(NamedTuple):
@@ -32,8 +32,8 @@ class Refusal(NamedTuple):
     remedy: str
 
 
-def find_refusal(answer: Answer, target: Target) -> Refusal | None:
-    """Return what refused a request, if it was neither an oauth2-proxy nor MLflow's API."""
+def find_refusal(answer: Answer, target: Target, *, proxy: bool = False) -> Refusal | None:
+    """Return what refused a request, if it was not MLflow's API; with `proxy`, nor an oauth2-proxy."""
     if answer.status not in {401, 403} or answer.error_code:
         return None
     if _BASIC.search(answer.challenge) and not _BEARER.search(answer.challenge):
@@ -48,7 +48,8 @@ def find_refusal(answer: Answer, target: Target) -> Refusal | None:
             f"With Istio, a rule must allow the pods of {target.namespace}: "
             "kubectl get authorizationpolicies --all-namespaces",
         )
-    if answer.identity or is_bare(answer) or is_sign_in_page(answer) or text.startswith(_MLFLOW):
+    own = is_bare(answer) or text.startswith(_MLFLOW) or (proxy and _is_of_the_proxy(answer))
+    if answer.identity or own:
         return None
     return Refusal(
         "refused_by_another",
@@ -59,8 +60,14 @@ def find_refusal(answer: Answer, target: Target) -> Refusal | None:
 
 
 def is_bare(answer: Answer) -> bool:
-    """Return whether a refusal says nothing about its cause."""
-    return answer.text.strip().lower() in _BARE
+    """Return whether this is a 401 that says nothing about its cause."""
+    return answer.status == 401 and answer.text.strip().lower() in _BARE
+
+
+def is_not_allowed(answer: Answer) -> bool:
+    """Return whether this is the proxy's page for a valid token whose user it does not allow, or its JSON answer."""
+    page = "<title>403 Forbidden</title>" in answer.text and "<center>nginx" not in answer.text
+    return answer.status == 403 and not answer.identity and (page or answer.json == {})
 
 
 def unexpected(check: str, answer: Answer, target: Target) -> Finding:
@@ -68,6 +75,10 @@ def unexpected(check: str, answer: Answer, target: Target) -> Finding:
     if refusal := find_refusal(answer, target):
         return failed(check, *refusal)
     return failed(check, "unexpected_answer", f"Unexpected answer: {answer.summary()}", "Read the server's log.")
+
+
+def _is_of_the_proxy(answer: Answer) -> bool:
+    return is_sign_in_page(answer) or is_not_allowed(answer) or answer.text == "Forbidden\n"
 
 
 def _password(target: Target) -> Refusal:

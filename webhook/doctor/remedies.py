@@ -11,6 +11,8 @@ from webhook.token.grant import Endpoint, GrantError
 
 MLFLOW_TOKEN = SecretKey("mlflow-token")
 """The Secret that `token refresh` writes by default."""
+_LONGEST = 500
+"""Characters of an address that a person can copy."""
 
 
 def refresh_command(
@@ -37,9 +39,10 @@ def refresh_command(
 
 
 def issuer_in(token: str | None) -> str:
-    """Return the issuer that a token names, or an empty text."""
+    """Return the issuer that a token names; an empty text without one, or if it is a cluster, which is not asked so."""
     with suppress(NotATokenError):
-        return read_claims(token or "").issuer
+        claims = read_claims(token or "")
+        return "" if claims.is_service_account else claims.issuer
     return ""
 
 
@@ -48,4 +51,4 @@ def _is_plain(address: str) -> bool:
         Endpoint(issuer=address).check()
     except GrantError:
         return False
-    return address.isascii() and address.isprintable() and " " not in address
+    return address.isascii() and address.isprintable() and " " not in address and len(address) <= _LONGEST

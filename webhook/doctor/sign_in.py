@@ -19,6 +19,8 @@ from webhook.doctor.probe import ANY, Answer, Prober
 from webhook.network import split_url
 
 _START = re.compile(r"""\baction=["'](/[^"'?#\s]*/start)["']""")
+_LONGEST = 500
+"""Characters of a client id: it becomes a part of a command."""
 _DEX = "/auth"
 """Dex's sign-in is at ``{issuer}/auth`` (observed with Dex 2.45.0)."""
 
@@ -58,7 +60,7 @@ def find_sign_in(prober: Prober) -> SignIn:
 def sign_in_of(answer: Answer) -> SignIn:
     """Return the sign-in to which an answer redirects. A relative redirect is one only when it names a client id."""
     target = split_url(answer.location)
-    client_id = parse_qs(target.query).get("client_id", [""])[0]
+    client_id = parse_qs(target.query).get("client_id", [""])[0][:_LONGEST]
     if not 300 <= answer.status < 400 or not (target.netloc or (client_id and target.path.startswith("/"))):
         return SignIn()
     return SignIn(target._replace(query="", fragment="").geturl(), client_id)

@@ -61,9 +61,14 @@ class Claims:
         return self.email or self.subject
 
     @property
+    def is_service_account(self) -> bool:
+        """Return whether Kubernetes made it for a ServiceAccount: its issuer is a cluster, and its subject a name."""
+        return self.subject.startswith("system:serviceaccount:")
+
+    @property
     def warning(self) -> str | None:
         """Return what a person should know about a token that is otherwise good; None when there is nothing."""
-        if self.email:
+        if self.email or self.is_service_account:
             return None
         whom = f"{self.subject}, the issuer's id for its user" if self.subject else "nobody"
         return f"The token has no e-mail address, so its runs belong to {whom}. Ask for the scope email."

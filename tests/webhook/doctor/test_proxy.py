@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.dex import KEY, KEY_ID, OTHER_KEY, Answer, Dex, jwt, keys
 from tests.support.proxy import PLUGIN_401, Reply, Server, of_json
-from tests.webhook.doctor.probing import TEXT, ask, minted, switch
+from tests.webhook.doctor.probing import INFO, SEARCH, TEXT, ask, minted, switch
 from webhook.core.values import SecretKey
 from webhook.doctor.findings import Status
 
@@ -240,3 +240,43 @@ def test_a_key_that_names_no_algorithm_serves_all_of_its_kind(algorithm: str, co
         assert ask(server, token=token)["proxy-accepts-token"].code == code
     finally:
         issuer.stop()
+
+
+@pytest.mark.parametrize("token", [None, "", minted(aud="other"), minted()], ids=["none", "empty", "other", "good"])
+def test_a_proxy_that_lets_everybody_through_to_the_api_does_not_miss_a_token(token: Any, server: Server) -> None:
+    # --skip-auth-route, --trusted-ip: MLflow answers, and the proxy names nobody
+    switch(takes_bearer=False)(server)
+    server.replies[INFO] = of_json(200, {"workspaces_enabled": True})
+    server.replies[SEARCH] = of_json(200, {})
+    found = ask(server, token=token)
+    assert {finding.status for finding in found.values()} == {Status.PASSED, Status.SKIPPED}
+    assert "without a token" in found["proxy-accepts-token"].message
+
+
+def test_a_token_of_kubernetes_leads_to_no_issuer_that_cannot_mint_another(server: Server) -> None:
+    claims = {"iss": "https://kubernetes.default.svc", "sub": "system:serviceaccount:team-a:default-editor"}
+    found = ask(server, token=minted(**claims), namespace="team-a")["proxy-accepts-token"]
+    assert found.code == "token_other_issuer"
+    assert found.remedy.endswith(f"--issuer {server.issuer}")
+    found = ask(server, token=minted(**claims, exp=1), namespace="team-a")["proxy-accepts-token"]
+    assert found.code == "token_expired"
+    assert found.remedy == "mlflow-webhook token refresh --namespace team-a --issuer ISSUER"
+
+
+@pytest.mark.parametrize("part", ["client_id", "identity", "issuer", "location"])
+def test_what_a_server_makes_long_is_cut(part: str, server: Server, dex: Dex) -> None:
+    long = "http://a/" + "x" * 30_000
+    if part == "identity":
+        server.identity = long
+    elif part == "client_id":
+        switch(takes_bearer=False, client_id=long)(server)
+    elif part == "issuer":
+        switch(takes_bearer=False, login_url="/dex/auth")(server)
+        server.replies["/dex/.well-known/openid-configuration"] = of_json(200, {"issuer": long})
+    else:
+        switch(proxied=False)(server)
+        server.replies[INFO] = Reply(302, "", {"Location": long})
+    found = [finding for finding in ask(server).values() if finding.code]
+    assert len(found) == 1
+    assert len(found[0].message) <= 2000
+    assert len(found[0].remedy) < 1500

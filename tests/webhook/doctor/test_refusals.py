@@ -87,6 +87,12 @@ def test_the_page_of_a_gateway_is_named_by_its_title(answer: Reply, seen: str, p
     assert found.message.endswith(f"403 text/html: the page '{seen}'")
 
 
+@pytest.mark.parametrize("text", ["", "Forbidden", "{}"])
+def test_a_403_without_a_text_is_not_of_mlflow(text: str, server: Server) -> None:
+    switch(proxied=False, everywhere=Reply(403, text, TEXT))(server)
+    assert ask(server)["mlflow-answers"].code == "refused_by_another"
+
+
 def test_a_401_with_a_text_is_not_the_proxys(server: Server) -> None:
     switch(takes_bearer=False)(server)
     server.replies[INFO] = Reply(401, "no API key", TEXT)

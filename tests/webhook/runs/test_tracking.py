@@ -123,3 +123,10 @@ def test_another_workspace_is_asked_for_by_its_name_and_none_by_no_header() -> N
     for workspace in ("default", None):
         assert list(found.moved(workspace).search("")) == []
     assert [request.headers.get("X-MLFLOW-WORKSPACE") for request in asked.requests] == ["default", None]
+
+
+def test_a_server_from_before_workspaces_has_none() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text="2.22.1") if request.url.path == "/prefix/version" else httpx.Response(404)
+
+    assert Tracking(httpx.Client(transport=httpx.MockTransport(answer)), TARGET).has_workspaces() is False

@@ -80,6 +80,7 @@ def test_the_owner_is_the_email_address_or_else_the_subject() -> None:
 
 def test_a_token_without_an_email_address_has_a_warning_that_names_whom_runs_belong_to() -> None:
     assert read_claims(token()).warning is None
+    assert read_claims(token(email=None, sub="system:serviceaccount:team-a:default-editor")).warning is None
     without = read_claims(token(email=None)).warning
     assert without == (
         "The token has no e-mail address, so its runs belong to CiQw, the issuer's id for its user. "
