@@ -103,7 +103,11 @@ _MOUNTS = st.fixed_dictionaries(
 _VOLUMES = st.fixed_dictionaries({"name": st.sampled_from(["data", VOLUME]), "emptyDir": st.just({})})
 _CONTAINERS = st.fixed_dictionaries(
     {"image": st.just("i")},
-    optional={"env": st.lists(_ENTRIES, max_size=4), "volumeMounts": st.lists(_MOUNTS, max_size=2)},
+    optional={
+        "env": st.lists(_ENTRIES, max_size=4),
+        # the API server refuses two mounts at one path
+        "volumeMounts": st.lists(_MOUNTS, max_size=2, unique_by=lambda mount: mount["mountPath"]),
+    },
 )
 _INIT_CONTAINERS = st.lists(
     st.fixed_dictionaries(
