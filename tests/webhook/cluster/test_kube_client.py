@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
-from tests.support.waiting import DEADLINE
+from tests.support.waiting import DEADLINE, wait_until
 from webhook.cluster.kube import (
     APPLY,
     KubeClient,
@@ -24,6 +24,7 @@ from webhook.cluster.kube import (
     KubeInvalidError,
     KubeNotFoundError,
     KubeUnavailableError,
+    Watch,
     WatchEvent,
 )
 
@@ -50,6 +51,8 @@ class Server:
     seen: list[Seen] = field(default_factory=list)
     go_on: threading.Event = field(default_factory=threading.Event)
     hang: bool = False
+    written: int = 0
+    """The requests whose chunks have all been written."""
     client: KubeClient = field(init=False)
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
@@ -65,6 +68,7 @@ class Server:
         for chunk in filter(None, self.chunks):
             handler.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
             handler.wfile.flush()
+        self.written += 1
         if self.hang:
             self.go_on.wait()
         with suppress(OSError):  # the client may have closed a watch
@@ -228,7 +232,14 @@ def test_an_error_in_a_watch_is_raised(server: Server) -> None:
 def test_a_watch_on_which_nothing_comes_for_too_long_ends(server: Server) -> None:
     """It may be dead, or quiet: only opening it again can tell."""
     server.chunks, server.hang = [line("ADDED", 1)], True
-    watch = server.client.watch(PATH, resource_version="0", silence=3)  # enough for the event on a busy machine
+
+    def opened() -> Watch:
+        while True:
+            with suppress(KubeUnavailableError):  # the answer itself may take longer on a busy machine
+                return server.client.watch(PATH, resource_version="0", silence=0.5)
+
+    watch = opened()
+    wait_until(lambda: server.written == len(server.seen), "the event to be sent")
     assert [event.type for event in watch] == ["ADDED"]
 
 
