@@ -1,20 +1,17 @@
 """Installs the unchanged manifests on the control plane, and runs replicas of the webhook with their ServiceAccount.
 
-There is no kubelet: a replica is a process. A balancer on the loopback address replaces the Service, and sends each new
-connection to a replica whose /readyz is good. Only `clientConfig.service` is replaced, by the balancer's URL, and the
-timeout, by a longer one.
+There is no kubelet: a replica is a process. A balancer on the loopback address replaces the Service. In the manifests,
+only `clientConfig.service` is replaced, by the balancer's URL, and the timeout, by a longer one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import json
 import os
 import re
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,10 +21,11 @@ import httpx
 import yaml
 
 from demo.processes import free_port
+from tests.cluster.balancer import Balancer
 from tests.cluster.controlplane import ControlPlane, Program
 from tests.support.logs import whole_lines
 from tests.support.waiting import DEADLINE, wait_until
-from webhook.cluster.kube import KubeClient, group_path
+from webhook.cluster.kube import KubeClient, KubeNotFoundError, core_path, group_path
 
 ROOT = Path(__file__).parent.parent.parent
 NAMESPACE = NAME = "mlflow-webhook"
@@ -111,73 +109,6 @@ class Replica:
         return self._program.stop()
 
 
-class Balancer:
-    """Replaces a Service: one address for all ready replicas."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.replicas: list[Replica] = []
-        self._turn = itertools.count()
-        self._ready: list[int] = []
-        self._forced: int | None = None
-        self._loop = asyncio.new_event_loop()
-        self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._serve), threading.Thread(target=self._probe)]
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Close it."""
-        self._stopping.set()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        for thread in self._threads:
-            thread.join(10)
-
-    def send_to(self, replica: Replica) -> None:
-        """Send all calls to one replica from now on, ready or not."""
-        self._forced = replica.port
-
-    def knows(self, replica: Replica) -> bool:
-        """Return whether a replica gets calls."""
-        return replica.port in self._ready
-
-    def _probe(self) -> None:
-        while not self._stopping.wait(0.1):
-            self._ready = [replica.port for replica in list(self.replicas) if replica.ready()]
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._connect, "127.0.0.1", self.port))
-        self._loop.run_forever()
-        server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):
-                self._loop.run_until_complete(task)
-        self._loop.close()
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        ready = [self._forced] if self._forced else self._ready
-        if not ready:
-            writer.transport.abort()
-            return
-        try:
-            upstream = await asyncio.open_connection("127.0.0.1", ready[next(self._turn) % len(ready)])
-        except OSError:
-            writer.transport.abort()
-            return
-        await asyncio.gather(_copy(reader, upstream[1]), _copy(upstream[0], writer))
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-    with contextlib.suppress(OSError):
-        writer.close()
-
-
 def write_overlay(folder: Path, overlay: str, *components: str, **fields: Any) -> None:
     """Write a kustomization as a user has it, of a shipped overlay (or none), components and fields."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -202,20 +133,20 @@ class Installation:
         self.namespace, self.prefix, self.name = namespace, prefix, f"{prefix}{NAME}"
         self.folder = plane.folder / f"installation-{time.monotonic_ns()}"
         self.folder.mkdir()
-        self.balancer = Balancer()
+        self.replicas: list[Replica] = []
+        """Those that run."""
+        self.balancer = Balancer(self.replicas)
         self._numbers = itertools.count()
         self._kubeconfig: Path | None = None
         self._manifests = ""
 
-    @property
-    def replicas(self) -> list[Replica]:
-        """Those that run."""
-        return self.balancer.replicas
-
     def install(self) -> None:
         """Apply the overlay."""
         self._manifests = self._manifests or self.manifests()
-        self.plane.kubectl("apply", "--filename=-", stdin=self._manifests)
+        # Without the API server's schema, which takes ten times as long as the rest; test_upkeep and test_install_page
+        # have the manifests validated.
+        quick = ("--validate=false", "--openapi-patch=false")
+        self.plane.kubectl("apply", "--filename=-", *quick, stdin=self._manifests)
         self._kubeconfig = self._kubeconfig or self.plane.service_account(self.namespace, self.name)
 
     @classmethod
@@ -309,7 +240,10 @@ class Installation:
         """Stop the replicas, and delete what they created and what calls them. The next start finds the rest."""
         self.stop(*self.replicas)
         self.balancer.stop()
-        self.plane.kubectl("delete", "mutatingwebhookconfiguration", self.name, "--ignore-not-found")
-        self.plane.kubectl(
-            "delete", f"secret/{NAME}-ca", f"lease/{NAME}", "--ignore-not-found", f"--namespace={self.namespace}"
-        )
+        for path in (
+            group_path("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", self.name),
+            core_path(self.namespace, "secrets", f"{NAME}-ca"),
+            group_path("coordination.k8s.io/v1", "leases", NAME, namespace=self.namespace),
+        ):
+            with contextlib.suppress(KubeNotFoundError):
+                self.admin.delete(path)
