@@ -6,8 +6,8 @@ TRAINING := .venv-training
 MUTANTS := .venv-mutants
 # Go binaries for tests/cluster, and other things that are built once.
 CACHE := .cache
-# Tests that share a server form a group, which one worker runs. The groups often wait: the other workers use that time.
-EVERYTHING := -n 4 --dist loadgroup -m "not e2e" --hypothesis-profile thorough
+# Tests that share a server form a group, which one worker runs. The groups often wait; one worker has the other tests.
+EVERYTHING := -n 5 --dist loadgroup -m "not e2e" --hypothesis-profile thorough
 # If it is set, each worker rewrites the asserts of all tests again.
 unexport PYTHONDONTWRITEBYTECODE
 OLD_CLIENTS := $(CACHE)/mlflow-2-9/.installed $(CACHE)/mlflow-2-22/.installed

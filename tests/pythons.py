@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-UNIT = ["-q", "-n", "4", "--dist", "worksteal", "-m", "not mlflow and not cluster and not e2e"]
+UNIT = ["-q", "-n", "3", "--dist", "worksteal", "-m", "not mlflow and not cluster and not e2e"]
 MODULE_TESTS = "tests/webhook/plugin/module"
 MODULE = ["-q", "-c", f"{MODULE_TESTS}/older-pythons.ini", "--rootdir", ".", MODULE_TESTS]
 MODULE_PYTHONS = ["3.8", "3.9", "3.10"]

@@ -33,7 +33,7 @@ def wired(client: KubeClient, namespace: str) -> bool:
 class Stream:
     """A steady rate of pods; one that is refused, or comes back unwired, is remembered."""
 
-    def __init__(self, admin: KubeClient, namespace: str, *, threads: int = 2, pause: float = 0.02) -> None:
+    def __init__(self, admin: KubeClient, namespace: str, *, threads: int = 2, pause: float = 0.04) -> None:
         self._admin, self._namespace, self._pause = admin, namespace, pause
         self.calls = 0
         self.failures: list[str] = []

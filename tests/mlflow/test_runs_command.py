@@ -160,7 +160,7 @@ def test_there_may_be_several_pages(server: str, monkeypatch: pytest.MonkeyPatch
     assert len(paged) > 6
 
 
-def test_a_thousand_runs_are_all_listed_in_their_order(server: str) -> None:
+def test_the_runs_of_several_pages_are_all_listed_in_their_order(server: str) -> None:
     create_workspace(server, "many")
     headers = {"X-MLFLOW-WORKSPACE": "many"}
     with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=120) as client:
@@ -172,9 +172,9 @@ def test_a_thousand_runs_are_all_listed_in_their_order(server: str) -> None:
             client.post("runs/create", json=body).raise_for_status()
 
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(create, range(1000)))
+            list(pool.map(create, range(500)))
     result = show(server, "trainjob", "sweep", workspace="many")
-    assert [row.split()[0] for row in result.stdout.splitlines()[1:]] == [f"r{number}" for number in range(1000)]
+    assert [row.split()[0] for row in result.stdout.splitlines()[1:]] == [f"r{number}" for number in range(500)]
 
 
 def test_runs_in_another_workspace_are_named_with_the_command_that_shows_them(server: str) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-RESTARTED = {"test_client_certificate", "test_control_plane", "test_idle", "test_outages", "test_upkeep"}
-"""Their control plane is stopped and started, or they wait most of the time. The other files take about as long."""
+RESTARTED = {"test_control_plane", "test_outages"}
+"""Their control plane is stopped and started."""
+WAITING = {"test_client_certificate", "test_idle", "test_upkeep"}
+"""They wait most of the time."""
 ONE_SERVER = {"test_plugin", "test_runs", "test_runs_command"}
 """Their tests share an MLflow server."""
 
@@ -20,7 +22,9 @@ def group(nodeid: str) -> str:
     """Return the name of the group of tests that a test belongs to; most tests form one alone."""
     file = PurePosixPath(nodeid.partition("::")[0])
     if file.parent.name == "cluster" and file.parent.parent.name == "tests":
-        return "restarted control plane" if file.stem in RESTARTED else "control plane"
+        if file.stem in RESTARTED:
+            return "restarted control plane"
+        return "waiting control plane" if file.stem in WAITING else "control plane"
     if file.parent.name == "mlflow" and file.stem in ONE_SERVER:
         return "MLflow server"
     return nodeid

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sharing import ONE_SERVER, RESTARTED, group
+from tests.support.sharing import ONE_SERVER, RESTARTED, WAITING, group
 
 TESTS = Path(__file__).parents[1]
 
@@ -14,6 +14,7 @@ TESTS = Path(__file__).parents[1]
     [
         ("tests/cluster/test_wiring.py::test_x[a/b::c]", "control plane"),
         ("tests/cluster/test_outages.py::test_x", "restarted control plane"),
+        ("tests/cluster/test_upkeep.py::test_x", "waiting control plane"),
         ("tests/mlflow/test_plugin.py::test_x[2.9]", "MLflow server"),
         ("tests/webhook/cluster/test_kube.py::test_x", "tests/webhook/cluster/test_kube.py::test_x"),
         ("tests/webhook/doctor/test_plugin.py::test_x", "tests/webhook/doctor/test_plugin.py::test_x"),
@@ -24,7 +25,10 @@ def test_tests_that_share_a_server_are_one_group_and_others_are_on_their_own(tes
 
 
 def test_the_files_that_are_named_exist_and_use_the_server() -> None:
-    for folder, names, fixture in (("cluster", RESTARTED, "control_plane"), ("mlflow", ONE_SERVER, "mlflow_url")):
+    for folder, names, fixture in (
+        ("cluster", RESTARTED | WAITING, "control_plane"),
+        ("mlflow", ONE_SERVER, "mlflow_url"),
+    ):
         for name in names:
             assert fixture in (TESTS / folder / f"{name}.py").read_text()
 
