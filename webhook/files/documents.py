@@ -13,17 +13,17 @@ from webhook.core.review import MalformedReviewError, decode_pod
 from webhook.files.events import field_path
 from webhook.files.found import Found, PassedOver, PodInDocument
 from webhook.files.generated import PLACEHOLDER, Values, values_with_placeholder
-from webhook.files.kinds import KINDS, Kind, Template, find_kind, find_other, is_built_in
-from webhook.files.labels import marks, misplaced, warning
+from webhook.files.kinds import Kind, Template, find_kind
+from webhook.files.labels import misplaced
 from webhook.files.loading import DocumentError
 from webhook.files.objects import Object, check_strings, list_objects, read_namespace, without_nulls
-from webhook.files.pipelines import PARENT, Pipeline, is_platform, read_pipeline
+from webhook.files.passing_over import GIVE_A_POD, misplaced_elsewhere, why_not, without_template
+from webhook.files.pipelines import Pipeline, is_platform, read_pipeline
 from webhook.files.pointers import Place, expand, mapping, resolve, text
 from webhook.files.trainjobs import Runtime, is_trainjob, join, misplaced_in, runtime_of
 from webhook.files.trials import is_experiment, trial_of, where_instead
 
 _NOT_TEXT = re.compile(r"Expected `str[^`]*`, got `(int|float|bool)`")
-_GIVE_A_POD = "give a pod that it made: kubectl get pod NAME -o yaml | mlflow-webhook explain -f -"
 _LEFT_OUT = "inject leaves out what depends on that name, and the webhook adds it to the pods"
 _NODE_INDEX = "the index of each node"
 _FOR_ANY_JOB = (
@@ -67,17 +67,17 @@ def _of_object(item: Object, runtimes: Mapping[int, Object | None]) -> tuple[lis
         return list(_pods_of_trainjob(item, runtime) if runtime is not None else ()), [_trainjob(item, runtime)]
     kind = find_kind(item.group, item.kind)
     if kind is None:
-        return [], [PassedOver(item.what, _why_not(item), warnings=_misplaced_elsewhere(item))]
+        return [], [PassedOver(item.what, why_not(item), warnings=misplaced_elsewhere(item))]
     joined = any(runtime is not None and runtime.value is item.value for runtime in runtimes.values())
     pods = list(_pods_of_templates(item, kind, joined=joined))
-    return pods, [] if pods else [_without_template(item, kind)]
+    return pods, [] if pods else [without_template(item, kind)]
 
 
 def _of_experiment(
     item: Object, trial: Object | None, runtimes: Mapping[int, Object | None]
 ) -> tuple[list[PodInDocument], list[PassedOver]]:
     if trial is None:
-        return [], [PassedOver(item.what, f"{where_instead(item)} ({_GIVE_A_POD})")]
+        return [], [PassedOver(item.what, f"{where_instead(item)} ({GIVE_A_POD})")]
     pods, passed_over = _of_object(trial, runtimes)
     for number, pod in enumerate(pods):
         place, metadata_at = (text(at).removeprefix(item.at) for at in (pod.at, pod.metadata_at))
@@ -164,17 +164,6 @@ def _not_known(what: str) -> str:
     return f"not known before a pod is made: {what}" if what else ""
 
 
-def _without_template(item: Object, kind: Kind) -> PassedOver:
-    path = kind.templates[0].path
-    right = f"{path}/metadata" if kind.metadata is None else kind.metadata
-    paths = " or ".join(template.path or "/spec/containers" for template in kind.templates)
-    return PassedOver(
-        item.what,
-        f"the pod template is missing at {paths}, as in a patch" if path else "it has no containers, as in a patch",
-        warnings=misplaced(item.value, item.kind, template=path, right=right),
-    )
-
-
 def _find_runtime(trainjob: Object, objects: Sequence[Object]) -> Object | None:
     wanted = runtime_of(trainjob.value)
     for other in objects:
@@ -248,36 +237,6 @@ def _decode(
         place = field_path(at.split("/")[1:])
         message = str(error).replace("`$.", f"`{place}." if place else "`")
         raise DocumentError(f"{what}: {message}{hint}") from None
-
-
-def _why_not(item: Object) -> str:
-    if not item.kind:
-        return "not a Kubernetes object"
-    if (item.group, item.kind) == PARENT:
-        return "its pods come from its versions: give a PipelineVersion"
-    if find_other(item.group, item.kind):
-        return f"this command does not look into {_kind(item)} ({_GIVE_A_POD})"
-    known = ["AdmissionReview", "List", "TrainJob", *(kind.name for kind in KINDS)]
-    meant = next((name for name in known if name.lower() == item.kind.lower() and name != item.kind), None)
-    if meant:
-        return f"{item.kind} is not a known kind; is {meant} meant?"
-    if is_built_in(item.group):
-        return "no pod template"
-    return f"this command does not look into {_kind(item)} (if it makes pods, {_GIVE_A_POD})"
-
-
-def _kind(item: Object) -> str:
-    return f"the kind {item.kind} of {item.group}" if item.group else f"the kind {item.kind}"
-
-
-def _misplaced_elsewhere(item: Object) -> tuple[str, ...]:
-    other = find_other(item.group, item.kind)
-    if other is None:
-        return ()
-    return tuple(
-        warning(item.kind, mark, "/metadata", other.label_at.replace("labels", mark.field))
-        for mark in marks(item.metadata)
-    )
 
 
 def _is_of_pipeline(document: dict[str, Any]) -> bool:

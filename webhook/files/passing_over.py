@@ -1,0 +1,55 @@
+"""Says of objects without pods why nothing is decided about them, and where their labels belong."""
+
+from __future__ import annotations
+
+from webhook.files.found import PassedOver
+from webhook.files.kinds import KINDS, Kind, find_other, is_built_in
+from webhook.files.labels import marks, misplaced, warning
+from webhook.files.objects import Object
+from webhook.files.pipelines import PARENT
+
+GIVE_A_POD = "give a pod that it made: kubectl get pod NAME -o yaml | mlflow-webhook explain -f -"
+
+
+def without_template(item: Object, kind: Kind) -> PassedOver:
+    """Return that an object of a kind with pod templates has none, as far as the document says."""
+    path = kind.templates[0].path
+    right = f"{path}/metadata" if kind.metadata is None else kind.metadata
+    paths = " or ".join(template.path or "/spec/containers" for template in kind.templates)
+    return PassedOver(
+        item.what,
+        f"the pod template is missing at {paths}, as in a patch" if path else "it has no containers, as in a patch",
+        warnings=misplaced(item.value, item.kind, template=path, right=right),
+    )
+
+
+def why_not(item: Object) -> str:
+    """Return why an object has no pods, or why they are not looked for."""
+    if not item.kind:
+        return "not a Kubernetes object"
+    if (item.group, item.kind) == PARENT:
+        return "its pods come from its versions: give a PipelineVersion"
+    if find_other(item.group, item.kind):
+        return f"this command does not look into {_kind(item)} ({GIVE_A_POD})"
+    known = ["AdmissionReview", "List", "TrainJob", *(kind.name for kind in KINDS)]
+    meant = next((name for name in known if name.lower() == item.kind.lower() and name != item.kind), None)
+    if meant:
+        return f"{item.kind} is not a known kind; is {meant} meant?"
+    if is_built_in(item.group):
+        return "no pod template"
+    return f"this command does not look into {_kind(item)} (if it makes pods, {GIVE_A_POD})"
+
+
+def _kind(item: Object) -> str:
+    return f"the kind {item.kind} of {item.group}" if item.group else f"the kind {item.kind}"
+
+
+def misplaced_elsewhere(item: Object) -> tuple[str, ...]:
+    """Return warnings for misplaced labels and annotations of an object whose pods come from no pod template."""
+    other = find_other(item.group, item.kind)
+    if other is None:
+        return ()
+    return tuple(
+        warning(item.kind, mark, "/metadata", other.label_at.replace("labels", mark.field))
+        for mark in marks(item.metadata)
+    )
