@@ -17,9 +17,9 @@ from webhook.files.kinds import Kind, Template, find_kind
 from webhook.files.labels import misplaced
 from webhook.files.loading import DocumentError
 from webhook.files.objects import Object, check_strings, list_objects, read_namespace, without_nulls
-from webhook.files.passing_over import GIVE_A_POD, misplaced_elsewhere, why_not, without_template
+from webhook.files.passing_over import GIVE_A_POD, STRATEGIC_MERGE_PATCH, misplaced_elsewhere, why_not, without_template
 from webhook.files.pipelines import Pipeline, is_platform, read_pipeline
-from webhook.files.pointers import Place, expand, mapping, resolve, text
+from webhook.files.pointers import Place, expand, has_directive, mapping, resolve, text
 from webhook.files.trainjobs import Runtime, is_trainjob, join, misplaced_in, runtime_of
 from webhook.files.trials import is_experiment, trial_of, where_instead
 
@@ -69,6 +69,8 @@ def _of_object(item: Object, runtimes: Mapping[int, Object | None]) -> tuple[lis
     if kind is None:
         return [], [PassedOver(item.what, why_not(item), warnings=misplaced_elsewhere(item))]
     joined = any(runtime is not None and runtime.value is item.value for runtime in runtimes.values())
+    if has_directive(item.value):
+        return [], [PassedOver(item.what, STRATEGIC_MERGE_PATCH)]
     pods = list(_pods_of_templates(item, kind, joined=joined))
     return pods, [] if pods else [without_template(item, kind)]
 
@@ -97,7 +99,7 @@ def _pods_of_templates(item: Object, kind: Kind, *, joined: bool) -> Iterator[Po
         try:
             places = list(expand(item.value, template.path))
         except TypeError as error:
-            raise DocumentError(f"{item.what}: {error} is not a list") from None
+            raise DocumentError(f"{item.what}: {error} is neither a mapping nor a list") from None
         for place in places:
             part = place.part or template.part
             what = f"{item.what} ({part})" if part else item.what
@@ -178,7 +180,8 @@ def _find_runtime(trainjob: Object, objects: Sequence[Object]) -> Object | None:
 def _trainjob(item: Object, runtime: Object | None) -> PassedOver:
     warnings = misplaced_in(item.value)
     if runtime is None:
-        why = f"its pods come from its runtime: give that too ({runtime_of(item.value).command}), or a pod that it made"
+        command = runtime_of(item.value).command(item.namespace)
+        why = f"its pods come from its runtime: give that too ({command}), or a pod that it made"
         return PassedOver(item.what, why, warnings=warnings)
     why = "its pods come from its runtime; the webhook wires them when they are made"
     return PassedOver(item.what, why, explained=True, warnings=warnings)

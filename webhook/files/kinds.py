@@ -191,6 +191,32 @@ KINDS = (
     Kind("apps.openshift.io", "DeploymentConfig", (Template("/spec/template", {"deploymentconfig": "{name}"}),)),
 )
 
+_BUILT_IN = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
+_BUILT_IN_DOMAINS = (
+    "admission",
+    "admissionregistration",
+    "apiextensions",
+    "apiregistration",
+    "apiserver",
+    "audit",
+    "authentication",
+    "authorization",
+    "certificates",
+    "config",
+    "coordination",
+    "discovery",
+    "events",
+    "kubeadm",
+    "meta",
+    "metrics",
+    "networking",
+    "node",
+    "resource",
+    "scheduling",
+    "storage",
+    "storagemigration",
+)
+"""Kubernetes' own groups end in one of these and ``.k8s.io``; so do groups of others, such as Spark's."""
 _WORKFLOW_LABELS = "spec.podMetadata.labels"
 OTHERS = (
     # argoproj/argo-workflows: pkg/apis/workflow/v1alpha1/workflow_types.go
@@ -204,6 +230,12 @@ OTHERS = (
         "sparkoperator.k8s.io",
         "ScheduledSparkApplication",
         "spec.template.driver.labels and spec.template.executor.labels",
+    ),
+    # kubeflow/spark-operator: api/v1alpha1/sparkconnect_types.go; the containers may be missing in its templates
+    Other(
+        "sparkoperator.k8s.io",
+        "SparkConnect",
+        "spec.server.template.metadata.labels and spec.executor.template.metadata.labels",
     ),
     # volcano-sh/apis: pkg/apis/batch/v1alpha1/job.go
     Other("batch.volcano.sh", "Job", "spec.tasks[].template.metadata.labels"),
@@ -227,6 +259,16 @@ def find_other(group: str | None, name: str) -> Other | None:
 
 def is_built_in(group: str | None) -> bool:
     """Return whether an API group is Kubernetes' own, whose kinds that make pods are all in KINDS."""
-    return group in {None, "", "apps", "batch", "autoscaling", "policy"} or (
-        group is not None and group.endswith(".k8s.io") and not group.endswith(".x-k8s.io")
-    )
+    if group is None or group in _BUILT_IN:
+        return True
+    domain, dot, ending = group.partition(".k8s.io")
+    return bool(dot) and not ending and domain.split(".")[-1] in _BUILT_IN_DOMAINS
+
+
+def find_group(name: str) -> str | None:
+    """Return the API group of a kind that is meant when another of Kubernetes' own groups is written, if there is one.
+
+    A Service is a kind of the core group too.
+    """
+    kinds: tuple[Kind | Other, ...] = (*KINDS, *OTHERS)
+    return next((kind.group for kind in kinds if kind.name == name and kind.name != "Service"), None)

@@ -1,14 +1,17 @@
-"""Says of objects without pods why nothing is decided about them, and where their labels belong."""
+"""Why nothing is decided about an object without pods, and where its labels belong."""
 
 from __future__ import annotations
 
 from webhook.files.found import PassedOver
-from webhook.files.kinds import KINDS, Kind, find_other, is_built_in
+from webhook.files.kinds import KINDS, TRAINER_GROUP, Kind, find_group, find_other, is_built_in
 from webhook.files.labels import marks, misplaced, warning
 from webhook.files.objects import Object
 from webhook.files.pipelines import PARENT
+from webhook.files.trials import GROUP, KIND
 
 GIVE_A_POD = "give a pod that it made: kubectl get pod NAME -o yaml | mlflow-webhook explain -f -"
+STRATEGIC_MERGE_PATCH = "a strategic merge patch; give the object that it changes"
+_FURTHER = {"TrainJob": TRAINER_GROUP, KIND: GROUP}
 
 
 def without_template(item: Object, kind: Kind) -> PassedOver:
@@ -36,7 +39,11 @@ def why_not(item: Object) -> str:
     if meant:
         return f"{item.kind} is not a known kind; is {meant} meant?"
     if is_built_in(item.group):
-        return "no pod template"
+        group = _FURTHER.get(item.kind) or find_group(item.kind)
+        if group is None or item.group is None:
+            return "no pod template"
+        written = f"API group {item.group}" if item.group else "core API group"
+        return f"the {written} has no kind {item.kind}; is {group or 'v1'} meant?"
     return f"this command does not look into {_kind(item)} (if it makes pods, {GIVE_A_POD})"
 
 

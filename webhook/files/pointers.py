@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+_DIRECTIVES = frozenset({"$patch", "$retainKeys", "$setElementOrder", "$deleteFromPrimitiveList"})
+
 
 class Place(NamedTuple):
     """A value in a document. `part` is the key, or the item's name, at the ``*``."""
@@ -45,6 +47,17 @@ def expand(value: Any, pattern: str) -> Iterator[Place]:
         for place in expand(item, rest):
             part = step if isinstance(step, str) else _name(item)
             yield Place(f"{before}/{escaped}{place.pointer}", place.value, place.part or part)
+
+
+def has_directive(value: Any) -> bool:
+    """Return whether a value has a directive of a strategic merge patch in it, such as ``$patch: delete``.
+
+    Kubernetes: ``apimachinery/pkg/util/strategicpatch/patch.go``.
+    """
+    if isinstance(value, dict):
+        named = any(isinstance(key, str) and key.partition("/")[0] in _DIRECTIVES for key in value)
+        return named or any(has_directive(item) for item in value.values())
+    return isinstance(value, list) and any(has_directive(item) for item in value)
 
 
 def mapping(value: Any) -> dict[str, Any]:

@@ -31,10 +31,10 @@ class Runtime(NamedTuple):
     kind: str
     name: str
 
-    @property
-    def command(self) -> str:
-        """Return the command that prints it."""
-        return f"kubectl get {self.kind.lower()} {self.name or 'NAME'} -o yaml"
+    def command(self, namespace: str | None) -> str:
+        """Return the command that prints it, for a TrainJob in a namespace."""
+        where = f" --namespace {namespace}" if namespace and self.kind == "TrainingRuntime" else ""
+        return f"kubectl get {self.kind.lower()} {self.name or 'NAME'}{where} -o yaml"
 
 
 class Replicated(NamedTuple):

@@ -225,7 +225,7 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
         ('{"a":' * 90000, "nested too deeply"),
         ("- a", "document 1 is not a Kubernetes object"),
         ("a", "not a Kubernetes object"),
-        ("kind: JobSet\nspec: {replicatedJobs: 5}", "/spec/replicatedJobs is not a list"),
+        ("kind: JobSet\nspec: {replicatedJobs: 5}", "/spec/replicatedJobs is neither a mapping nor a list"),
         ("kind: Deployment\nspec: {template: 5}", "the pod template at /spec/template is not a mapping"),
         ("metadata: &m {x: *m}", "the anchor m contains itself (line 1)"),
         ('{"kind": "\\ud800"}', "kind has an unpaired surrogate"),

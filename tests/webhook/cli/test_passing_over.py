@@ -25,6 +25,38 @@ WITHOUT_PODS = {
     "apiVersion: agents.x-k8s.io/v1\nkind: Sandbox\nmetadata: {name: s}\n": (
         "Sandbox s: this command does not look into the kind Sandbox of agents.x-k8s.io"
     ),
+    "apiVersion: sparkoperator.k8s.io/v1alpha1\nkind: SparkConnect\nmetadata: {name: s}\n": (
+        f"SparkConnect s: this command does not look into the kind SparkConnect of sparkoperator.k8s.io ({GIVE}"
+    ),
+    "apiVersion: autoscaling.k8s.io/v1\nkind: Fleet\nmetadata: {name: s}\n": (
+        "Fleet s: this command does not look into the kind Fleet of autoscaling.k8s.io (if it makes pods"
+    ),
+    "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: s}\n": "Role s: no pod template",
+    "apiVersion: v1\nkind: Deployment\nmetadata: {name: d}\n": (
+        "Deployment d: the core API group has no kind Deployment; is apps meant?"
+    ),
+    "apiVersion: apps/v1\nkind: Pod\nmetadata: {name: p}\n": "Pod p: the API group apps has no kind Pod; is v1 meant?",
+    "apiVersion: extensions/v1beta1\nkind: DaemonSet\nmetadata: {name: d}\n": (
+        "DaemonSet d: the API group extensions has no kind DaemonSet; is apps meant?"
+    ),
+    "apiVersion: batch/v1\nkind: TrainJob\nmetadata: {name: t}\n": (
+        "TrainJob t: the API group batch has no kind TrainJob; is trainer.kubeflow.org meant?"
+    ),
+    "apiVersion: v1\nkind: Experiment\nmetadata: {name: e}\n": (
+        "Experiment e: the core API group has no kind Experiment; is kubeflow.org meant?"
+    ),
+    "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  template:\n    spec:\n      containers:\n"
+    "      - {name: c}\n      - {name: old, $patch: delete}\n": (
+        "Deployment d: a strategic merge patch; give the object that it changes"
+    ),
+    "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  template:\n    spec:\n"
+    "      $setElementOrder/containers: [{name: c}]\n      containers: [{name: c}]\n": (
+        "Deployment d: a strategic merge patch"
+    ),
+    "apiVersion: trainer.kubeflow.org/v1alpha1\nkind: TrainJob\nmetadata: {name: t, namespace: team}\n"
+    "spec: {runtimeRef: {kind: TrainingRuntime, name: r}}\n": (
+        "give that too (kubectl get trainingruntime r --namespace team -o yaml)"
+    ),
     "kind: pod\nmetadata: {name: p}\n": "pod p: pod is not a known kind; is Pod meant?",
     "apiVersion: batch.volcano.sh/v1alpha1\nkind: Job\nmetadata: {name: v}\nspec: {tasks: [{template: {}}]}\n": (
         f"Job v: this command does not look into the kind Job of batch.volcano.sh ({GIVE}"

@@ -180,7 +180,7 @@ def test_the_runtime_is_the_one_to_which_the_trainjob_refers() -> None:
     pods = [one["pod"] for one in explained(elsewhere, own, TORCH, refers)]
     assert pods == ["TrainingRuntime torch (other)", "ClusterTrainingRuntime torch (node)", "TrainJob finetune (own)"]
     alone = call("explain", "-f", "-", text=yaml.safe_dump(refers))
-    assert "give that too (kubectl get trainingruntime torch -o yaml), or a pod that it made" in alone.stderr
+    assert "give that too (kubectl get trainingruntime torch --namespace team -o yaml), or a pod" in alone.stderr
 
 
 def test_inject_changes_the_runtime_and_not_the_trainjob() -> None:
