@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_SEGMENT = re.compile(r"([^.()]+)((?:\([^()]*\))*)")
-"""A name, followed in parentheses by the index and value of an iteration, or by the number of a retry."""
+_SEGMENT = re.compile(r"([^.()]+)((?:\([^()]*(?:\([^()]*\)[^()]*)*\))*)")
+"""A name, followed in parentheses by the index and value of an iteration, or by the number of a retry.
+
+A value may contain parentheses itself.
+"""
 _INDEX = re.compile(r"\((\d+):")
 _LOOP_PLUMBING = frozenset({"iteration-iterations", "iteration-item"})
 """Segments that KFP's compiler inserts between a loop and its tasks (observed with KFP 2.17.0)."""

@@ -292,7 +292,7 @@ def test_the_value_of_a_label_reaches_the_run_unchanged(value: str) -> None:
 
 
 @pytest.mark.timeout(60)  # milliseconds when the time is linear, minutes when it grows with the square
-@pytest.mark.parametrize("piece", ["(", ")", "(:", "(1:", "a(", ".(", "()", ".", "a.", "-", "(1:1)(0).a"])
+@pytest.mark.parametrize("piece", ["(", ")", "(:", "(1:", "a(", ".(", "()", ".", "a.", "-", "(1:1)(0).a", "(a)", "a((b)", "a(b", "a(()"])
 def test_no_node_name_makes_the_decision_slow(piece: str) -> None:
     lineage(component(piece * (500_000 // len(piece))))
 
@@ -314,6 +314,8 @@ def test_no_node_name_makes_the_decision_slow(piece: str) -> None:
         ("W.root", "root"),  # a task of a workflow that is not KFP's
         ("W.root.executor", "root"),
         ("W(1).root(1).train-model(2).executor(0)", "train-model"),
+        ("W.train(0:max(1.5).x)(2)", "train"),  # the value of an iteration is the user's
+        ("W[1].train(3:[(1.0, 2), (3.5, 4)])", "train"),
         ("", None),
         ("W", None),
         ("executor", None),
