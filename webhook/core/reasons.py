@@ -111,9 +111,9 @@ _SENTENCES = {
         "container has. To wire the container, remove the variable."
     ),
     Reason.SERVER_NOT_READABLE: (
-        "The container takes the address of a server from a ConfigMap, a Secret or another variable. Its value is not "
-        "known when the pod is created, and MLflow's client would send the token there. To wire the container, "
-        "set the value directly or remove the variable."
+        "The container takes the address of a server from a ConfigMap, a Secret, a field of the pod or another "
+        "variable. Its value is not known when the pod is created, and MLflow's client would send the token there. To "
+        "wire the container, set the value directly or remove the variable."
     ),
     Reason.FOREIGN_CREDENTIALS: (
         "The container has its own variables for authentication, other than the token from the configured Secret, and "
