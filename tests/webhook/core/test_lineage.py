@@ -292,7 +292,10 @@ def test_the_value_of_a_label_reaches_the_run_unchanged(value: str) -> None:
 
 
 @pytest.mark.timeout(60)  # milliseconds when the time is linear, minutes when it grows with the square
-@pytest.mark.parametrize("piece", ["(", ")", "(:", "(1:", "a(", ".(", "()", ".", "a.", "-", "(1:1)(0).a", "(a)", "a((b)", "a(b", "a(()"])
+@pytest.mark.parametrize(
+    "piece",
+    ["(", ")", "(:", "(1:", "a(", ".(", "()", ".", "a.", "-", "(1:1)(0).a", "(a)", "a((b)", "a(b", "a(()"],
+)
 def test_no_node_name_makes_the_decision_slow(piece: str) -> None:
     lineage(component(piece * (500_000 // len(piece))))
 
