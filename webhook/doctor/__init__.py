@@ -1,1 +1,1 @@
-"""The doctor: named checks of an installation, a namespace and a server, each with its meaning and what to do."""
+"""The doctor: checks of an installation, a namespace and a server, with what is wrong and what to do."""

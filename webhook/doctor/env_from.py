@@ -1,6 +1,6 @@
 """Checks which ConfigMaps and Secrets give a wired container another server, other credentials or another experiment.
 
-The webhook cannot read them; the user of the check perhaps can. Only the names of their keys are read, never a value.
+The webhook cannot read them, but the user who runs the check may. Only the names of their keys are read, never a value.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _check(client: KubeClient, env: set[str], sources: list[EnvFrom], *, where: 
         try:
             keys = _keys(client, source, namespace)
         except KubeNotFoundError:
-            continue  # optional, or the kubelet holds the pod until it exists
+            continue  # optional, or the kubelet waits until it exists before it starts the pod
         except KubeForbiddenError:
             unread.append(f"you may not read {source}")
         except KubeError as error:

@@ -34,7 +34,7 @@ class Finding:
 class Section:
     """The findings about one subject. `name` is stable: installation, namespace, server or pod.
 
-    `note` is what a person must know to read the findings; empty when there is nothing.
+    `note` is what a person must know to read the findings, or empty.
     """
 
     name: str

@@ -36,7 +36,7 @@ class Service(NamedTuple):
 class UnreachableError(Exception):
     """The Service cannot be reached from here; the message says why.
 
-    `code` is a stable name of what is wrong with it; empty where it may not be read, so that nothing is known.
+    `code` is a stable name of the problem; empty if the Service may not be read.
     """
 
     def __init__(self, message: str, code: str = "") -> None:
@@ -52,14 +52,14 @@ def inside_a_cluster() -> bool:
 def service_of(client: KubeClient, uri: str) -> Service | None:
     """Return which Service a URL names, by the cluster's naming scheme: ``name.namespace[.svc[.cluster.local]]``.
 
-    Any host may have a name of two labels: it names a Service only if a namespace of the second label exists.
+    Any host may have a name with two labels. It names a Service only if the second label is the name of a namespace.
     """
     parts = split_url(uri)
     match = re.fullmatch(r"([a-z0-9-]+)\.([a-z0-9-]+)(\.svc(\.cluster\.local)?)?", parts.hostname or "")
     if not match:
         return None
     if not match[3]:
-        with suppress(KubeForbiddenError):  # it may not be read: then a Service is likelier
+        with suppress(KubeForbiddenError):  # it may not be read, so a Service is more likely
             try:
                 client.get(f"/api/v1/namespaces/{match[2]}", metadata_only=True)
             except KubeNotFoundError:
@@ -75,7 +75,7 @@ def reach(client: KubeClient, service: Service) -> Iterator[Endpoint]:
         return
     try:
         pod, port = _backend(client, service)
-        client.forward(service.namespace, pod, port).close()  # is it allowed?
+        client.forward(service.namespace, pod, port).close()  # check that this is allowed
     except KubeNotFoundError as error:
         raise UnreachableError(f"Service {service.namespace}/{service.name} not found", "service_missing") from error
     except KubeError as error:
@@ -95,7 +95,7 @@ def reach(client: KubeClient, service: Service) -> Iterator[Endpoint]:
 class ServiceTransport(httpx.HTTPTransport):
     """Sends requests to a Service from wherever this runs, with the URL's host in the Host header.
 
-    The first request opens the connection, and raises UnreachableError where that fails.
+    The first request opens the connection, and raises UnreachableError if that fails.
     """
 
     def __init__(self, client: KubeClient, service: Service, verify: ssl.SSLContext) -> None:
@@ -120,14 +120,14 @@ class ServiceTransport(httpx.HTTPTransport):
 
 @dataclass(frozen=True, kw_only=True)
 class Reaching:
-    """How servers are reached: the tracking server at `url` if given, and Services also from outside the cluster."""
+    """How servers are reached: the tracking server at `url` if given, and Services from outside the cluster too."""
 
     url: str | None
     timeout: float
     verify: ssl.SSLContext
 
     def service(self, client: KubeClient, uri: str) -> Service | None:
-        """Return the Service that an address names, if it is only reached through the API server; else None."""
+        """Return the Service that an address names, if it must be reached through the API server; else None."""
         return None if inside_a_cluster() or uri == self.url else service_of(client, uri)
 
     def mounts(self, client: KubeClient, uris: list[str]) -> dict[str, httpx.BaseTransport | None]:
@@ -158,7 +158,7 @@ def _backend(client: KubeClient, service: Service) -> tuple[str, int]:
     ready = next((pod for pod in pods if _ready(pod)), None)
     if ready is None:
         raise UnreachableError(f"Service {service.namespace}/{service.name} has no ready pod", "service_without_pod")
-    # the name of a headless Service resolves to its pods, so targetPort does not count
+    # the name of a headless Service resolves to its pods, so its targetPort has no effect
     target = service.port if spec.get("clusterIP") == "None" else wanted.get("targetPort", service.port)
     if isinstance(target, str):
         named = [port for c in ready["spec"]["containers"] for port in c.get("ports", []) if port.get("name") == target]

@@ -40,7 +40,7 @@ _APPLY = "Apply your overlay again (kubectl apply -k FOLDER)."
 
 
 def check_installation(client: KubeClient, *, now: datetime, namespace: str) -> Iterator[Finding]:
-    """Check the platform's part. `namespace` is where a sample pod is created, as a dry run."""
+    """Check the installation. A sample pod is created in `namespace`, as a dry run."""
     place = Place()
     try:
         configuration = find_configuration(client)
@@ -48,7 +48,7 @@ def check_installation(client: KubeClient, *, now: datetime, namespace: str) -> 
         yield failed(
             CONFIGURATION,
             "configuration_missing",
-            "MutatingWebhookConfiguration mlflow-webhook not found, nor another one with the webhook's entries.",
+            "MutatingWebhookConfiguration mlflow-webhook not found, and no other one has the webhook's entries.",
             _APPLY,
         )
         for check in (ENTRIES, BUNDLE, CERTIFICATE):
@@ -92,13 +92,13 @@ def check_entries(entries: list[dict[str, Any]]) -> Finding:
 
 
 def _covers(found: Any, wanted: Any) -> bool:
-    """Return whether an object has what is wanted. Lists must be equal; the API server may have added defaults."""
+    """Return whether an object contains the wanted fields: the API server may add defaults. Lists must be equal."""
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(_covers(found.get(key), value) for key, value in wanted.items())
     if isinstance(wanted, list):
         return isinstance(found, list) and len(found) == len(wanted) and all(map(_covers, found, wanted))
     if isinstance(wanted, str) and isinstance(found, str):
-        return found.split() == wanted.split()  # a long expression may have been folded in another way
+        return found.split() == wanted.split()  # the lines of a long expression may be broken elsewhere
     return bool(found == wanted)
 
 
@@ -161,7 +161,7 @@ def _webhook_address(client: KubeClient, config: Mapping[str, Any]) -> Iterator[
 
 
 def _handshake(endpoint: Endpoint, name: str, bundle: bytes | None) -> x509.Certificate:
-    """Return the server's certificate, verified with a bundle if one is given. Raises OSError."""
+    """Return the server's certificate. If a bundle is given, verify it with that. Raises OSError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if bundle is None:
         context.check_hostname = False

@@ -1,4 +1,4 @@
-"""Reads a token's issuer's keys, and verifies that one of them signed the token.
+"""Reads the keys of a token's issuer, and verifies that one of them signed the token.
 
 The addresses are those of OpenID Connect Discovery 1.0; Dex's keys are at ``{issuer}/keys`` (observed with Dex 2.45.0).
 """
@@ -16,7 +16,7 @@ from webhook.doctor.probe import Answer, Prober
 from webhook.network import NetworkFault, fault_of
 
 _AT_THE_ISSUER = {NetworkFault.REFUSED, NetworkFault.TIMEOUT, NetworkFault.NOT_HTTP, NetworkFault.OTHER}
-"""Faults that everybody meets. Others, such as a CA that is not known here, may be on this machine only."""
+"""Faults that every client has. Others, such as an unknown CA, may be only on this machine."""
 
 
 class Signature(Enum):
@@ -26,13 +26,13 @@ class Signature(Enum):
     UNKNOWN_KEY = auto()
     """The issuer has no key with the id that the token names."""
     WRONG = auto()
-    """The issuer has that key, and it did not sign this token."""
+    """The issuer has that key, but the key did not sign this token."""
     ISSUER_DOWN = auto()
     NOT_LOOKED_AT = auto()
 
 
 class Verdict(NamedTuple):
-    """What was found out about a signature, and why nothing was, as a clause."""
+    """The result of the check of a signature. If it could not be checked: why, as a clause."""
 
     signature: Signature
     why: str = ""
@@ -82,7 +82,7 @@ def _signed(token: str, data: dict[str, object], header: dict[str, object]) -> b
     """Return whether a key signed a token; None for a key that cannot be read."""
     algorithm = str(header.get("alg"))
     try:
-        # a key without an algorithm serves every algorithm for its type
+        # a key without an algorithm is for every algorithm of its type
         key = jwt.PyJWK(data, algorithm=None if "alg" in data or algorithm.startswith(("HS", "none")) else algorithm)
     except (jwt.PyJWTError, TypeError, ValueError):
         return None

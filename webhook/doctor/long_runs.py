@@ -1,7 +1,7 @@
 """Checks whether a run in a namespace may last longer than its token.
 
-A token in a pod's environment is resolved once. With the client plugin, MLflow's client reads it from a file, which the
-kubelet updates when the Secret changes.
+A token in a pod's environment is read once, when the pod starts. With the client plugin, MLflow's client reads it from
+a file, which the kubelet updates when the Secret changes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LATE = 0.75
 
 
 def check_long_runs(target: Target, *, plugin: bool, minted: datetime | None, now: datetime) -> Finding:
-    """Check how long a run is safe that starts now, with the token of a target.
+    """Check for how long a run that starts now is safe, with the token of a target.
 
     `plugin`: whether pods get the client plugin. `minted`: when `token refresh` stored the token; None if it did not.
     """
@@ -47,14 +47,14 @@ def check_long_runs(target: Target, *, plugin: bool, minted: datetime | None, no
         return warned(
             LONG_RUNS,
             "token_not_refreshed",
-            f"Pods get the client plugin, but {why}. Runs are refused when the token expires, in {time}.",
+            f"Pods get the client plugin, but {why}. Their calls are refused when the token expires, in {time}.",
             "Install the component token-refresh, or look at its jobs (docs/token.md#in-the-cluster).",
         )
     if left < SOON:
         return warned(
             LONG_RUNS,
             "runs_outlive_token",
-            f"A run that lasts longer than {time} is refused from then on: the client plugin is off.",
+            f"The client plugin is off, so the server refuses the calls of runs that last longer than {time}.",
             f"kubectl annotate namespace {namespace} {ANNOTATION_GROUP}/client-plugin=true   "
             "# read docs/client-plugin.md first",
         )

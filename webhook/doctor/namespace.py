@@ -30,7 +30,7 @@ EXPIRES_SOON = timedelta(hours=2)
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
-    """What a pod of the namespace gets, as far as could be found out."""
+    """What a pod of the namespace gets, as far as it could be found out."""
 
     tracking_uri: str
     workspace: str | None
@@ -40,9 +40,9 @@ class Wiring:
 
 
 class StoredToken(NamedTuple):
-    """What the Secret is like, the token in it, and when `token refresh` stored it; None where that is not known.
+    """The findings about the Secret, its token, and when `token refresh` stored it; None if that is not known.
 
-    `job`: what keeps the token fresh, looked for where the token itself names no issuer.
+    `job`: the CronJob that refreshes the token. It is read only if the token names no issuer.
     """
 
     finding: Finding
@@ -52,8 +52,8 @@ class StoredToken(NamedTuple):
 
 
 def wiring_of(pod: Mapping[str, Any]) -> Wiring | None:
-    """Return the wiring of a sample pod that came back from the webhook; None when it is not wired."""
-    # other webhooks may have put containers before it
+    """Return the wiring of a sample pod that came back from the webhook; None if it is not wired."""
+    # other webhooks may have added containers before it
     sample = next(container for container in pod["spec"]["containers"] if container["name"] == SAMPLE)
     env = {entry["name"]: entry for entry in sample.get("env") or []}
     if "MLFLOW_TRACKING_URI" not in env:
@@ -68,7 +68,7 @@ def wiring_of(pod: Mapping[str, Any]) -> Wiring | None:
 
 
 def expected_wiring(namespace: Namespace, platform: Platform) -> Wiring:
-    """Return what the platform's settings and the namespace's annotations give, where no webhook could be called."""
+    """Return the wiring by the platform's settings and the namespace's annotations, if no webhook could be called."""
     configuration = configure(platform, namespace, {})
     secret = configuration.token_secret.value if configuration.token_secret else MLFLOW_TOKEN
     return Wiring(
@@ -96,7 +96,7 @@ def check_namespace(namespace: Namespace) -> Iterator[Finding]:
         yield failed(
             LABELLED, "label_not_true", f'{LABEL}={label} on {namespace.name} has no effect: it must be "true".', fix
         )
-    # A workspace's name is a check by itself.
+    # The name of the workspace has a separate check.
     unlabelled = Namespace(namespace.name, {}, namespace.annotations)
     complaints = configure(Platform(), unlabelled, {}).warnings
     if complaints:
@@ -127,7 +127,7 @@ def _workspace(namespace: Namespace) -> Finding:
 
 
 def read_token(client: KubeClient, namespace: str, secret: SecretKey) -> StoredToken:
-    """Read the token from its Secret. Raises KubeError, but not for a missing right."""
+    """Read the token from its Secret. Raises KubeError, except for a missing right."""
     place = f"Secret {namespace}/{secret.name}"
 
     def without_token(code: str, sentence: str) -> StoredToken:
@@ -170,16 +170,18 @@ def check_token(
     job: RefreshJob = NO_JOB,
     now: datetime,
 ) -> Finding:
-    """Check what a token itself shows: whose it is, when it expires, what is wrong with it.
+    """Check what the token itself says: whose it is, when it expires, what is wrong with it.
 
-    `job`: what keeps it fresh, for a token that names no issuer.
+    `job`: the CronJob that refreshes it, for a token that names no issuer.
     """
     issuer = issuer_in(token) or job.issuer
     refresh = refresh_command(namespace, secret, issuer=issuer, job=job.name)
     force = refresh_command(namespace, secret, issuer=issuer, force=True)
     problem = problem_of(token, now=now)
-    if problem is TokenProblem.EMAIL_NOT_VERIFIED:  # whether it is refused depends on the proxy, which is asked too
-        return warned(GOOD, f"token_{problem}", problem.sentence, "Have the address verified in the store behind Dex.")
+    if problem is TokenProblem.EMAIL_NOT_VERIFIED:  # the proxy decides whether it is refused, and another check asks it
+        return warned(
+            GOOD, f"token_{problem}", problem.sentence, "Verify the address in the user directory behind Dex."
+        )
     if problem and problem not in {TokenProblem.EXPIRED, TokenProblem.NOT_YET_VALID}:
         return failed(GOOD, f"token_{problem}", problem.sentence, refresh)
     claims = read_claims(token)

@@ -1,4 +1,4 @@
-"""Finds where the webhook is installed, also in another namespace or with a namePrefix, from its configuration."""
+"""Finds where the webhook is installed, from its configuration: also in another namespace or with a namePrefix."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Place(NamedTuple):
 
 
 def find_configuration(client: KubeClient) -> dict[str, Any]:
-    """Return the webhook's MutatingWebhookConfiguration: by its shipped name, else the one with the webhook's entries.
+    """Return the webhook's MutatingWebhookConfiguration: by its shipped name, or else by its entries.
 
-    Raises KubeError: KubeNotFoundError where no such configuration exists, or this user may not find it.
+    Raises KubeError: KubeNotFoundError if it does not exist, or if this user may not list configurations.
     """
     try:
         return client.get(group_path(CONFIGURATIONS, _RESOURCE, SHIPPED))
@@ -45,7 +45,7 @@ def find_configuration(client: KubeClient) -> dict[str, Any]:
 
 
 def place_of(configuration: Mapping[str, Any]) -> Place:
-    """Return where the Service is that a configuration calls; the shipped place where it calls a URL."""
+    """Return the place of the Service that a configuration calls; the shipped place if it calls a URL."""
     for entry in configuration.get("webhooks") or []:
         if service := entry["clientConfig"].get("service"):
             return Place(service["namespace"], service["name"])
@@ -53,9 +53,9 @@ def place_of(configuration: Mapping[str, Any]) -> Place:
 
 
 def find_place(client: KubeClient) -> Place:
-    """Return where the webhook is installed; the shipped place where its configuration cannot be read.
+    """Return where the webhook is installed; the shipped place if its configuration cannot be read.
 
-    Raises KubeError where the API server cannot be asked.
+    Raises KubeError if the API server does not answer.
     """
     try:
         return place_of(find_configuration(client))

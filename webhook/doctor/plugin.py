@@ -1,4 +1,4 @@
-"""Checks whether the client plugin is in a pod, and whether the Secret's key exists that becomes its token file."""
+"""Checks whether the client plugin is in a pod, and whether the Secret has the key for its token file."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _check_presence(pod: dict[str, Any], given: dict[str, str], now: Decision) -
         return warned(
             PLUGIN,
             "plugin_turned_on_later",
-            f"{name} does not have the client plugin, which was turned on later.",
+            f"{name} does not have the client plugin, which was turned on after the pod was created.",
             create_again([pod]),
         )
     return passed(PLUGIN, "the client plugin is off: the pod keeps the token with which it started")
@@ -77,7 +77,7 @@ def _sentence(code: str) -> str:
 
 
 class _Source(NamedTuple):
-    """The Secret's key that becomes the token file. If it is optional, the pod starts without it."""
+    """The key of a Secret that becomes the token file. If it is optional, the pod starts without it."""
 
     secret: SecretKey
     optional: bool

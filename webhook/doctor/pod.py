@@ -1,4 +1,4 @@
-"""Checks why a pod was wired, or why not: compares what is recorded on it with what the webhook would decide now."""
+"""Checks why a pod was wired, or why not: compares the decision on the pod with what the webhook would decide now."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _OWNERS = {
     "Workflow": "workflows.argoproj.io/workflow",
     "Job": "batch.kubernetes.io/job-name",
 }
-"""Whose pods are started again as a whole, and the label that names it."""
+"""The kinds whose pods are started again together, and the label with the name."""
 
 
 class Subject(NamedTuple):
-    """Which pods to look at: one pod, or all pods of a TrainJob or of a run of KFP."""
+    """Which pods to check: one pod, or all pods of a TrainJob or of a pipeline run."""
 
     kind: str
     name: str
@@ -48,7 +48,7 @@ def find_pods(client: KubeClient, namespace: str, subject: Subject) -> list[dict
 
 
 def settings_of(client: KubeClient) -> Settings | None:
-    """Read the webhook's settings from its Deployment and ConfigMap; None where they cannot be read."""
+    """Read the webhook's settings from its Deployment and ConfigMap; None if they cannot be read."""
     try:
         place = find_place(client)
         deployment = client.get(group_path("apps/v1", "deployments", place.name, namespace=place.namespace))
@@ -72,13 +72,13 @@ def settings_of(client: KubeClient) -> Settings | None:
 
 
 def platform_of(client: KubeClient) -> Platform | None:
-    """Return what of the webhook's settings decides about pods; None where they may not be read or do not exist."""
+    """Return the webhook's settings that affect pods; None if they do not exist or may not be read."""
     settings = settings_of(client)
     return settings.platform if settings else None
 
 
 def _environment(container: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return a container's variables; None when one comes from a source that cannot be read here."""
+    """Return a container's variables; None if one comes from a source that cannot be read here."""
     entries = container.get("env") or []
     sources = [entry["valueFrom"] for entry in entries if entry.get("valueFrom")]
     if any("fieldRef" not in source for source in sources):
@@ -87,7 +87,7 @@ def _environment(container: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def check_pod(pod: dict[str, Any], namespace: Namespace, platform: Platform) -> Finding:
-    """Compare what is recorded on a pod with what the webhook would decide now."""
+    """Compare the decision that is recorded on a pod with what the webhook would decide now."""
     name = pod["metadata"]["name"]
     record = record_of(pod)
     now = decide_now(pod, namespace, platform)
@@ -101,7 +101,7 @@ def check_pod(pod: dict[str, Any], namespace: Namespace, platform: Platform) -> 
                 f"Now it would be {current}",
                 create_again([pod]),
             )
-        return passed(WIRING, f"{name} was not changed, and would not be now: {current}")
+        return passed(WIRING, f"{name} was not changed, and would not be changed now: {current}")
     then = f"{record.get('decision')} ({record.get('reason')})"
     sentence = _sentence(record.get("reason"))
     if record.get("reason") != now.reason:
@@ -126,9 +126,10 @@ def decide_now(pod: dict[str, Any], namespace: Namespace, platform: Platform) ->
 
 
 def create_again(pods: list[dict[str, Any]]) -> str:
-    """Return how to have pods created again, which is when a pod is wired.
+    """Return how to create pods again: a pod is wired only when it is created.
 
-    A Job counts a deleted pod as failed, and Argo does not create it again: so what owns the pods is started again.
+    A Job counts a deleted pod as failed, and Argo does not create it again. So the owner of the pods has to be started
+    again.
     """
     runs: dict[str, None] = {}
     others = []
@@ -143,12 +144,12 @@ def create_again(pods: list[dict[str, Any]]) -> str:
     if others:
         names = " ".join(metadata["name"] for metadata in others)
         command = f"kubectl delete pod --namespace {others[0].get('namespace', 'default')} {names}"
-        sentences.append(f"Delete those that a controller then creates again: {command}")
+        sentences.append(f"Delete the pods that a controller creates again: {command}")
     return " ".join(["A pod is wired only when it is created.", *sentences])
 
 
 def as_it_was(pod: dict[str, Any], record: dict[str, Any] | None) -> dict[str, Any]:
-    """Return a pod without what the webhook gave it."""
+    """Return a pod without what the webhook added."""
     before = copy.deepcopy(pod)
     (before["metadata"].get("annotations") or {}).pop(DECISION_ANNOTATION, None)
     given = (record or {}).get("containers")

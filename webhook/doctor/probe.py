@@ -1,4 +1,4 @@
-"""Sends requests to a tracking server as a wired pod would, and keeps of each answer what distinguishes it."""
+"""Sends requests to a tracking server as a wired pod does, and keeps the parts of the answers that matter."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ JSON, ANY = "application/json", "*/*"
 """Accepted types. MLflow's client accepts any; to a request for JSON an oauth2-proxy sends no page."""
 _TITLE = re.compile(r"<title[^<>]*>([^<]*)</title>", re.IGNORECASE)
 _MOST = 1 << 20
-"""How many bytes of an answer are read by default; what distinguishes it is at its beginning."""
+"""How many bytes of an answer are read by default. The beginning is enough to distinguish answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What a wired pod has: the server, and a workspace and a token, each of them or None."""
+    """What a wired pod has: the server, and perhaps a workspace and a token."""
 
     uri: str
     workspace: str | None
@@ -35,12 +35,12 @@ class Target:
     namespace: str = "NAMESPACE"
     secret: SecretKey = MLFLOW_TOKEN
     unread: Literal["", "token", "wiring"] = ""
-    """What could not be read; it may exist although it is None here."""
+    """What could not be read. It may exist, although it is None here."""
     job: RefreshJob = NO_JOB
-    """What keeps the token fresh, where the token names no issuer."""
+    """The CronJob that refreshes the token, if the token names no issuer."""
 
     def refresh(self, *, force: bool = False, issuer: str | None = None, audience: str = "") -> str:
-        """Return the command that gets a new token. `issuer` None: the one that the present token or the job names."""
+        """Return the command that gets a new token. `issuer`: by default the one of the current token or the job."""
         job = ""
         if issuer is None:
             issuer, job = issuer_in(self.token) or self.job.issuer, self.job.name
@@ -49,7 +49,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An HTTP answer, as far as it distinguishes one cause from another."""
+    """The parts of an HTTP answer that distinguish causes."""
 
     status: int
     kind: str
@@ -58,12 +58,12 @@ class Answer:
     challenge: str
     """How to identify oneself (`WWW-Authenticate`)."""
     identity: str | None
-    """Whom an oauth2-proxy let through to MLflow (`GAP-Auth`); None on the proxy's own answers."""
+    """The user in the header `GAP-Auth`, which oauth2-proxy adds to MLflow's answers only."""
     json: Any
 
     @property
     def error_code(self) -> str:
-        """Return MLflow's error code, in its own shape or in that of its plugin for Kubernetes; empty without one."""
+        """Return MLflow's error code, in the format of MLflow or of its plugin for Kubernetes; empty without one."""
         if not isinstance(self.json, dict):
             return ""
         error = self.json.get("error")
@@ -84,7 +84,7 @@ def _line(text: str) -> str:
 class Prober:
     """Sends requests about one target. `client` has the timeouts. With a token, no redirect is followed.
 
-    `most` is how many bytes of an answer are read.
+    At most `most` bytes of an answer are read.
     """
 
     def __init__(self, client: httpx.Client, target: Target, *, most: int = _MOST) -> None:
@@ -144,7 +144,7 @@ class Prober:
         )
 
     def _read(self, response: httpx.Response) -> str:
-        """Read at most so many bytes, and for at most as long as one read may take."""
+        """Read at most `most` bytes, for at most the timeout of one read."""
         limit = self._client.timeout.read
         deadline = monotonic() + limit if limit is not None else None
         content = b""

@@ -1,9 +1,8 @@
 """Checks whether an oauth2-proxy is in front of a server, whether it accepts the token, and if not, why.
 
-The proxy's answers were observed with oauth2-proxy 7.15.3. It gives the same answer for everything that can be wrong
-with a token. So this reads the token itself, then the proxy's redirect to the sign-in (webhook.doctor.sign_in), which
-names its client id, then the issuer's keys. The header `GAP-Auth` distinguishes answers that came through the proxy
-from its own.
+The proxy's answers were observed with oauth2-proxy 7.15.3. It answers every invalid token in the same way. So this
+module reads the token itself, then the proxy's redirect to the sign-in (webhook.doctor.sign_in), which names its client
+id, then the issuer's keys. The header `GAP-Auth` distinguishes MLflow's answers from the proxy's own.
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ TOKEN = "proxy-accepts-token"  # noqa: S105 - the name of a check
 _NOT_CHECKED = "the proxy lets requests to MLflow's API through without a token (--skip-auth-route, --trusted-ip)"
 _LOG = "The proxy's log says why."
 _CLIENT_ID, _ISSUER = "the proxy's client id", "the issuer that the proxy trusts"
-"""What of the proxy cannot always be compared with a token."""
+"""The proxy's settings that cannot always be compared with a token."""
 
 
 def find_proxy(prober: Prober) -> bool:
     """Return whether there is a proxy in front of the server. Raises httpx.RequestError.
 
-    The proxy answers /ping itself, which MLflow does not know. Where only the server's paths are routed to it, it sends
-    a browser without a token to the sign-in.
+    The proxy answers /ping, which MLflow does not have. If only the server's paths are routed to the proxy, it
+    redirects a browser without a token to the sign-in.
     """
     ping = prober.send("GET", "/ping", identified=False)
     if ping.status == 200 and ping.text.strip() == "OK":
         return True
     auth = prober.send("GET", "/oauth2/auth", identified=False)
     if auth.status in {202, 401, 403} and (auth.status, auth.text) != (ping.status, ping.text):
-        return True  # what refuses every path alike is something else, such as MLflow's check of the Host header
+        return True  # something else refuses every path in the same way, such as MLflow's check of the Host header
     front = prober.send("GET", "/", identified=False, accept=ANY)
     return is_sign_in_page(front) or bool(sign_in_of(front).client_id)
 
@@ -74,7 +73,7 @@ def check_token(prober: Prober, target: Target, *, now: datetime) -> Finding:
         return failed(TOKEN, cause.code, f"{cause.sentence} {_seen(prober, target)}", cause.remedy)
     if answer.identity:
         return _identity(answer, target.token)
-    return skipped(TOKEN, f"/oauth2/auth is not routed to the proxy ({auth.status}), and nothing was refused")
+    return skipped(TOKEN, f"/oauth2/auth is not routed to the proxy ({auth.status}), but no request was refused")
 
 
 def _cause(prober: Prober, target: Target, token: str, answer: Answer) -> Refusal:
@@ -131,7 +130,7 @@ def _signature(prober: Prober, token: str, claims: Claims, target: Target, unkno
     force = target.refresh(force=True)
     audience = ", ".join(claims.audience) or "nobody"
     token_is = f"The token is for {audience}, from {issuer or 'an issuer that it does not name'}."
-    not_compared = f" {token_is} Not compared with that: {' and '.join(unknown)}." if unknown else ""
+    not_compared = f" {token_is} Could not be compared: {' and '.join(unknown)}." if unknown else ""
     match signature:
         case Signature.UNKNOWN_KEY:
             return Refusal(
@@ -173,7 +172,7 @@ def _signature(prober: Prober, token: str, claims: Claims, target: Target, unkno
 
 
 def _other_issuer(target: Target, unknown: list[str]) -> str:
-    """Return what to do if the proxy trusts another issuer, as a further sentence; empty if it trusts the same."""
+    """Return a sentence about what to do if the proxy trusts another issuer; empty if it trusts the same one."""
     if _ISSUER not in unknown:
         return ""
     return (
@@ -218,6 +217,6 @@ def _identity(answer: Answer, token: str) -> Finding:
             TOKEN,
             "another_identity",
             f"The proxy identifies you as {answer.identity}, but the token says {owner}.",
-            "Runs belong to the user that the proxy names. Ask for the scope email when minting the token.",
+            "Runs belong to the user that the proxy names. Request the scope email when you mint the token.",
         )
     return passed(TOKEN, f"the proxy identifies you as {answer.identity or owner or 'a user without a name'}")

@@ -1,4 +1,4 @@
-"""Finds the CronJob that keeps a token fresh (manifests/components/token-refresh), and the issuer that it asks."""
+"""Finds the CronJob that refreshes a token (manifests/components/token-refresh), and its issuer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SELECTOR = f"app.kubernetes.io/name={NAME}"
 
 
 class RefreshJob(NamedTuple):
-    """The CronJob's name and the issuer that it asks; empty where they are not known."""
+    """The name and the issuer of the CronJob; empty if they are not known."""
 
     name: str = ""
     issuer: str = ""
@@ -25,7 +25,7 @@ NO_JOB = RefreshJob()
 
 
 def find_refresh_job(client: KubeClient, namespace: str) -> RefreshJob:
-    """Return the CronJob of a namespace. What is missing or may not be read counts as not known."""
+    """Return the CronJob of a namespace. If it is missing or may not be read, its name and issuer are empty."""
     found = None
     with suppress(KubeError):
         path = group_path("batch/v1", "cronjobs", namespace=namespace)

@@ -20,8 +20,9 @@ def refresh_command(
 ) -> str:
     """Return the command that puts a new token into a Secret.
 
-    `issuer` may come from a token or a server: one that is not a plain address becomes the placeholder ISSUER. `force`
-    where the present token looks good to the command. `job`: a CronJob that does the same in the cluster.
+    `issuer` may come from a token or a server. If it is not a plain address, the command has the placeholder ISSUER.
+    `force`: the command would otherwise keep the current token. `job`: the name of a CronJob that does the same in the
+    cluster.
     """
     words = ["mlflow-webhook", "token", "refresh", "--namespace", namespace]
     if secret != MLFLOW_TOKEN:

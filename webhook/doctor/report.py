@@ -1,4 +1,4 @@
-"""Makes the checks of a namespace, or of pods, and puts their findings into sections."""
+"""Runs the checks of a namespace, or of pods, and puts their findings into sections."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from webhook.network import open_client
 
 
 class NothingToCheckError(Exception):
-    """What should be checked does not exist. The message says what."""
+    """The thing to check does not exist. The message names it."""
 
 
 class Access(NamedTuple):
-    """How a pod reaches its tracking server: the address that it is given, the target, and what its Secret is like."""
+    """How a pod reaches its tracking server: the address that it gets, the target, the findings about its Secret."""
 
     tracking_uri: str
     target: Target
@@ -45,7 +45,7 @@ class Access(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor:
-    """Checks one cluster with the rights of one user; what they may not read is skipped."""
+    """Checks one cluster with the rights of one user. Checks without enough rights are skipped."""
 
     client: KubeClient
     reaching: Reaching
@@ -118,7 +118,7 @@ class Doctor:
             yield http
 
     def read_namespace(self, name: str) -> Namespace | None:
-        """Read a namespace; None when that is not allowed. Raises KubeError, NothingToCheckError."""
+        """Read a namespace; None if that is not allowed. Raises KubeError, NothingToCheckError."""
         try:
             metadata = self.client.get(f"/api/v1/namespaces/{name}", metadata_only=True)["metadata"]
         except KubeNotFoundError:
@@ -128,7 +128,7 @@ class Doctor:
         return Namespace(name, metadata.get("labels") or {}, metadata.get("annotations") or {})
 
     def _asked(self, name: str) -> of_namespace.Wiring | None:
-        """Return what the webhook gives a pod of a namespace; None where it cannot be asked."""
+        """Return what the webhook adds to a pod of a namespace; None if the webhook cannot be called."""
         try:
             return of_namespace.wiring_of(sample_pod(self.client, name))
         except KubeError:
@@ -139,7 +139,7 @@ class Doctor:
         return of_namespace.read_token(self.client, target.namespace, target.secret)
 
     def check_server(self, target: Target, *, now: datetime, write: bool = False) -> Iterator[Finding]:
-        """Check a server from wherever this runs. Raises KubeError, ProxySettingsError."""
+        """Check a server, from inside or outside the cluster. Raises KubeError, ProxySettingsError."""
         service = self.reaching.service(self.client, target.uri)
         with self.connect(target) as http:
             try:
@@ -149,7 +149,7 @@ class Doctor:
                     remedy = f"kubectl get services,pods --namespace {service.namespace}"
                     yield failed(REACHABLE, error.code, f"{target.uri}: {error}.", remedy)
                 else:
-                    why = f"it cannot be reached from here: {error}. Give --url, or run the check in the cluster"
+                    why = f"it cannot be reached from here: {error}. Use --url, or run the check in the cluster"
                     yield skipped(REACHABLE, why)
 
 

@@ -1,7 +1,7 @@
-"""Asks a tracking server, through its proxy, and finds out which cause a failure has.
+"""Sends requests to a tracking server, through its proxy, and finds the cause of a failure.
 
 The order of the probes and what each answer means were observed with oauth2-proxy 7.15.3 and mlflow 3.17.2. A header
-`GAP-Auth` distinguishes MLflow's answers from the proxy's. An unknown answer is shown unchanged; nothing is guessed.
+`GAP-Auth` distinguishes MLflow's answers from the proxy's. An unknown answer is shown unchanged, without a guess.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WORKSPACES, ACCESS = "server-workspaces", "workspace-access"
 
 
 def check_server(client: httpx.Client, target: Target, *, now: datetime, write: bool = False) -> Iterator[Finding]:
-    """Ask step by step; what depends on a failed step is skipped. `client` has the timeouts."""
+    """Check step by step. Steps that depend on a failed one are skipped. `client` has the timeouts."""
     prober = Prober(client, target)
     try:
         proxy = find_proxy(prober)
@@ -174,7 +174,8 @@ def _access(prober: Prober, target: Target) -> Finding:
                 ACCESS,
                 "no_access_to_workspace",
                 f"MLflow accepts the token, but you have no access to the workspace {target.workspace}.",
-                f"Ask for a role in the namespace {target.workspace}, by the rules of the MLflow server.",
+                f"Ask for access to the workspace {target.workspace}. The rules of the MLflow server say how it is "
+                "granted.",
             )
         case 401, "UNAUTHENTICATED":
             return failed(
@@ -195,7 +196,7 @@ def _access(prober: Prober, target: Target) -> Finding:
 
 
 def create_workspace(target: Target) -> str:
-    """Return how to make a workspace: by a namespace's label, or by MLflow's API (mlflow 3.17.2 has no command)."""
+    """Return how to create a workspace: by a namespace's label, or by MLflow's API (mlflow 3.17.2 has no command)."""
     code = f"import mlflow; mlflow.create_workspace({dumps(target.workspace)})"
     command = f"MLFLOW_TRACKING_URI={shlex.quote(target.uri)} python -c {shlex.quote(code)}"
     return (
@@ -206,7 +207,7 @@ def create_workspace(target: Target) -> str:
 
 
 def _others(prober: Prober) -> str:
-    """Return which workspaces this token may see (MLflow's Kubernetes plugin leaves out the others), as a clause."""
+    """Return a clause with the workspaces that this token may see (MLflow's Kubernetes plugin leaves out others)."""
     answer = prober.send("GET", LIST)
     listed = answer.json.get("workspaces") if answer.status == 200 and isinstance(answer.json, dict) else None
     if not isinstance(listed, list):

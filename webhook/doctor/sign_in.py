@@ -1,4 +1,4 @@
-"""Where an oauth2-proxy sends people to sign in: that shows its client id, and which issuer it trusts.
+"""Finds where an oauth2-proxy sends people to sign in. This shows its client id, and which issuer it trusts.
 
 ``--login-url=/dex/auth`` makes the redirect relative (Kubeflow's manifests have it, with ``--skip-oidc-discovery``);
 ``--proxy-prefix`` moves the proxy's paths, and its sign-in page names them (``pkg/app/pagewriter/sign_in.html``).
@@ -26,7 +26,7 @@ _DEX = "/auth"
 
 
 class SignIn(NamedTuple):
-    """Where the proxy sends people to sign in, and the client id that it has there; empty where not known.
+    """Where the proxy sends people to sign in, and its client id there; empty if not known.
 
     The address may be relative: then it names no host.
     """
@@ -36,9 +36,9 @@ class SignIn(NamedTuple):
 
 
 class IssuerComparison(NamedTuple):
-    """Whether a token's issuer is the one that the proxy trusts; None when that could not be found out.
+    """Whether a token's issuer is the one that the proxy trusts; None if that could not be found out.
 
-    `trusted` is the proxy's issuer where it is known.
+    `trusted` is the proxy's issuer, if it is known.
     """
 
     same: bool | None
@@ -46,7 +46,7 @@ class IssuerComparison(NamedTuple):
 
 
 def find_sign_in(prober: Prober) -> SignIn:
-    """Return where the proxy signs people in: as its first page says, else at its usual path. Raises RequestError."""
+    """Return where the proxy signs people in: see its first page, or else its usual path. Raises RequestError."""
     front = prober.send("GET", "/", identified=False, accept=ANY)
     if (found := sign_in_of(front)).client_id:
         return found
@@ -58,7 +58,7 @@ def find_sign_in(prober: Prober) -> SignIn:
 
 
 def sign_in_of(answer: Answer) -> SignIn:
-    """Return the sign-in to which an answer redirects. A relative redirect is one only when it names a client id."""
+    """Return the sign-in to which an answer redirects. A relative redirect counts only if it names a client id."""
     target = split_url(answer.location)
     client_id = parse_qs(target.query).get("client_id", [""])[0][:_LONGEST]
     if not 300 <= answer.status < 400 or not (target.netloc or (client_id and target.path.startswith("/"))):

@@ -1,7 +1,7 @@
 """Checks whether pods of a namespace run unwired although they should be wired.
 
-The webhook was away when they were created (pods that do not ask themselves are then created unwired), or the namespace
-was labelled later.
+Either the webhook was unavailable when they were created (pods without their own label are then created unwired), or
+the namespace was labelled later.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def check_pods(client: KubeClient, namespace: Namespace, platform: Platform) -> 
         PODS,
         "pods_not_wired",
         f"Not wired, although the webhook would wire them now: {', '.join(names[:_NAMED])}{more}. "
-        "The webhook was away when they were created, or the namespace was labelled later.",
+        "The webhook was unavailable when they were created, or the namespace was labelled later.",
         create_again(missed),
     )
 

@@ -35,7 +35,7 @@ def test_without_the_plugin_a_run_is_safe_until_the_token_expires() -> None:
 def test_without_the_plugin_and_with_little_time_left_there_is_a_warning_and_how_to_turn_it_on() -> None:
     finding = check(token(HOUR), plugin=False)
     assert (finding.status, finding.code) == (Status.WARNED, "runs_outlive_token")
-    assert "longer than 1 h is refused" in finding.message
+    assert "runs that last longer than 1 h" in finding.message
     assert finding.remedy.startswith("kubectl annotate namespace team-a mlflow.kubeflow.org/client-plugin=true ")
 
 

@@ -22,7 +22,7 @@ TOKENS: dict[str, tuple[str, Status, str, str]] = {
         jwt(exp=LATER, email_verified=False),
         Status.WARNED,
         "token_email_not_verified",
-        "Have the address verified in the store behind Dex.",
+        "Verify the address in the user directory behind Dex.",
     ),
     "no address": (
         jwt(exp=LATER, email=None),

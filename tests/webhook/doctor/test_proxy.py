@@ -126,7 +126,7 @@ def test_a_relative_redirect_names_the_issuer_only_where_it_answers(own_dex: boo
     else:
         assert found.code == "issuer_down"
         assert "The token is for mlflow, from http://127.0.0.1:1/dex." in found.message
-        assert "Not compared with that: the issuer that the proxy trusts." in found.message
+        assert "Could not be compared: the issuer that the proxy trusts." in found.message
         assert found.remedy.endswith("get a token there: " + MINT)
 
 
@@ -163,7 +163,7 @@ def test_where_nothing_of_the_proxy_is_known_the_message_says_what_was_not_compa
     assert found.code == "bearer_refused"
     assert "not expired, and its issuer's key signed it" in found.message
     assert f"The token is for mlflow, from {server.issuer}." in found.message
-    assert "Not compared with that: the proxy's client id and the issuer that the proxy trusts." in found.message
+    assert "Could not be compared: the proxy's client id and the issuer that the proxy trusts." in found.message
     assert "--client-id (or --oidc-extra-audience) and --oidc-issuer-url" in found.remedy
 
 

@@ -61,7 +61,7 @@ def test_pods_that_were_missed_are_named_with_what_to_start_again() -> None:
     assert (finding.status, finding.code) == (Status.FAILED, "pods_not_wired")
     assert "would wire them now: a, b, c. " in finding.message
     assert finding.remedy == (
-        "A pod is wired only when it is created. Start again: TrainJob job. Delete those that a controller then "
+        "A pod is wired only when it is created. Start again: TrainJob job. Delete the pods that a controller "
         "creates again: kubectl delete pod --namespace team-a c"
     )
 
