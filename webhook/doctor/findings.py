@@ -60,15 +60,15 @@ def passed(check: str, message: str) -> Finding:
 
 
 def failed(check: str, code: str, message: str, remedy: str) -> Finding:
-    """Return a finding of something wrong."""
+    """Return a finding that something is wrong."""
     return Finding(check=check, status=Status.FAILED, code=code, message=_short(message), remedy=remedy)
 
 
 def warned(check: str, code: str, message: str, remedy: str) -> Finding:
-    """Return a finding of something that works and that a person should know about."""
+    """Return a finding that something works, but that a person should know about it."""
     return Finding(check=check, status=Status.WARNED, code=code, message=_short(message), remedy=remedy)
 
 
 def skipped(check: str, why: str) -> Finding:
-    """Return a finding that a check could not be made."""
+    """Return a finding that a check could not be done."""
     return Finding(check=check, status=Status.SKIPPED, message=_short(why))

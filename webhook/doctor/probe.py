@@ -19,7 +19,7 @@ from webhook.token.claims import form_problem
 INFO, LIST = "/api/3.0/mlflow/server-info", "/api/3.0/mlflow/workspaces"
 SEARCH = "/api/2.0/mlflow/experiments/search"
 JSON, ANY = "application/json", "*/*"
-"""Accepted types. MLflow's client accepts any; to a request for JSON an oauth2-proxy sends no page."""
+"""Accepted types. MLflow's client accepts any. To a request for JSON, oauth2-proxy does not send a page."""
 _TITLE = re.compile(r"<title[^<>]*>([^<]*)</title>", re.IGNORECASE)
 _MOST = 1 << 20
 """How many bytes of an answer are read by default. The beginning is enough to distinguish answers."""
@@ -70,7 +70,7 @@ class Answer:
         return str(self.json.get("error_code") or (error.get("code") if isinstance(error, dict) else "") or "")
 
     def summary(self) -> str:
-        """Return the answer for a person: status, type, and how it begins, or a page's title."""
+        """Return the answer for a person: its status and type, and its beginning or a page's title."""
         found = _TITLE.search(self.text) if self.kind == "text/html" else None
         title = _line(found[1]) if found else ""
         what = f"the page {title!r}" if title else repr(_line(self.text))

@@ -109,7 +109,7 @@ def _email(claims: Claims) -> Refusal | None:
     if claims.email_verified is not False:
         return None
     problem = TokenProblem.EMAIL_NOT_VERIFIED
-    return Refusal(f"token_{problem}", problem.sentence, "Have the address verified in Dex.")
+    return Refusal(f"token_{problem}", problem.sentence, "Verify the address in Dex.")
 
 
 def _not_allowed(answer: Answer, claims: Claims) -> Refusal | None:
@@ -124,7 +124,7 @@ def _not_allowed(answer: Answer, claims: Claims) -> Refusal | None:
 
 
 def _signature(prober: Prober, token: str, claims: Claims, target: Target, unknown: list[str]) -> Refusal:
-    """Return what the signature shows. `unknown`: what of the proxy could not be compared with the token."""
+    """Return what the signature shows. `unknown`: the proxy's settings that could not be compared with the token."""
     issuer = claims.issuer
     signature, why = judge_signature(prober, token, issuer)
     force = target.refresh(force=True)
@@ -192,7 +192,7 @@ def _is_refusal(answer: Answer) -> bool:
 
 
 def _seen(prober: Prober, target: Target) -> str:
-    """Return what MLflow's client, which asks for any content type, is answered, in the words that a person saw."""
+    """Return the answer that MLflow's client gets, in words. The client accepts any content type."""
     answer = prober.send("GET", INFO, accept=ANY)
     if is_sign_in_page(answer):
         what = "a sign-in page (403)"

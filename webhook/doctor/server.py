@@ -68,7 +68,7 @@ def check_server(client: httpx.Client, target: Target, *, now: datetime, write: 
 
 
 def _mlflow(prober: Prober, target: Target, known: list[ServerInfo]) -> Finding:
-    """Check that MLflow answers; what it says about itself goes into `known`."""
+    """Check that MLflow answers, and add its information about itself to `known`."""
     answer = read_info(prober)
     if isinstance(answer, ServerInfo):
         known.append(answer)

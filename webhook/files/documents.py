@@ -27,13 +27,13 @@ _NOT_TEXT = re.compile(r"Expected `str[^`]*`, got `(int|float|bool)`")
 _LEFT_OUT = "inject leaves out what depends on that name, and the webhook adds it to the pods"
 _NODE_INDEX = "the index of each node"
 _FOR_ANY_JOB = (
-    "this is the template of a runtime: experiment and lineage come from each TrainJob's name, and are added to its "
-    "pods by the webhook; give a TrainJob too to see them"
+    "this is the template of a runtime. Experiment and lineage come from the name of each TrainJob, and the webhook "
+    "adds them to its pods. To see them, pass a TrainJob too"
 )
 
 
 def find(documents: Sequence[dict[str, Any]]) -> Found:
-    """Find the pods in documents. TrainJobs are joined with runtimes among them.
+    """Find the pods in documents. TrainJobs are joined with the runtimes in the same documents.
 
     Raises DocumentError for a malformed pod.
     """
@@ -87,10 +87,10 @@ def _of_experiment(
         name = f"the name of each trial, shown as {trial.name}"
         name = name if item.is_named else _and(name, _end_of(item.name))
         note = _and(pod.note, name) if pod.note else _not_known(name)
-        # the name of each trial is in its runs' names and tags, so nothing is written into the Experiment
+        # the name of each trial is in the names and tags of its runs, so nothing can be written into the Experiment
         pods[number] = pod._replace(at=None, warnings=above, note=note)
     if pods:
-        passed_over = [PassedOver(item.what, "the webhook wires its trials when Katib makes them", explained=True)]
+        passed_over = [PassedOver(item.what, "the webhook wires its trials when Katib creates them", explained=True)]
     return pods, passed_over
 
 
@@ -131,7 +131,7 @@ def _pods_of_templates(item: Object, kind: Kind, *, joined: bool) -> Iterator[Po
 
 
 def _made(item: Object, kind: Kind, template: Template, place: Place) -> dict[str, Any]:
-    """Return the metadata that the controller writes on pods of a template, as far as it is known."""
+    """Return the metadata that the controller adds to the pods of a template, as far as it is known."""
     if kind.name == "Pod":
         return {}
     siblings = resolve(item.value, f"{place.pointer.rpartition('/')[0]}/labels") if template.with_labels else {}
@@ -163,7 +163,7 @@ def _and(*several: str) -> str:
 
 
 def _not_known(what: str) -> str:
-    return f"not known before a pod is made: {what}" if what else ""
+    return f"not known before a pod is created: {what}" if what else ""
 
 
 def _find_runtime(trainjob: Object, objects: Sequence[Object]) -> Object | None:
@@ -181,9 +181,9 @@ def _trainjob(item: Object, runtime: Object | None) -> PassedOver:
     warnings = misplaced_in(item.value)
     if runtime is None:
         command = runtime_of(item.value).command(item.namespace)
-        why = f"its pods come from its runtime: give that too ({command}), or a pod that it made"
+        why = f"its pods come from its runtime: pass the runtime too ({command}), or a pod that it created"
         return PassedOver(item.what, why, warnings=warnings)
-    why = "its pods come from its runtime; the webhook wires them when they are made"
+    why = "its pods come from its runtime; the webhook wires them when they are created"
     return PassedOver(item.what, why, explained=True, warnings=warnings)
 
 
@@ -207,7 +207,7 @@ def _pods_of_trainjob(item: Object, runtime: Object) -> Iterator[PodInDocument]:
 
 
 def _pipeline(pipeline: Pipeline) -> PassedOver:
-    why = "Kubeflow Pipelines makes a pod for each task when the pipeline runs, and the webhook wires those"
+    why = "Kubeflow Pipelines creates a pod for each task when the pipeline runs, and the webhook wires these pods"
     return PassedOver(f"compiled pipeline {pipeline.name}", why, explained=True)
 
 
@@ -228,14 +228,14 @@ def _pods_of_pipeline(pipeline: Pipeline, document: dict[str, Any]) -> Iterator[
 def _decode(
     template: dict[str, Any], metadata: dict[str, Any], made: dict[str, Any], what: str, *, at: str = ""
 ) -> Pod:
-    """Return the pod that a controller makes from the template `at` a pointer, with the metadata `made` by it."""
+    """Return the pod that a controller creates from the template `at` a pointer. `made`: the metadata that it adds."""
     whole = {**made, **metadata}
     if made.get("labels"):
         whole["labels"] = {**mapping(metadata.get("labels")), **made["labels"]}
     try:
         return decode_pod(json.dumps({**template, "metadata": without_nulls(whole)}).encode())
     except (MalformedReviewError, TypeError, ValueError, RecursionError) as error:
-        # what a forgotten pair of quotation marks makes of "1" or "true"
+        # the value is "1" or "true" without quotation marks
         hint = ": write it in quotation marks" if _NOT_TEXT.search(str(error)) else ""
         place = field_path(at.split("/")[1:])
         message = str(error).replace("`$.", f"`{place}." if place else "`")

@@ -1,8 +1,8 @@
 """Builds the values of a YAML document from the events of a parser, as kubectl's go-yaml does.
 
-The events come from libyaml, of which go-yaml is a port. PyYAML's wheels have it; where PyYAML was built without it,
-they come from its own parser, which is slower. Nothing here recurses, so that no input can exhaust the stack, and an
-alias costs nothing until the values are known to be few enough.
+The events come from libyaml, of which go-yaml is a port. PyYAML's wheels contain libyaml. If PyYAML was built without
+it, its own parser is used, which is slower. Nothing here recurses, so no input can exhaust the stack. Aliases are
+expanded only when the number of values is known to be within the limit.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from yaml.scanner import Scanner
 from webhook.files.words import Scalar, plain_value
 
 LIBYAML: Callable[[str], Events] | None = getattr(yaml, "CLoader", None)
-"""None where PyYAML was built without it. It is used as a parser only."""
+"""None if PyYAML was built without libyaml. Only its parser is used."""
 
 DEEPEST = 200
-"""Levels that a document may have. What the API server stores has at most a few dozen."""
+"""The most levels of a document. Objects in the API server have at most a few dozen."""
 MOST_VALUES = 10_000_000
-"""Values that a document may have once its aliases are expanded; a few lines can expand to billions."""
+"""The most values of a document after its aliases are expanded. A few lines can expand to billions."""
 
 _TOO_DEEP = f"nested too deeply: more than {DEEPEST} levels"
 _TAG = "tag:yaml.org,2002:"
@@ -59,7 +59,7 @@ class PythonParser(Reader, Scanner, Parser):
         Parser.__init__(self)
 
     def scan_to_next_token(self) -> None:
-        """Skip blanks and comments between tokens, and tabs where no key can begin."""
+        """Skip blanks and comments between tokens, and skip tabs where no key can begin."""
         super().scan_to_next_token()
         while self.peek() == "\t" and (self.flow_level or not self.allow_simple_key):
             self.forward()
@@ -70,20 +70,20 @@ class PythonParser(Reader, Scanner, Parser):
         blanks = self.skip_blanks()
         breaks: list[str] | None = super().scan_plain_spaces(indent, start_mark)
         while breaks and self.column >= indent and self.skip_blanks() and self.peek() in "\r\n":
-            more = super().scan_plain_spaces(indent, start_mark)  # the line had nothing but tabs
+            more = super().scan_plain_spaces(indent, start_mark)  # the line contained only tabs
             if more is None:
                 return None
             breaks = ["\n"] * (_line_breaks(breaks) + _line_breaks(more) - 1)
         return [blanks] if breaks == [] and blanks else breaks
 
     def save_possible_simple_key(self) -> None:
-        """Refuse deep nesting before the parser sees it: looking ahead for a key takes the square of the depth."""
+        """Refuse deep nesting early: the time of the parser's search for keys grows with the square of the depth."""
         if self.flow_level > DEEPEST:
             raise ContentError(problem=_TOO_DEEP, problem_mark=self.get_mark())
         super().save_possible_simple_key()
 
     def skip_blanks(self) -> str:
-        """Return the blanks and tabs that come next, and go past them."""
+        """Read and return the next blanks and tabs."""
         length = 0
         while self.peek(length) in " \t":
             length += 1
@@ -105,7 +105,7 @@ class _Open:
     def __init__(self, value: dict[str, Any] | list[Any], anchor: str | None, before: int) -> None:
         self.value = value
         self.anchor = anchor
-        self.before = before  # values that the document had before it
+        self.before = before  # the number of values in the document before it
         self.key: str | None = None  # None: the values of a merge key follow
         self.keyed = False  # whether the key has been read
 
@@ -198,9 +198,9 @@ class _Builder:
 def build(events: Events, *, as_text: bool = False) -> tuple[Any, bool]:
     """Return the first document's value, None without one, and whether it ended the text (looked at with `as_text`).
 
-    Nothing in it is shared, and every key is a string. With `as_text` scalars stay the text that they are, and a key
-    may be there once; without it the last one counts. A later key overrides what ``<<`` brought, and the other way
-    round (observed with kubectl 1.32). Raises FormatError and yaml.YAMLError.
+    No part of the value is shared, and every key is a string. With `as_text`, scalars stay text, and a key may appear
+    only once; otherwise the last one counts. A key and ``<<`` override each other: the later one counts (observed with
+    kubectl 1.32). Raises FormatError and yaml.YAMLError.
     """
     builder = _Builder(as_text=as_text)
     event = events.get_event()

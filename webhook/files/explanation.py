@@ -1,4 +1,4 @@
-"""A decision in full, for people and scripts: each variable of each container, and where its value comes from."""
+"""Explains a decision, for people and scripts: each variable of each container, and where its value comes from."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from webhook.core.values import hide_password
 def explanation(pod: Pod, decision: Decision, *, name: str, namespace: str | None, note: str = "") -> dict[str, Any]:
     """Return the decision as data: an item of `explain -o json` (docs/files.md).
 
-    Literal values of credentials that the pod brings are not repeated. `note` says what is not known before a wired pod
-    is made.
+    Literal credentials of the pod are not repeated. `note` says what is not known before a pod is created.
     """
     return {
         "pod": name,

@@ -1,9 +1,9 @@
-"""Reads JSON and YAML as kubectl does, and keeps the text of each document, so that it can be passed on unchanged.
+"""Reads JSON and YAML as kubectl does, and keeps the text of each document, so that it can be printed unchanged.
 
-As kubectl: a text that begins with a brace is JSON, and YAML from the document on that is not JSON; YAML documents end
-where a line begins with three hyphens; what follows three dots is not read (Kubernetes,
-``apimachinery/pkg/util/yaml/decoder.go``). Unlike kubectl, three and more JSON documents may be followed by YAML, and
-NaN in JSON is refused: kubectl falls back to YAML and makes text of it.
+As in kubectl, a text that begins with a brace is read as JSON; as soon as a document is not JSON, the rest is read as
+YAML. YAML documents end where a line begins with three hyphens. Text after three dots is not read (Kubernetes,
+``apimachinery/pkg/util/yaml/decoder.go``). Unlike in kubectl, three and more JSON documents may be followed by YAML,
+and NaN in JSON is refused: kubectl reads it as YAML, where it is text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SEPARATOR = re.compile(r"^---(.*)\n?", re.MULTILINE)
 
 
 class Document(NamedTuple):
-    """A document and its text. `value` is None where there are only comments."""
+    """A document and its text. `value` is None if there are only comments."""
 
     value: Any
     start: int
@@ -32,9 +32,9 @@ class Document(NamedTuple):
 
 
 def read_documents(text: str) -> list[Any]:
-    """Read documents of JSON, one after another, or of YAML, as JSON would give them.
+    """Read JSON or YAML documents as values that JSON can represent.
 
-    Nothing in them is shared, and every key is a string. Raises FormatError.
+    No part of a value is shared, and every key is a string. Raises FormatError.
     """
     return [document.value for document in find_documents(text) if document.value is not None]
 
@@ -63,7 +63,7 @@ def find_documents(text: str) -> list[Document]:
 
 
 def read_scalars_as_text(text: str) -> Any:
-    """Read one document whose values all stay the text that they are; a key may be there once. Raises FormatError."""
+    """Read one document whose values stay text. A key may appear only once. Raises FormatError."""
     value, ended = _build(text, 0, len(text), as_text=True)
     if not ended:
         raise FormatError("not YAML: there is more than one document")
@@ -97,7 +97,7 @@ def _read_yaml(text: str, start: int) -> list[Document]:
 def _build(text: str, start: int, end: int, *, as_text: bool = False) -> tuple[Any, bool]:
     part = text[start:end]
     if not part.endswith("\n"):
-        part += "\n"  # as kubectl: the last line of a block has an end, whether or not the file has
+        part += "\n"  # as in kubectl: the last line of a block has a line break, even if the file ends without one
     try:
         return build(parser_of(part), as_text=as_text)
     except yaml.reader.ReaderError as error:
@@ -120,7 +120,7 @@ def _line_of(text: str, at: int) -> int:
 
 
 def _check(document: Any) -> None:
-    """Raise FormatError where a document has what Python reads and JSON does not have, or is nested too deeply."""
+    """Raise FormatError if a document contains something that JSON does not have, or is nested too deeply."""
     todo: list[tuple[Any, list[str | int]]] = [(document, [])]
     while todo:
         value, path = todo.pop()

@@ -12,12 +12,11 @@ from webhook.files.generated import Values
 class PodInDocument(NamedTuple):
     """A pod or pod template, its place in its document, and the namespace that the document names.
 
-    `what` names it. `at`: its JSON Pointer; None when the pod is made from several documents. `metadata_at`: the JSON
+    `what` names it. `at`: its JSON Pointer; None if the pod comes from several documents. `metadata_at`: the JSON
     Pointer of its labels and annotations. `for_any_job`: the template is a runtime's, for pods of TrainJobs whose names
-    are not known. `generated`: which values contain a name that is generated in the cluster.
-    `in_namespace` False: the object is cluster-scoped. `joined`: the pods of TrainJobs that use this
-    runtime are found as well. `warnings` are about misplaced labels and annotations, `note` about what is not known
-    before the pod is made.
+    are not known. `generated`: which values contain a name that is generated in the cluster. `in_namespace` False: the
+    object is cluster-scoped. `joined`: the pods of TrainJobs that use this runtime are also found. `warnings` are about
+    misplaced labels and annotations. `note` says what is not known before the pod is created.
     """
 
     document: dict[str, Any]
@@ -37,7 +36,7 @@ class PodInDocument(NamedTuple):
 class PassedOver(NamedTuple):
     """An object without a pod or pod template, which `inject` does not change; `why` is the reason.
 
-    `explained`: its pods are found in another way.
+    `explained`: its pods are in another object that was found.
     """
 
     what: str
@@ -47,7 +46,7 @@ class PassedOver(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is in documents."""
+    """The pods in documents, and the objects without pods."""
 
     pods: list[PodInDocument]
     passed_over: list[PassedOver]

@@ -8,7 +8,7 @@ from webhook.core.pod import Pod
 from webhook.core.workload import recognise
 
 PLACEHOLDER = "xxxxx"
-"""What is shown for the five characters that the API server, or a controller, generates."""
+"""The text in place of the five characters that the API server or a controller generates."""
 _LONGEST_BEGINNING = 58
 """Characters of ``generateName`` that the API server uses (k8s.io/apiserver: pkg/storage/names/generate.go)."""
 

@@ -21,8 +21,8 @@ _EVERYTHING = Values(experiment=True, lineage=True)
 def explain(place: PodInDocument, *, namespace: Namespace, platform: Platform) -> Decision:
     """Decide about a pod in a document; generated names contain a placeholder.
 
-    A runtime's template gets nothing that comes from the TrainJob's name, and one in no namespace no workspace: the
-    webhook adds that to the pods.
+    A runtime's template gets nothing that comes from the TrainJob's name. A template without a namespace gets no
+    workspace. The webhook adds both to the pods.
     """
     without = _EVERYTHING if place.for_any_job else Values(experiment=False, lineage=False)
     return _decide(place, namespace, platform, without=without)
@@ -42,7 +42,7 @@ def inject(place: PodInDocument, *, namespace: Namespace, platform: Platform) ->
         of_metadata = operation["path"].removeprefix(f"{place.at}/metadata")
         if of_metadata != operation["path"]:
             operation["path"] = place.metadata_at + of_metadata
-    if operations and resolve(place.document, place.metadata_at) is None:  # a template may do without
+    if operations and resolve(place.document, place.metadata_at) is None:  # a template may have no metadata
         operations.insert(0, {"op": "add", "path": place.metadata_at, "value": {}})
     return decision, operations
 

@@ -1,8 +1,8 @@
-"""The kinds of objects that make pods: the places of their pod templates, and what controllers write on the pods.
+"""The kinds of objects that create pods: where their pod templates are, and what controllers add to the pods.
 
-KINDS lists the supported kinds, OTHERS the kinds that are known to make pods from something else than a pod template.
-To support another kind, add an entry. The labels are those by which `webhook.core.controllers` names experiments and
-runs, and it names the files of the controllers' sources; what is in none of those has its own comment here.
+KINDS lists the supported kinds. OTHERS lists kinds that create pods from something else than a pod template. To support
+another kind, add an entry. `webhook.core.controllers` uses the labels to name experiments and runs, and says in which
+source files they were found. Other facts have a comment here.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Template(NamedTuple):
     """A JSON Pointer to a pod template, in which ``*`` is each key or item, and labels of its pods.
 
     In the labels' values ``{name}`` is the object's name and ``{part}`` the key, or the item's name, in lower case.
-    `part` names a template whose path has no ``*``, where its object has several. `with_labels`: its pods also get the
-    labels in the field ``labels`` next to the template.
+    `part` is the name of a template without ``*`` in its path, if the object has several templates. `with_labels`: its
+    pods also get the labels in the field ``labels`` next to the template.
     """
 
     path: str
@@ -42,9 +42,9 @@ class Template(NamedTuple):
 class Kind(NamedTuple):
     """A kind of object that holds pod templates.
 
-    `owner`: the kind of the pods' controlling owner, where it has the name of the object. `metadata`: the JSON Pointer
-    of the pods' labels and annotations, if not the template's. `unknown`: what lineage needs and is not known before a
-    pod is made. `for_any_job`: the pods belong to TrainJobs whose names are not known. `in_namespace`: whether the
+    `owner`: the kind of the pods' controlling owner, if it has the name of the object. `metadata`: the JSON Pointer of
+    the pods' labels and annotations, if not the template's. `unknown`: what lineage needs, but is not known before a
+    pod is created. `for_any_job`: the pods belong to TrainJobs whose names are not known. `in_namespace`: whether the
     object is in the namespace of its pods.
     """
 
@@ -59,7 +59,7 @@ class Kind(NamedTuple):
 
 
 class Other(NamedTuple):
-    """A kind of object whose pods do not come from a pod template in it; `label_at` is the right place of a label."""
+    """A kind of object that creates pods without a pod template in it. `label_at` is where a label has to be."""
 
     group: str
     name: str
@@ -246,19 +246,19 @@ _WITHOUT_GROUP = {kind.name: kind for kind in reversed(KINDS) if kind.name != "S
 
 
 def find_kind(group: str | None, name: str) -> Kind | None:
-    """Return the kind of that name in an API group. `group` None: the document names none; a Service is then core's."""
+    """Return the kind with a name in an API group. Without a group, a Service is a core Service."""
     return _WITHOUT_GROUP.get(name) if group is None else _BY_NAME.get((group, name))
 
 
 def find_other(group: str | None, name: str) -> Other | None:
-    """Return the kind that makes pods from something else than a pod template in it."""
+    """Return the kind, if it creates pods without a pod template in it."""
     if group is None:
         return next((other for other in OTHERS if other.name == name and other.group == "argoproj.io"), None)
     return _OTHERS.get((group, name))
 
 
 def is_built_in(group: str | None) -> bool:
-    """Return whether an API group is Kubernetes' own, whose kinds that make pods are all in KINDS."""
+    """Return whether an API group belongs to Kubernetes: all of its kinds that create pods are in KINDS."""
     if group is None or group in _BUILT_IN:
         return True
     domain, dot, ending = group.partition(".k8s.io")

@@ -26,7 +26,8 @@ class Mark(NamedTuple):
 def misplaced(value: dict[str, Any], kind: str, *, template: str, right: str) -> tuple[str, ...]:
     """Return warnings for labels and annotations above a pod template, or in it, that do not reach the pods.
 
-    `template` is its pointer, `right` that of the metadata that reaches the pods. What is there as well is left out.
+    `template` is the template's pointer; `right` is the pointer of the metadata that reaches the pods. Labels and
+    annotations that are also there get no warning.
     """
     if not template:
         return ()
@@ -43,13 +44,13 @@ def misplaced(value: dict[str, Any], kind: str, *, template: str, right: str) ->
 
 
 def warning(kind: str, mark: Mark, place: str, right: str) -> str:
-    """Return the warning for what is in the metadata at `place`, from which it does not reach the pods of an object."""
+    """Return the warning for a label or annotation at `place`, from which it does not reach the pods of an object."""
     where = f"of the {kind}" if place == "/metadata" else f"at {place}/{mark.field} of the {kind}"
-    return f"the {mark.what} {where} is not on its pods: put it into {right}"
+    return f"the {mark.what} {where} does not reach its pods: move it to {right}"
 
 
 def marks(metadata: Any) -> Iterator[Mark]:
-    """List the label and the annotations that the webhook reads, as far as metadata has them."""
+    """List the labels and annotations in metadata that the webhook reads."""
     if LABEL in mapping(mapping(metadata).get("labels")):
         yield Mark(LABEL)
     for name in mapping(mapping(metadata).get("annotations")):
@@ -58,7 +59,7 @@ def marks(metadata: Any) -> Iterator[Mark]:
 
 
 def marked(value: Any, at: str = "") -> Iterator[tuple[Mark, str]]:
-    """List these labels and annotations anywhere in a value, with the pointer of the metadata in which they are."""
+    """List these labels and annotations anywhere in a value, with the pointers of their metadata."""
     yield from ((mark, at) for mark in marks(value))
     for step, item in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
         if isinstance(item, (dict, list)):

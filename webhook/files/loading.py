@@ -16,8 +16,7 @@ class DocumentError(Exception):
 class Loaded(NamedTuple):
     """An object, and the part of the text that it was read from.
 
-    `exact`: the text, read as YAML, is this object; not so for the object in an AdmissionReview, and for items of an
-    array.
+    `exact`: whether the text is this object. It is not for the object in an AdmissionReview, and for items of an array.
     """
 
     value: dict[str, Any]
@@ -28,14 +27,14 @@ class Loaded(NamedTuple):
 
 
 def load(text: str) -> list[Loaded]:
-    """Read YAML or JSON documents. Of an AdmissionReview the object in it is returned, of an array its items.
+    """Read YAML or JSON documents. From an AdmissionReview, return the object in it; from an array, its items.
 
     Raises DocumentError.
     """
     try:
         documents = find_documents(text)
     except FormatError as error:
-        hint = "; is it a template? Render it first (helm template …), and give the result" if "{{" in text else ""
+        hint = "; if it is a template, render it first (helm template …)" if "{{" in text else ""
         raise DocumentError(f"{error}{hint}") from None
     loaded = []
     for number, document in enumerate((document for document in documents if document.value is not None), 1):
@@ -62,7 +61,7 @@ def _unwrap(document: dict[str, Any], number: int) -> dict[str, Any]:
     if operation != "CREATE" or about != ("", "pods", ""):
         what = f"{operation} {'/'.join(str(part) for part in about[1:] if part)}"
         raise DocumentError(f"document {number} is the review of {what}; the webhook decides about CREATE pods only")
-    # the request's namespace is the true one, the object's own may be missing
+    # the object's own namespace may be missing, so that of the request counts
     metadata = {**mapping(review_object.get("metadata"))}
     if request.get("namespace"):
         metadata.setdefault("namespace", request["namespace"])

@@ -1,4 +1,4 @@
-"""The Kubernetes objects in documents, lists taken apart, and the Namespaces among them."""
+"""The Kubernetes objects in documents, also in lists, and the Namespaces among them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from webhook.files.pointers import items, mapping, resolve, text
 class Object(NamedTuple):
     """An object and its place in its document.
 
-    `group` None: neither it nor its list names an API group. `title`: what to call it, if not by its kind and name.
-    `labels`: those that another controller adds to its pods.
+    `group`: None if neither the object nor its list has an API group. `title`: its name in messages, if not its kind
+    and name. `labels`: the labels that another controller adds to its pods.
     """
 
     document: dict[str, Any]
@@ -29,7 +29,7 @@ class Object(NamedTuple):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Return its metadata, empty when it has no metadata."""
+        """Return its metadata; empty without metadata."""
         return mapping(self.value.get("metadata"))
 
     @property
@@ -58,12 +58,12 @@ class Object(NamedTuple):
 
 
 def list_objects(documents: Sequence[dict[str, Any]]) -> list[Object]:
-    """List the objects in documents, with those in lists. Items of a list of one kind may leave out their own kind."""
+    """List the objects in documents, also those in lists. Items of a list of one kind may leave out the kind."""
     return [item for document in documents for item in _objects(document, "", None, "")]
 
 
 def find_namespaces(documents: Sequence[dict[str, Any]]) -> list[Namespace]:
-    """List the Namespaces in documents. Raises DocumentError for anything else, or when nothing is found."""
+    """List the Namespaces in documents. Raises DocumentError for other objects, or without a Namespace."""
     namespaces = [read_namespace(item) for item in list_objects(documents)]
     if not namespaces:
         raise DocumentError("no Namespace found")
@@ -71,16 +71,16 @@ def find_namespaces(documents: Sequence[dict[str, Any]]) -> list[Namespace]:
 
 
 def read_namespace(item: Object) -> Namespace:
-    """Return what decides of a Namespace. Raises DocumentError when it is something else, or malformed."""
+    """Return the parts of a Namespace that affect decisions. Raises DocumentError for another or a malformed object."""
     if item.kind != "Namespace" or item.group or not item.is_named:
-        raise DocumentError("expected Namespaces with a name, and found something else")
+        raise DocumentError("expected Namespaces with a name, but found another object")
     check_strings(item.metadata, item.what)
     metadata = without_nulls(item.metadata)
     return Namespace(item.name, mapping(metadata.get("labels")), mapping(metadata.get("annotations")))
 
 
 def without_nulls(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return metadata in which null as the value of a label or annotation is empty text, as the API server reads it."""
+    """Return metadata in which each label or annotation with the value null is empty, as in the API server."""
     read = {}
     for kind in ("labels", "annotations"):
         if isinstance(metadata.get(kind), dict):
@@ -92,7 +92,7 @@ def check_strings(metadata: dict[str, Any], what: str) -> None:
     """Raise DocumentError for a label or annotation that is neither a string nor null."""
     for kind in ("labels", "annotations"):
         for name, value in mapping(metadata.get(kind)).items():
-            if isinstance(value, bool | int | float):  # what a forgotten pair of quotation marks makes of "true" or "1"
+            if isinstance(value, bool | int | float):  # the value is "true" or "1" without quotation marks
                 written = json.dumps(value)
                 raise DocumentError(
                     f'{what}: {kind[:-1]} {name} is {written}, not a string: write "{written}" in quotation marks'

@@ -9,13 +9,13 @@ from webhook.files.objects import Object
 from webhook.files.pipelines import PARENT
 from webhook.files.trials import GROUP, KIND
 
-GIVE_A_POD = "give a pod that it made: kubectl get pod NAME -o yaml | mlflow-webhook explain -f -"
-STRATEGIC_MERGE_PATCH = "a strategic merge patch; give the object that it changes"
+GIVE_A_POD = "pass a pod that it created: kubectl get pod NAME -o yaml | mlflow-webhook explain -f -"
+STRATEGIC_MERGE_PATCH = "a strategic merge patch; pass the object that it changes"
 _FURTHER = {"TrainJob": TRAINER_GROUP, KIND: GROUP}
 
 
 def without_template(item: Object, kind: Kind) -> PassedOver:
-    """Return that an object of a kind with pod templates has none, as far as the document says."""
+    """Return why an object has no pod, although its kind has pod templates."""
     path = kind.templates[0].path
     right = f"{path}/metadata" if kind.metadata is None else kind.metadata
     paths = " or ".join(template.path or "/spec/containers" for template in kind.templates)
@@ -31,7 +31,7 @@ def why_not(item: Object) -> str:
     if not item.kind:
         return "not a Kubernetes object"
     if (item.group, item.kind) == PARENT:
-        return "its pods come from its versions: give a PipelineVersion"
+        return "its pods come from its versions: pass a PipelineVersion"
     if find_other(item.group, item.kind):
         return f"this command does not look into {_kind(item)} ({GIVE_A_POD})"
     known = ["AdmissionReview", "List", "TrainJob", *(kind.name for kind in KINDS)]
@@ -44,7 +44,7 @@ def why_not(item: Object) -> str:
             return "no pod template"
         written = f"API group {item.group}" if item.group else "core API group"
         return f"the {written} has no kind {item.kind}; is {group or 'v1'} meant?"
-    return f"this command does not look into {_kind(item)} (if it makes pods, {GIVE_A_POD})"
+    return f"this command does not look into {_kind(item)} (if it creates pods, {GIVE_A_POD})"
 
 
 def _kind(item: Object) -> str:

@@ -1,8 +1,8 @@
-"""Compiled pipelines of Kubeflow Pipelines v2: the pods that KFP makes of their tasks, as far as they decide.
+"""Compiled pipelines of Kubeflow Pipelines v2: the parts of their tasks' pods that affect decisions.
 
 The format is that of KFP's compiler (observed with kfp 2.16.1; kubeflow/pipelines: api/v2alpha1/pipeline_spec.proto and
 kubernetes_platform/proto/kubernetes_executor_config.proto): a document for the pipeline and one for the platform, or
-both in an object PipelineVersion. The pods look as those of KFP 2.17.0.
+both in an object PipelineVersion. The pods are like those of KFP 2.17.0.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NOTE = "not known before the pipeline runs: the id of the run, and the iteratio
 
 
 class Task(NamedTuple):
-    """A task, with the names of the groups and pipelines around it, and the pod that KFP makes of it."""
+    """A task, with the names of the groups and pipelines around it, and the pod that KFP creates for it."""
 
     path: tuple[str, ...]
     pod: dict[str, Any]
@@ -34,7 +34,7 @@ class Task(NamedTuple):
 
 
 class Pipeline(NamedTuple):
-    """A compiled pipeline, what it asks of the platform for each executor, and the namespace that its object names."""
+    """A compiled pipeline, its Kubernetes settings for each executor, and the namespace of its object."""
 
     spec: dict[str, Any]
     executors: dict[str, Any]
@@ -42,11 +42,11 @@ class Pipeline(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return its own name, by which KFP calls it on pods."""
+        """Return its own name, which KFP writes on pods."""
         return text(resolve(self.spec, "/pipelineInfo/name"))
 
     def tasks(self) -> Iterator[Task]:
-        """List its tasks that become pods, in the order of the file, those of pipelines in it as well."""
+        """List its tasks that become pods, also those of pipelines in it, in the order of the file."""
         components = mapping(self.spec.get("components"))
         executors = mapping(resolve(self.spec, "/deploymentSpec/executors"))
         todo: list[tuple[tuple[str, ...], dict[str, Any]]] = [((), mapping(self.spec.get("root")))]
@@ -65,7 +65,7 @@ class Pipeline(NamedTuple):
 
 
 def read_pipeline(document: dict[str, Any], after: dict[str, Any] | None) -> Pipeline | None:
-    """Return the pipeline in a document, None when it is something else; `after` is the next document."""
+    """Return the pipeline in a document; None if it is something else. `after` is the next document."""
     if document.get("kind") == _VERSION and isinstance(resolve(document, "/spec/pipelineSpec"), dict):
         spec, platform = document["spec"]["pipelineSpec"], mapping(document["spec"].get("platformSpec"))
     elif "kind" not in document and isinstance(document.get("pipelineInfo"), dict) and "root" in document:
@@ -77,7 +77,7 @@ def read_pipeline(document: dict[str, Any], after: dict[str, Any] | None) -> Pip
 
 
 def is_platform(document: dict[str, Any]) -> bool:
-    """Return whether a document is the second of a compiled pipeline: what it asks of the platform."""
+    """Return whether a document is the second one of a compiled pipeline, with its Kubernetes settings."""
     return "kind" not in document and isinstance(document.get("platforms"), dict)
 
 

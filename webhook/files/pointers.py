@@ -31,7 +31,7 @@ def resolve(value: Any, pointer: str) -> Any:
 def expand(value: Any, pattern: str) -> Iterator[Place]:
     """List the places that match a pattern and have a value.
 
-    Raises TypeError with the pointer of what is neither a mapping nor a list.
+    Raises TypeError, with the pointer of a value that is neither a mapping nor a list.
     """
     before, star, rest = pattern.partition("/*")
     several = resolve(value, before)
@@ -61,17 +61,17 @@ def has_directive(value: Any) -> bool:
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """Return a mapping, empty where the value is something else."""
+    """Return a mapping; empty if the value is something else."""
     return value if isinstance(value, dict) else {}
 
 
 def items(value: Any) -> list[Any]:
-    """Return a list, empty where the value is something else."""
+    """Return a list; empty if the value is something else."""
     return value if isinstance(value, list) else []
 
 
 def text(value: Any) -> str:
-    """Return a text, empty where the value is something else."""
+    """Return a text; empty if the value is something else."""
     return value if isinstance(value, str) else ""
 
 

@@ -1,8 +1,8 @@
-"""Joins a TrainJob with its runtime, as Trainer does: the pods of its JobSet, as far as they decide about wiring.
+"""Joins a TrainJob with its runtime, as Trainer does: the parts of the pods of its JobSet that affect decisions.
 
 The rules are those of Trainer 2.3.0 (kubeflow/trainer: pkg/runtime/core/trainingruntime.go, `mergeRuntimePatches`, and
-pkg/runtime/framework/plugins/jobset/builder.go). The trainer's image, command and arguments, and variables that Trainer
-adds for the distributed framework, are left out, since none of them decides.
+pkg/runtime/framework/plugins/jobset/builder.go). The trainer's image, command and arguments, and the variables that
+Trainer adds for the distributed framework, are left out, because they do not affect decisions.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from webhook.files.pointers import items, mapping, resolve, text
 
 _POD_METADATA = "trainingRuntimeSpec/template/spec/replicatedJobs/{}/template/spec/template/metadata"
 _REACHES_PODS = re.compile("/spec/runtimePatches/[0-9]+/" + _POD_METADATA.format("[0-9]+"))
-_RIGHT = f"/spec/runtimePatches/*/{_POD_METADATA.format('*')}/{{}}, or into the pod template of its runtime"
+_RIGHT = f"/spec/runtimePatches/*/{_POD_METADATA.format('*')}/{{}}, or to the pod template of its runtime"
 _STEP = "trainer.kubeflow.org/trainjob-ancestor-step"
 _NODE = "node"
 _BY_NAME = frozenset({"replicatedJobs", "containers", "initContainers", "env", "volumes", "imagePullSecrets"})
-"""Lists whose items a patch finds by their names; it replaces others (the tags patchMergeKey in Kubernetes' API)."""
+"""The lists whose items a patch merges by name; it replaces other lists (the tags patchMergeKey in Kubernetes' API)."""
 
 
 class Runtime(NamedTuple):
@@ -44,12 +44,12 @@ class Replicated(NamedTuple):
     template: dict[str, Any]
 
     def labels(self, trainjob: str) -> dict[str, str]:
-        """Return what JobSet writes on its pods."""
+        """Return the metadata that JobSet adds to its pods."""
         return {f"{JOBSET}jobset-name": trainjob, f"{JOBSET}replicatedjob-name": self.name}
 
 
 def runtime_of(trainjob: dict[str, Any]) -> Runtime:
-    """Return the runtime to which a TrainJob refers; without a kind it is a ClusterTrainingRuntime."""
+    """Return the runtime to which a TrainJob refers. Without a kind, it is a ClusterTrainingRuntime."""
     reference = mapping(resolve(trainjob, "/spec/runtimeRef"))
     return Runtime(text(reference.get("kind")) or "ClusterTrainingRuntime", text(reference.get("name")))
 
@@ -60,7 +60,7 @@ def is_trainjob(group: str | None, kind: str) -> bool:
 
 
 def join(trainjob: dict[str, Any], runtime: dict[str, Any]) -> Iterator[Replicated]:
-    """List the pod templates of a TrainJob's replicated jobs, with what the TrainJob changes in them."""
+    """List the pod templates of a TrainJob's replicated jobs, with the TrainJob's changes."""
     jobs = {"replicatedJobs": copy.deepcopy(items(resolve(runtime, RUNTIME_JOBS)))}
     for patch in items(resolve(trainjob, "/spec/runtimePatches")):
         wanted = items(resolve(patch, "/trainingRuntimeSpec/template/spec/replicatedJobs"))
@@ -83,7 +83,7 @@ def join(trainjob: dict[str, Any], runtime: dict[str, Any]) -> Iterator[Replicat
 def misplaced_in(trainjob: dict[str, Any], *, pod: dict[str, Any] | None = None) -> tuple[str, ...]:
     """Return warnings for labels and annotations in a TrainJob that do not reach the pods.
 
-    What the metadata of its `pod` has as well is left out.
+    Those that are also in the metadata of its `pod` are left out.
     """
     there = set(marks(pod))
     return tuple(

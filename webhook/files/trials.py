@@ -1,8 +1,8 @@
 """Katib's Experiments: the object that Katib creates for each trial, and what it adds to the pods of that object.
 
 The object is `spec.trialTemplate.trialSpec`, of any kind (kubeflow/katib:
-pkg/apis/controller/experiments/v1beta1/experiment_types.go). The webhook reads the labels by which
-`webhook.core.controllers` recognises trials.
+pkg/apis/controller/experiments/v1beta1/experiment_types.go). `webhook.core.controllers` recognises trials by the
+labels.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def is_experiment(group: str | None, kind: str) -> bool:
 
 
 def trial_of(experiment: Object) -> Object | None:
-    """Return the object of a trial, None where the Experiment does not have it in itself.
+    """Return the object of a trial; None if the Experiment does not contain it.
 
-    Its name is known when Katib makes the trial; until then it ends in ``TRIAL``.
+    Its name is known when Katib creates the trial. Until then, it ends in ``TRIAL``.
     """
     spec = mapping(resolve(experiment.value, TRIAL))
     if not spec:
@@ -46,7 +46,7 @@ def trial_of(experiment: Object) -> Object | None:
 
 
 def where_instead(experiment: Object) -> str:
-    """Return where the object of a trial is, if it is not in the Experiment."""
+    """Return a clause that says where the object of a trial is, if it is not in the Experiment."""
     config_map = text(resolve(experiment.value, f"{TEMPLATE}/configMap/configMapName"))
     if config_map:
         return f"the object of its trials is in the ConfigMap {config_map}"

@@ -1,7 +1,7 @@
-"""What kubectl takes a plain YAML word for: a number, a boolean, null or text.
+"""How kubectl reads a plain YAML word: as a number, a boolean, null or text.
 
 Observed with kubectl 1.32 (``annotate --local -o json``): ``y`` and ``off`` are booleans, ``0o644`` and ``0644`` are
-octal, ``1e3`` is a number; ``10:30`` and ``2026-01-01`` are text. YAML 1.1 and 1.2 each differ from it.
+octal, ``1e3`` is a number; ``10:30`` and ``2026-01-01`` are text. This differs from both YAML 1.1 and 1.2.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|0[0-7]*|[
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _BETWEEN_DIGITS = re.compile("(?<=[0-9])_(?=[0-9])")
 _LONGEST_INTEGER = 80
-"""Characters. One of 64 bits has at most 66 digits, and a sign."""
+"""Characters. A number of 64 bits has at most 66 digits, and a sign."""
 _WORDS: dict[str, bool | float | None] = {
     **dict.fromkeys(["", "~", "null", "Null", "NULL"]),
     **dict.fromkeys([f(word) for word in ("y", "yes", "true", "on") for f in (str.lower, str.title, str.upper)], True),

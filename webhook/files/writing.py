@@ -18,10 +18,10 @@ _PLAIN = re.compile(
 )
 """Words that need no quotation marks, if kubectl reads them as text."""
 _LINES = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]*")
-"""Text that can be written as a block: without characters that YAML does not allow or reads as line breaks."""
+"""Text that can be written as a block: without characters that YAML forbids or reads as line breaks."""
 _TO_ESCAPE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _LONGEST_KEY = 120
-"""Characters. YAML looks no further than 1024 for the colon after a key."""
+"""Characters. YAML expects the colon after a key within 1024 characters."""
 
 _LONGEST_PLAIN = 400
 _YAML_1_1 = yaml.resolver.Resolver()
@@ -70,7 +70,7 @@ def _block(head: str, text: str, indent: str) -> Iterator[str]:
     kept = "" if text.endswith("\n") else "-"
     if text.endswith("\n\n"):
         kept = "+"
-    depth = "2" if text[0] in " \n\t" else ""  # else the first line would decide how far the block is indented
+    depth = "2" if text[0] in " \n\t" else ""  # otherwise the first line would decide the indentation of the block
     yield f"{head} |{depth}{kept}"
     for line in text.removesuffix("\n").split("\n"):
         yield f"{indent}{line}" if line else ""
@@ -80,14 +80,14 @@ def _block(head: str, text: str, indent: str) -> Iterator[str]:
 def _is_plain(text: str) -> bool:
     if len(text) > _LONGEST_PLAIN or not _PLAIN.fullmatch(text) or plain_value(text) != text:
         return False
-    # others read the file as well: to YAML 1.1, 1:30 is a number and 2026-01-01 a date
+    # other programs may read the file: in YAML 1.1, 1:30 is a number and 2026-01-01 a date
     return bool(_YAML_1_1.resolve(yaml.ScalarNode, text, (True, False)) == "tag:yaml.org,2002:str")  # type: ignore[no-untyped-call]
 
 
 def _scalar(value: Any) -> str:
     if not isinstance(value, str):
         number = json.dumps(value)
-        # to YAML 1.1, 1e-9 is text
+        # in YAML 1.1, 1e-9 is text
         return number.replace("e", ".0e") if isinstance(value, float) and "." not in number else number
     if _is_plain(value):
         return value

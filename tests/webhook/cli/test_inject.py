@@ -73,7 +73,7 @@ def test_a_runtime_does_not_give_its_own_name_to_the_runs_of_its_trainjobs() -> 
     (explained,) = json.loads(result.stdout)
     names = [variable["name"] for variable in explained["containers"][0]["variables"]]
     assert names == ["MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE", "MLFLOW_TRACKING_TOKEN"]
-    assert "added to its pods by the webhook" in explained["notes"][0]
+    assert "the webhook adds them to its pods" in explained["notes"][0]
 
 
 def test_documents_without_pods_are_passed_through() -> None:
@@ -163,7 +163,8 @@ def test_a_label_on_the_wrong_object_or_of_the_wrong_value_is_named() -> None:
     document = {"kind": "Deployment", "metadata": metadata, "spec": {"template": {"spec": {"containers": []}}}}
     shown = on("explain", document).stdout
     assert (
-        "label mlflow-enabled of the Deployment is not on its pods: put it into /spec/template/metadata/labels" in shown
+        "label mlflow-enabled of the Deployment does not reach its pods: move it to /spec/template/metadata/labels"
+        in shown
     )
     pod_alone = {"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": []}}
     shown = on("explain", pod_alone, "--namespace-label", "mlflow-enabled=True").stdout
@@ -229,8 +230,8 @@ def test_strings_that_look_like_numbers_stay_strings() -> None:
         ("kind: Deployment\nspec: {template: 5}", "the pod template at /spec/template is not a mapping"),
         ("metadata: &m {x: *m}", "the anchor m contains itself (line 1)"),
         ('{"kind": "\\ud800"}', "kind has an unpaired surrogate"),
-        ("kind: Pod\nspec: {{ .Values.spec }}", "is it a template? Render it first"),
-        ("{{- if .x }}", "is it a template? Render it first"),
+        ("kind: Pod\nspec: {{ .Values.spec }}", "if it is a template, render it first"),
+        ("{{- if .x }}", "if it is a template, render it first"),
         ("kind: \x00", "unacceptable character #x0000"),
         ("kind: Pod\nspec: {containers: [{name: a, env: [{name: A, value: 1}]}]}", "write it in quotation marks"),
         ("kind: Pod\nspec: {containers: [{name: 3}]}", "spec.containers[0].name"),

@@ -18,7 +18,7 @@ kind: Pod
 metadata: {name: a, labels: {mlflow-enabled: 'true'}}
 spec: {containers: [{name: c}]}
 """
-GIVE = "give a pod that it made: kubectl get pod NAME -o yaml | mlflow-webhook explain -f -)"
+GIVE = "pass a pod that it created: kubectl get pod NAME -o yaml | mlflow-webhook explain -f -)"
 WITHOUT_PODS = {
     "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n": "Service s: no pod template",
     "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: s}\n": "NetworkPolicy s: no pod template",
@@ -29,7 +29,7 @@ WITHOUT_PODS = {
         f"SparkConnect s: this command does not look into the kind SparkConnect of sparkoperator.k8s.io ({GIVE}"
     ),
     "apiVersion: autoscaling.k8s.io/v1\nkind: Fleet\nmetadata: {name: s}\n": (
-        "Fleet s: this command does not look into the kind Fleet of autoscaling.k8s.io (if it makes pods"
+        "Fleet s: this command does not look into the kind Fleet of autoscaling.k8s.io (if it creates pods"
     ),
     "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: s}\n": "Role s: no pod template",
     "apiVersion: v1\nkind: Deployment\nmetadata: {name: d}\n": (
@@ -47,7 +47,7 @@ WITHOUT_PODS = {
     ),
     "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  template:\n    spec:\n      containers:\n"
     "      - {name: c}\n      - {name: old, $patch: delete}\n": (
-        "Deployment d: a strategic merge patch; give the object that it changes"
+        "Deployment d: a strategic merge patch; pass the object that it changes"
     ),
     "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  template:\n    spec:\n"
     "      $setElementOrder/containers: [{name: c}]\n      containers: [{name: c}]\n": (
@@ -55,7 +55,7 @@ WITHOUT_PODS = {
     ),
     "apiVersion: trainer.kubeflow.org/v1alpha1\nkind: TrainJob\nmetadata: {name: t, namespace: team}\n"
     "spec: {runtimeRef: {kind: TrainingRuntime, name: r}}\n": (
-        "give that too (kubectl get trainingruntime r --namespace team -o yaml)"
+        "pass the runtime too (kubectl get trainingruntime r --namespace team -o yaml)"
     ),
     "kind: pod\nmetadata: {name: p}\n": "pod p: pod is not a known kind; is Pod meant?",
     "apiVersion: batch.volcano.sh/v1alpha1\nkind: Job\nmetadata: {name: v}\nspec: {tasks: [{template: {}}]}\n": (
@@ -68,7 +68,7 @@ WITHOUT_PODS = {
         "CronWorkflow w: this command does not look into the kind CronWorkflow"
     ),
     "apiVersion: example.com/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {template: 3}\n": (
-        "Deployment d: this command does not look into the kind Deployment of example.com (if it makes pods, give"
+        "Deployment d: this command does not look into the kind Deployment of example.com (if it creates pods, pass"
     ),
     "apiVersion: v1\nkind: Service\nmetadata: {name: t}\nspec: {template: {spec: {containers: []}}}\n": (
         "Service t: no pod template"
@@ -93,7 +93,8 @@ WITHOUT_PODS = {
     "# nothing but a comment\n": "",
     "": "",
     "apiVersion: trainer.kubeflow.org/v1alpha1\nkind: TrainJob\nmetadata: {name: t}\nspec: {runtimeRef: {name: r}}\n": (
-        "TrainJob t: its pods come from its runtime: give that too (kubectl get clustertrainingruntime r -o yaml)"
+        "TrainJob t: its pods come from its runtime: pass the runtime too (kubectl get clustertrainingruntime r -o "
+        "yaml)"
     ),
 }
 

@@ -124,14 +124,15 @@ def test_a_generated_name_of_a_trainjob_or_an_experiment_is_shown_with_the_place
     (node,) = explained({**TRAINJOB, "metadata": {"generateName": "tune"}}, TORCH, arguments=LABELLED)
     assert values(node)["MLFLOW_EXPERIMENT_NAME"] == "tunexxxxx"
     assert node["notes"] == [
-        "not known before a pod is made: the index of each node, and the end of tunexxxxx, which the API server chooses"
+        "not known before a pod is created: the index of each node, and the end of tunexxxxx, which the API server "
+        "chooses"
     ]
     search = experiment(PYTORCHJOB)
     search["metadata"] = {"generateName": "search-"}
     (master, _) = explained(search)
     assert values(master)["MLFLOW_EXPERIMENT_NAME"] == "search-xxxxx"
     assert master["notes"] == [
-        "not known before a pod is made: the index of each replica, and the name of each trial, shown as "
+        "not known before a pod is created: the index of each replica, and the name of each trial, shown as "
         "search-xxxxx-TRIAL, and the end of search-xxxxx, which the API server chooses"
     ]
 

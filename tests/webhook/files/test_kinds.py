@@ -122,7 +122,7 @@ def test_a_label_above_the_template_gets_a_warning_that_it_does_not_reach_the_po
     labelled = document(kind, template, unlabelled)
     labelled["metadata"]["labels"] = LABEL
     shown = on("explain", labelled).stdout
-    complaint = f"the label mlflow-enabled of the {kind.name} is not on its pods: put it into "
+    complaint = f"the label mlflow-enabled of the {kind.name} does not reach its pods: move it to "
     assert (complaint in shown) is (kind.metadata is None)
     assert complaint not in on("explain", document(kind, template)).stdout
 
@@ -136,12 +136,12 @@ def test_an_annotation_above_the_template_gets_the_same_warning(kind: Kind, temp
     annotated = document(kind, template)
     annotated["metadata"]["annotations"] = {EXPERIMENT: "nightly", DECISION: "{}", "example.com/other": "x"}
     shown = on("explain", annotated).stdout
-    complaint = f"the annotation {EXPERIMENT} of the {kind.name} is not on its pods: put it into "
+    complaint = f"the annotation {EXPERIMENT} of the {kind.name} does not reach its pods: move it to "
     assert (complaint in shown) is (kind.metadata is None)
-    assert shown.count("is not on its pods") == (kind.metadata is None)
+    assert shown.count("does not reach its pods") == (kind.metadata is None)
     with_both = document(kind, template, {**ASKS, "metadata": {"annotations": {EXPERIMENT: "nightly"}}})
     with_both["metadata"]["annotations"] = {EXPERIMENT: "nightly"}
-    assert "is not on its pods" not in on("explain", with_both).stdout
+    assert "does not reach its pods" not in on("explain", with_both).stdout
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_label_between_the_object_and_its_template_is_named_with_its_place(pat
         [{"op": "add", "path": inner.removesuffix("/spec/template") + "/metadata", "value": {"labels": LABEL}}],
         in_place=True,
     )
-    assert f"the label mlflow-enabled at {between} is not on its pods" in on("explain", labelled).stdout
+    assert f"the label mlflow-enabled at {between} does not reach its pods" in on("explain", labelled).stdout
 
 
 GROUPS = [template for kind, template in TEMPLATES if kind.name == "RayCluster"]
@@ -188,7 +188,10 @@ def test_a_notebook_gives_its_own_labels_to_its_pod_and_not_those_of_the_templat
     notebook["spec"] = {"template": ASKS}
     shown = on("explain", notebook).stdout
     assert "skipped (not_enabled)" in shown
-    assert "at /spec/template/metadata/labels of the Notebook is not on its pods: put it into /metadata/labels" in shown
+    assert (
+        "at /spec/template/metadata/labels of the Notebook does not reach its pods: move it to /metadata/labels"
+        in shown
+    )
     notebook["metadata"]["labels"] = LABEL
     (patch,) = json.loads(on("inject", notebook, "-o", "patch").stdout)
     assert {operation["path"].split("/containers")[0] for operation in patch["patch"]} == {
@@ -209,7 +212,7 @@ def test_a_patch_with_a_misplaced_label_gets_the_warning_too() -> None:
     patch = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "labels": LABEL}}
     shown = on("inject", patch).stderr
     assert "Deployment web: the pod template is missing at /spec/template, as in a patch; not changed" in shown
-    assert "of the Deployment is not on its pods: put it into /spec/template/metadata/labels" in shown
+    assert "of the Deployment does not reach its pods: move it to /spec/template/metadata/labels" in shown
 
 
 def test_items_of_a_list_have_its_group_if_they_name_none() -> None:
@@ -285,7 +288,7 @@ def test_each_replica_is_named() -> None:
         ("PyTorchJob job (Worker)", "skipped"),
     ]
     (wired, _) = json.loads(result.stdout)
-    assert wired["notes"] == ["not known before a pod is made: the index of each replica"]
+    assert wired["notes"] == ["not known before a pod is created: the index of each replica"]
     (context,) = [one["value"] for one in wired["containers"][0]["variables"] if one["name"] == "MLFLOW_RUN_CONTEXT"]
     assert (
         json.loads(context).items()
@@ -304,10 +307,10 @@ def test_for_other_kinds_a_message_says_how_to_pass_a_pod_and_where_a_label_belo
     result = on("inject", made)
     assert "does not look into" in result.stderr
     assert "kubectl get pod NAME" in result.stderr
-    assert f"is not on its pods: put it into {other.label_at}" in result.stderr
+    assert f"does not reach its pods: move it to {other.label_at}" in result.stderr
     made["metadata"] = {"name": "w", "annotations": {EXPERIMENT: "nightly"}}
     right = other.label_at.replace("labels", "annotations")
-    assert f"the annotation {EXPERIMENT} of the {other.name} is not on its pods: put it into {right}" in (
+    assert f"the annotation {EXPERIMENT} of the {other.name} does not reach its pods: move it to {right}" in (
         on("inject", made).stderr
     )
 

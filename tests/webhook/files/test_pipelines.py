@@ -74,8 +74,8 @@ def test_inject_passes_it_on_and_says_what_becomes_of_it() -> None:
     result = call("inject", "-f", "-", text=text)
     assert (result.exit_code, result.stdout) == (0, text)
     assert result.stderr == (
-        "compiled pipeline my-pipe: Kubeflow Pipelines makes a pod for each task when the pipeline runs, and the "
-        "webhook wires those; not changed\n"
+        "compiled pipeline my-pipe: Kubeflow Pipelines creates a pod for each task when the pipeline runs, and the "
+        "webhook wires these pods; not changed\n"
     )
 
 
@@ -102,6 +102,6 @@ def test_a_version_of_a_pipeline_is_in_its_namespace_and_the_pipeline_says_where
     pipeline = "apiVersion: pipelines.kubeflow.org/v2beta1\nkind: Pipeline\nmetadata: {name: p, namespace: kubeflow}\n"
     result = call("explain", "-f", "-", *LABELLED, "-o", "json", text=f"{pipeline}---\n{version}")
     assert {found["namespace"] for found in json.loads(result.stdout)} == {"kubeflow"}
-    assert "Pipeline p: its pods come from its versions: give a PipelineVersion; not changed" in result.stderr
+    assert "Pipeline p: its pods come from its versions: pass a PipelineVersion; not changed" in result.stderr
     elsewhere = call("explain", "-f", "-", *LABELLED, "-n", "team", "-o", "json", text=version)
     assert {found["namespace"] for found in json.loads(elsewhere.stdout)} == {"team"}

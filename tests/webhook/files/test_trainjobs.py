@@ -69,7 +69,7 @@ def test_a_trainjob_and_its_runtime_are_explained_as_the_pods_of_both(order: int
     assert variables(found)["MLFLOW_EXPERIMENT_NAME"]["value"] == "finetune"
     assert json.loads(variables(found)["MLFLOW_RUN_CONTEXT"]["value"])["trainjob.name"] == "finetune"
     assert variables(found)["MLFLOW_WORKSPACE"]["value"] == "team"
-    assert found["notes"] == ["not known before a pod is made: the index of each node"]
+    assert found["notes"] == ["not known before a pod is created: the index of each node"]
 
 
 def test_they_may_be_in_two_files(tmp_path: Path) -> None:
@@ -142,8 +142,8 @@ def test_the_joined_pod_says_what_the_captured_one_says() -> None:
 
 LABEL = {"mlflow-enabled": "true"}
 RIGHT = (
-    "put it into /spec/runtimePatches/*/trainingRuntimeSpec/template/spec/replicatedJobs/*/template/spec/template/"
-    "metadata/labels, or into the pod template of its runtime"
+    "move it to /spec/runtimePatches/*/trainingRuntimeSpec/template/spec/replicatedJobs/*/template/spec/template/"
+    "metadata/labels, or to the pod template of its runtime"
 )
 
 
@@ -161,9 +161,10 @@ def test_a_label_that_does_not_reach_the_pods_is_named_with_its_place(with_runti
             "at /spec/podTemplateOverrides/0/metadata/labels of the TrainJob",
             "at /spec/runtimePatches/0/trainingRuntimeSpec/template/metadata/labels of the TrainJob",
         ):
-            assert f"the label mlflow-enabled {place} is not on its pods: {RIGHT}" in shown
+            assert f"the label mlflow-enabled {place} does not reach its pods: {RIGHT}" in shown
     assert (
-        "is not on its pods" not in call("explain", "-f", "-", text=yaml.safe_dump(patched({"labels": LABEL}))).output
+        "does not reach its pods"
+        not in call("explain", "-f", "-", text=yaml.safe_dump(patched({"labels": LABEL}))).output
     )
 
 
@@ -180,7 +181,7 @@ def test_the_runtime_is_the_one_to_which_the_trainjob_refers() -> None:
     pods = [one["pod"] for one in explained(elsewhere, own, TORCH, refers)]
     assert pods == ["TrainingRuntime torch (other)", "ClusterTrainingRuntime torch (node)", "TrainJob finetune (own)"]
     alone = call("explain", "-f", "-", text=yaml.safe_dump(refers))
-    assert "give that too (kubectl get trainingruntime torch --namespace team -o yaml), or a pod" in alone.stderr
+    assert "pass the runtime too (kubectl get trainingruntime torch --namespace team -o yaml), or a pod" in alone.stderr
 
 
 def test_inject_changes_the_runtime_and_not_the_trainjob() -> None:
@@ -192,7 +193,8 @@ def test_inject_changes_the_runtime_and_not_the_trainjob() -> None:
     assert "finetune" not in str(second)
     assert "'B'" not in str(second)  # a variable of this TrainJob only
     assert (
-        "TrainJob finetune: its pods come from its runtime; the webhook wires them when they are made" in result.stderr
+        "TrainJob finetune: its pods come from its runtime; the webhook wires them when they are created"
+        in result.stderr
     )
 
 
@@ -204,6 +206,8 @@ def test_an_annotation_that_does_not_reach_the_pods_is_named_with_its_place(with
     wrong["spec"]["annotations"] = {"mlflow.kubeflow.org/workspace": "a"}
     shown = call("explain", "-f", "-", text=yaml.safe_dump_all([wrong, *([TORCH] if with_runtime else [])])).output
     right = RIGHT.replace("labels", "annotations")
-    assert f"the annotation mlflow.kubeflow.org/experiment of the TrainJob is not on its pods: {right}" in shown
-    assert f"mlflow.kubeflow.org/workspace at /spec/annotations of the TrainJob is not on its pods: {right}" in shown
+    assert f"the annotation mlflow.kubeflow.org/experiment of the TrainJob does not reach its pods: {right}" in shown
+    assert (
+        f"mlflow.kubeflow.org/workspace at /spec/annotations of the TrainJob does not reach its pods: {right}" in shown
+    )
     assert ("the annotation mlflow.kubeflow.org/lineage" in shown) is not with_runtime

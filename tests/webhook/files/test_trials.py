@@ -47,7 +47,7 @@ def test_the_pods_of_a_trial_are_explained_with_the_experiment_of_katib() -> Non
     (found,) = explained(experiment(JOB))
     assert (found["pod"], found["namespace"]) == ("trial of Experiment lr-search", "team")
     assert values(found)["MLFLOW_EXPERIMENT_NAME"] == "lr-search"
-    assert found["notes"] == ["not known before a pod is made: the name of each trial, shown as lr-search-TRIAL"]
+    assert found["notes"] == ["not known before a pod is created: the name of each trial, shown as lr-search-TRIAL"]
 
 
 def test_what_is_told_of_a_trial_is_what_is_told_of_its_pods() -> None:
@@ -65,7 +65,7 @@ def test_each_replica_of_a_trial_is_named() -> None:
     ]
     assert tags(worker)["mlflow.runName"] == "lr-search-TRIAL-worker"
     assert worker["notes"] == [
-        "not known before a pod is made: the index of each replica, and the name of each trial, shown as "
+        "not known before a pod is created: the index of each replica, and the name of each trial, shown as "
         "lr-search-TRIAL"
     ]
 
@@ -79,14 +79,16 @@ def test_a_trial_that_is_a_trainjob_is_joined_with_its_runtime() -> None:
     assert values(found[0])["MLFLOW_EXPERIMENT_NAME"] == "lr-search"
     assert tags(found[0])["katib.trial"] == tags(found[0])["trainjob.name"] == "lr-search-TRIAL"
     alone = on("explain", experiment(trial), *LABELLED)
-    assert "trial of Experiment lr-search: its pods come from its runtime: give that too" in alone.stderr
+    assert "trial of Experiment lr-search: its pods come from its runtime: pass the runtime too" in alone.stderr
 
 
 def test_an_experiment_is_passed_on_unchanged() -> None:
     text = yaml.safe_dump(experiment(JOB))
     result = call("inject", "-f", "-", *LABELLED, text=text)
     assert result.stdout == text
-    assert result.stderr == ("Experiment lr-search: the webhook wires its trials when Katib makes them; not changed\n")
+    assert result.stderr == (
+        "Experiment lr-search: the webhook wires its trials when Katib creates them; not changed\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,12 +96,12 @@ def test_an_experiment_is_passed_on_unchanged() -> None:
     [
         (
             experiment({"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow"}),
-            "trial of Experiment lr-search: this command does not look into the kind Workflow of argoproj.io (give a "
-            "pod that it made: kubectl get pod NAME",
+            "trial of Experiment lr-search: this command does not look into the kind Workflow of argoproj.io (pass a "
+            "pod that it created: kubectl get pod NAME",
         ),
         (
             experiment(None, configMap={"configMapName": "templates", "templatePath": "a.yaml"}),
-            "Experiment lr-search: the object of its trials is in the ConfigMap templates (give a pod that it made: ",
+            "Experiment lr-search: the object of its trials is in the ConfigMap templates (pass a pod ",
         ),
         (
             experiment(None),
@@ -122,7 +124,7 @@ def test_a_label_that_does_not_reach_the_pods_of_the_trials_gets_a_warning_with_
     del made["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["metadata"]
     made["spec"]["trialTemplate"]["trialSpec"]["metadata"] = {"labels": {"mlflow-enabled": "true"}}
     made["metadata"]["labels"] = {"mlflow-enabled": "true"}
-    right = "is not on its pods: put it into /spec/trialTemplate/trialSpec/spec/template/metadata/labels"
+    right = "does not reach its pods: move it to /spec/trialTemplate/trialSpec/spec/template/metadata/labels"
     (found,) = explained(made)
     assert found["warnings"] == [
         f"the label mlflow-enabled of the Experiment {right}",
