@@ -23,6 +23,8 @@ _PART = re.compile(r"[A-Za-z0-9_-]+")
 _QUOTATION_MARKS = frozenset("\"'\u2018\u2019\u201c\u201d")
 _INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 _BEARER = re.compile(r"(?:authorization:\s*)?bearer\s", re.IGNORECASE)
+_PAGE = re.compile(r"\s*<(?:!doctype|\?xml|html|head|body)\b", re.IGNORECASE)
+_JSON = re.compile(r"\s*[{\[]+\s*\"")
 _MOST_ENCODINGS = 3
 _NOT_BEFORE_LEEWAY = timedelta(minutes=5)
 """How far in the future `nbf` may be (go-oidc, by which oauth2-proxy verifies: ``oidc/verify.go``)."""
@@ -104,11 +106,12 @@ def read_claims(text: str) -> Claims:
     if form in {TokenProblem.EMPTY, TokenProblem.BEARER_PREFIX, TokenProblem.QUOTES}:
         raise NotATokenError(form)
     parts = text.strip().split(".")
-    formed = len(parts) == 3 and all(_PART.fullmatch(part) for part in parts)
-    header = _decode(parts[0]) if formed else None
-    claims = _decode(parts[1]) if header is not None else None
-    if header is None or claims is None:
+    decoded = _decode_token(parts)
+    if decoded is None:
+        if form and _decode_token(_INVISIBLE.sub("", text).split(".")) is None:
+            form = None  # with white space or without, it is not a token
         raise NotATokenError(_mistaken(text) or form or TokenProblem.NOT_A_JWT)
+    header, claims = decoded
     return Claims(
         subject=_text(claims.get("sub")),
         email=_text(claims.get("email")),
@@ -152,8 +155,10 @@ def _mistaken(text: str) -> TokenProblem | None:
     """Return what a text is that is not a token, where that can be recognised."""
     if _json_object(text.encode(errors="replace")) is not None:
         return TokenProblem.JSON
-    if text.lstrip().startswith("<"):
+    if _PAGE.match(text):
         return TokenProblem.HTML
+    if _JSON.match(text):  # such as the beginning of a token endpoint's answer
+        return TokenProblem.JSON
     if _is_encoded(text):
         return TokenProblem.BASE64
     parts = text.strip().split(".")
@@ -174,6 +179,14 @@ def _is_encoded(text: str) -> bool:
         if _header(text.strip().split(".")) is not None or "id_token" in (_json_object(text.encode()) or {}):
             return True
     return False
+
+
+def _decode_token(parts: list[str]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return a token's header and claims, or None if it does not have the form of one."""
+    if len(parts) != 3 or not all(_PART.fullmatch(part) for part in parts):
+        return None
+    header, claims = _decode(parts[0]), _decode(parts[1])
+    return None if header is None or claims is None else (header, claims)
 
 
 def _header(parts: list[str]) -> dict[str, Any] | None:
