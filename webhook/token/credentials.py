@@ -31,8 +31,8 @@ def find_credentials(
 ) -> Credentials:
     """Return credentials: each field from the folder, else the environment, else `ask`. Raises CredentialsError.
 
-    One newline at the end of a file is removed: editors and `echo` write it, and Dex would take it as part of the
-    password.
+    One newline at the end of a file is removed, and a byte order mark at its beginning: editors and `echo` write them,
+    and Dex would take them as part of the password.
     """
     found: dict[str, str] = {}
     for name, variable in FIELDS.items():
@@ -71,9 +71,10 @@ def _is_text(value: str) -> bool:
 
 def _from_file(file: Path) -> str | None:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise CredentialsError(f"cannot read {file}: {type(error).__name__}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise CredentialsError(f"cannot read {file}: {reason}") from None
     return text.removesuffix("\n").removesuffix("\r")

@@ -19,6 +19,22 @@ def test_a_mounted_secret_is_read_without_the_newline_at_its_end(tmp_path: Path)
     assert (found.username, found.password, found.client_id, found.client_secret) == ("a@b", " p ", "c", "s")
 
 
+def test_a_byte_order_mark_of_an_editor_is_not_a_part_of_the_password(tmp_path: Path) -> None:
+    found = find_credentials(folder=fill(tmp_path, password="\ufeffp"), environment={}, ask=None)
+    assert found.password == "p"
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    (fill(tmp_path) / "password").write_bytes("planted".encode("utf-16"))
+    with pytest.raises(CredentialsError, match=r"cannot read .*/password: it is not UTF-8") as caught:
+        find_credentials(folder=tmp_path, environment={}, ask=None)
+    assert "planted" not in str(caught.value)
+    (tmp_path / "username").unlink()
+    (tmp_path / "username").mkdir()
+    with pytest.raises(CredentialsError, match=r"cannot read .*/username: Is a directory"):
+        find_credentials(folder=tmp_path, environment={}, ask=None)
+
+
 def test_the_environment_fills_what_no_file_gives(tmp_path: Path) -> None:
     found = find_credentials(folder=tmp_path, environment=dict.fromkeys(FIELDS.values(), "e"), ask=None)
     assert found.password == "e"
