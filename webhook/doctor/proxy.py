@@ -13,6 +13,7 @@ from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.issuer import Signature, judge_signature
 from webhook.doctor.probe import ANY, INFO, Answer, Prober, Target
 from webhook.doctor.refusals import Refusal, find_refusal, is_bare, is_not_allowed
+from webhook.doctor.remedies import issuer_in
 from webhook.doctor.sign_in import (
     IssuerComparison,
     SignIn,
@@ -53,9 +54,8 @@ def check_token(prober: Prober, target: Target, *, now: datetime) -> Finding:
     if target.token is None:
         if _is_let_through(prober.send("GET", INFO)):
             return passed(TOKEN, _NOT_CHECKED)
-        issuer = None if target.job.issuer else trusted_issuer(prober, find_sign_in(prober)) or None
-        remedy = target.refresh(issuer=issuer)
-        return failed(TOKEN, "token_missing", f"There is no token to send. {_seen(prober, target)}", remedy)
+        sentence = f"There is no token to send. {_seen(prober, target)}"
+        return failed(TOKEN, "token_missing", sentence, _refresh(prober, target))
     auth = prober.send("GET", "/oauth2/auth")
     if auth.status == 202:
         return _identity(auth, target.token)
@@ -65,7 +65,7 @@ def check_token(prober: Prober, target: Target, *, now: datetime) -> Finding:
     if auth.status in {401, 403} or _is_refusal(answer):
         problem = problem_of(target.token, now=now, allow_unverified_email=True)
         if problem:
-            cause = Refusal(f"token_{problem}", problem.sentence, target.refresh())
+            cause = Refusal(f"token_{problem}", problem.sentence, _refresh(prober, target))
         elif refusal := find_refusal(answer, target, proxy=True):
             return failed(TOKEN, *refusal)
         else:
@@ -74,6 +74,12 @@ def check_token(prober: Prober, target: Target, *, now: datetime) -> Finding:
     if answer.identity:
         return _identity(answer, target.token)
     return skipped(TOKEN, f"/oauth2/auth is not routed to the proxy ({auth.status}), but no request was refused")
+
+
+def _refresh(prober: Prober, target: Target) -> str:
+    """Return the command that gets a new token: from the proxy's issuer where nothing in the namespace names one."""
+    named = issuer_in(target.token) or target.job.issuer
+    return target.refresh(issuer=None if named else trusted_issuer(prober, find_sign_in(prober)) or None)
 
 
 def _cause(prober: Prober, target: Target, token: str, answer: Answer) -> Refusal:

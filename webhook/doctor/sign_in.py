@@ -79,7 +79,7 @@ def compare_issuer(prober: Prober, issuer: str, sign_in: SignIn) -> IssuerCompar
     on another host proves nothing: the proxy's --login-url may be the issuer's public address.
     """
     if not issuer:
-        return IssuerComparison(same=False)
+        return IssuerComparison(same=False, trusted=trusted_issuer(prober, sign_in))
     if not sign_in.client_id:
         return IssuerComparison(same=None)
     address = sign_in.address

@@ -15,6 +15,7 @@ from tests.support.proxy import PLUGIN_401, Reply, Server, of_json
 from tests.webhook.doctor.probing import INFO, SEARCH, TEXT, ask, minted, switch
 from webhook.core.values import SecretKey
 from webhook.doctor.findings import Status
+from webhook.doctor.refresh_job import RefreshJob
 
 FLAGS: dict[str, tuple[dict[str, bool], str]] = {
     "no flags": ({}, "a sign-in page (403)"),
@@ -260,7 +261,7 @@ def test_a_token_of_kubernetes_leads_to_no_issuer_that_cannot_mint_another(serve
     assert found.remedy.endswith(f"--issuer {server.issuer}")
     found = ask(server, token=minted(**claims, exp=1), namespace="team-a")["proxy-accepts-token"]
     assert found.code == "token_expired"
-    assert found.remedy == "mlflow-webhook token refresh --namespace team-a --issuer ISSUER"
+    assert found.remedy == f"mlflow-webhook token refresh --namespace team-a --issuer {server.issuer}"
 
 
 @pytest.mark.parametrize("part", ["client_id", "identity", "issuer", "location"])
@@ -280,3 +281,26 @@ def test_what_a_server_makes_long_is_cut(part: str, server: Server, dex: Dex) ->
     assert len(found) == 1
     assert len(found[0].message) <= 2000
     assert len(found[0].remedy) < 1500
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [
+        (None, "token_missing"),
+        ("<html>Sign in</html>", "token_html"),
+        ("abcdef", "token_not_a_jwt"),
+        (minted(iss=None, exp=1), "token_expired"),
+        (minted(iss=None), "token_other_issuer"),
+    ],
+)
+def test_where_the_token_names_no_issuer_the_remedy_has_the_one_behind_the_proxy(
+    token: Any, code: str, server: Server
+) -> None:
+    found = ask(server, token=token)["proxy-accepts-token"]
+    assert found.code == code
+    assert found.remedy.endswith(f" --issuer {server.issuer}")
+
+
+def test_an_issuer_that_the_namespace_names_overrides_the_one_behind_the_proxy(server: Server) -> None:
+    found = ask(server, token="abcdef", job=RefreshJob("job", "https://dex.example.com/dex"))["proxy-accepts-token"]
+    assert "--issuer https://dex.example.com/dex " in found.remedy
