@@ -368,6 +368,16 @@ CONTROLLERS = (
         ),
     ),
     Controller(
+        # jupyterhub/kubespawner: kubespawner/spawner.py, in a label or an annotation
+        experiment=(_field("hub.jupyter.org/username"),),
+        tags=_tags("jupyterhub", {key: f"hub.jupyter.org/{key}" for key in ("username", "servername")}),
+    ),
+    Controller(
+        # actions/actions-runner-controller: controllers/actions.github.com/constants.go
+        experiment=(_field("actions.github.com/scale-set-name"),),
+        tags={"github.scale_set": _field("actions.github.com/scale-set-name")},
+    ),
+    Controller(
         # kubeflow/kubeflow: components/notebook-controller
         experiment=(_field("notebook-name"),),
         tags={"notebook.name": _field("notebook-name")},

@@ -43,7 +43,10 @@ _NAMING_LABELS = (
     "deploymentconfig",  # openshift/origin: on the pods of a DeploymentConfig; their other names contain a number
 )
 _JOB_NAMES = ("batch.kubernetes.io/job-name", "job-name")
-_TEMPLATE_HASH = "pod-template-hash"
+_TEMPLATE_HASHES = (
+    "pod-template-hash",
+    "rollouts-pod-template-hash",  # argoproj/argo-rollouts: pkg/apis/rollouts/v1alpha1/types.go
+)
 _SHORT_LIVED_OWNERS = frozenset(
     {
         "Node",  # owns mirror pods
@@ -165,8 +168,10 @@ def _names(pod: Pod) -> Iterable[str | None]:
     if owner and owner.kind == "Job":
         yield without_run(owner.name)
     begins = pod.metadata.generate_name or pod.metadata.name or ""
-    template = pod.labels.get(_TEMPLATE_HASH)
-    yield begins.rstrip("-").removesuffix(f"-{template}" if template else "")
+    begins = begins.rstrip("-")
+    for template in filter(None, map(pod.labels.get, _TEMPLATE_HASHES)):
+        begins = begins.removesuffix(f"-{template}")
+    yield begins
 
 
 def _experiment(names: Iterable[str | None]) -> str | None:

@@ -333,6 +333,7 @@ def test_the_task_is_read_from_argos_node_name(node_name: str, task: str | None)
     [
         ({"name": "debug"}, "debug"),
         ({"generateName": "d-5d9c7f8b6-", "labels": {"pod-template-hash": "5d9c7f8b6"}}, "d"),
+        ({"generateName": "r-7d5f9c-", "labels": {"rollouts-pod-template-hash": "7d5f9c"}}, "r"),
         ({"name": "web-0", "generateName": "web-"}, "web"),
         ({"generateName": "train-", "labels": {"batch.kubernetes.io/job-name": "train"}}, "train"),
         ({"generateName": "cj-29712345-", "labels": {"batch.kubernetes.io/job-name": "cj-29712345"}}, "cj"),
