@@ -190,6 +190,23 @@ def _parse(annotations: Mapping[str, str], *, of: str, source: Source) -> tuple[
     return values, warnings
 
 
+def find_swapped(labels: Mapping[str, str], annotations: Mapping[str, str], *, of: str) -> list[str]:
+    """Return a warning for each label that should be an annotation, and for LABEL as an annotation.
+
+    What is there in the right form as well is left out.
+    """
+    warnings = []
+    if LABEL in annotations and LABEL not in labels:
+        warnings.append(f"annotation {LABEL} of the {of} is ignored: it has to be a label")
+    if _has_annotations(labels):
+        warnings += [
+            f"label {name} of the {of} is ignored: it has to be an annotation"
+            for name in sorted(labels)
+            if name.removeprefix(_PREFIX) in ANNOTATION_KEYS and name.startswith(_PREFIX) and name not in annotations
+        ]
+    return warnings
+
+
 class AnnotationKey(NamedTuple):
     """An annotation: the field it sets, how its value is parsed, and whether it is read from pods only."""
 

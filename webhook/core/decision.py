@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from webhook.core.client_plugin import PluginObstacle, PluginVolume
-from webhook.core.configuration import Configuration, Namespace, Platform, Source, configure
+from webhook.core.configuration import Configuration, Namespace, Platform, Source, configure, find_swapped
 from webhook.core.environment import env_from, env_from_effects
 from webhook.core.lineage import Lineage
 from webhook.core.names import ANNOTATION_GROUP, DECISION_ANNOTATION, LABEL, MIRROR_ANNOTATION
@@ -128,10 +128,12 @@ def decide(pod: Pod, *, namespace: Namespace | None, platform: Platform) -> Deci
     if label == "false":
         return skipped(Reason.OPTED_OUT)
     warnings = () if label is None or explicit else (_unknown_label(label, of="pod"),)
+    warnings = (*warnings, *find_swapped(pod.labels, pod.annotations, of="pod"))
     if namespace is None:
         return skipped(never or Reason.NAMESPACE_LOOKUP_FAILED, *warnings)
     if namespace.labels.get(LABEL, "true") not in {"true", "false"}:
         warnings = (*warnings, _unknown_label(namespace.labels[LABEL], of="namespace"))
+    warnings = (*warnings, *find_swapped(namespace.labels, namespace.annotations, of="namespace"))
     if not explicit and not namespace.enabled:
         return skipped(Reason.NOT_ENABLED, *warnings)
     if never:

@@ -101,3 +101,31 @@ def test_many_sources_are_counted_and_not_listed() -> None:
     sources = [{"configMapRef": {"name": f"c{i}"}} for i in range(9)]
     (warning,) = decision(pod({"name": "c", "envFrom": sources})).warnings
     assert "ConfigMap c0, ConfigMap c1, ConfigMap c2 and 6 more (envFrom)" in warning
+
+
+EXPERIMENT = "mlflow.kubeflow.org/experiment"
+
+
+def warnings_of(*, of: str, labels: dict[str, str], annotations: dict[str, str]) -> tuple[str, ...]:
+    mine = (labels, annotations) if of == "pod" else ({}, {})
+    pod = {"metadata": {"labels": mine[0], "annotations": mine[1]}, "spec": {"containers": [{"name": "c"}]}}
+    namespace = Namespace("team", labels, annotations) if of == "namespace" else Namespace("team", {}, {})
+    return decide(decode_pod(json.dumps(pod).encode()), namespace=namespace, platform=Platform()).warnings
+
+
+@pytest.mark.parametrize("of", ["pod", "namespace"])
+def test_a_label_as_an_annotation_and_an_annotation_as_a_label_are_named(of: str) -> None:
+    assert warnings_of(of=of, labels={}, annotations={"mlflow-enabled": "true"}) == (
+        f"annotation mlflow-enabled of the {of} is ignored: it has to be a label",
+    )
+    assert warnings_of(of=of, labels={EXPERIMENT: "nightly"}, annotations={}) == (
+        f"label {EXPERIMENT} of the {of} is ignored: it has to be an annotation",
+    )
+
+
+@pytest.mark.parametrize("of", ["pod", "namespace"])
+def test_labels_of_others_and_what_is_there_in_both_forms_get_no_such_warning(of: str) -> None:
+    both = {"mlflow-enabled": "false", EXPERIMENT: "nightly"}
+    assert warnings_of(of=of, labels=both, annotations={EXPERIMENT: "nightly", "mlflow-enabled": "false"}) == ()
+    others = {"mlflow.kubeflow.org/owner": "a", "experiment": "b", "example.com/experiment": "c"}
+    assert warnings_of(of=of, labels=others, annotations={}) == ()
