@@ -11,7 +11,7 @@ from webhook.runs.run import Run
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _SYSTEM = "system/"
-"""What MLflow's own system metrics begin with (mlflow 3.17.2: system_metrics/metrics_monitor.py)."""
+"""The beginning of the names of MLflow's own system metrics (mlflow 3.17.2: system_metrics/metrics_monitor.py)."""
 
 
 class Row(NamedTuple):
@@ -24,7 +24,8 @@ class Row(NamedTuple):
 def arrange(runs: Iterable[Run]) -> list[Row]:
     """Return each run once, ordered by start time, with nested runs below their parents.
 
-    A run whose parent is not among the runs is a top-level run. So is the first of runs that are each other's parents.
+    A run whose parent is not among the runs is a top-level run. So is the first of several runs that are each other's
+    parents.
     """
     ordered = sorted({run.id: run for run in runs}.values(), key=lambda run: (run.started or _LONG_AGO, run.id))
     known = {run.id for run in ordered}

@@ -1,4 +1,4 @@
-"""Why there are no runs, as far as the pods, the workflow of KFP and the tracking server show. Pure."""
+"""The reasons for no runs that the pods, KFP's workflow and the tracking server show. Pure."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def pod_causes(pods: Sequence[PodState], *, namespace: str, uri: str) -> Iterato
     if traced:
         yield Cause(
             "no_run_started",
-            f"ended without a run: {_some(traced)}. The code started none, failed first, or uses another server or "
-            "workspace.",
+            f"ended without a run: {_some(traced)}. The code started no run, failed before that, or uses another "
+            "server or workspace.",
             f"kubectl logs --namespace {namespace} {traced[0]}",
         )
 
@@ -174,7 +174,7 @@ def absent(subject: Subject, *, namespace: str) -> Cause:
 
 
 def elsewhere(counts: Mapping[str, int], *, command: str) -> Iterator[Cause]:
-    """Yield the workspaces that have runs of the subject. `command` is what was called."""
+    """Yield the workspaces that have runs of the subject. `command`: the command that was called."""
     for workspace, number in counts.items():
         yield Cause(
             "other_workspace",
@@ -185,7 +185,7 @@ def elsewhere(counts: Mapping[str, int], *, command: str) -> Iterator[Cause]:
 
 
 def workspaces_disabled(workspace: str) -> Cause:
-    """Return the cause for a server without workspaces, where pods get one."""
+    """Return the cause for a server without workspaces, if pods get a workspace."""
     return Cause(
         "workspaces_disabled",
         f"pods get the workspace {workspace}, but workspaces are not enabled on the server, so MLflow fails.",

@@ -10,10 +10,10 @@ import plotille
 from webhook.runs.run import Point
 
 WIDTH, HEIGHT = 60, 4
-"""Characters; each is two dots wide and four high."""
+"""In characters. Each is two dots wide and four dots high."""
 _BLANK = "\N{BRAILLE PATTERN BLANK}"
 _LARGEST = 1e300
-"""Beyond it the difference of two values may not be a number."""
+"""The difference of two larger values may not be a number."""
 
 
 def draw(points: Sequence[Point]) -> list[str]:
@@ -37,7 +37,11 @@ def draw(points: Sequence[Point]) -> list[str]:
     canvas.point(*dots[0])
     for before, after in pairwise(dots):
         canvas.line(*before, *after)
-    labels = [f"{high:.4g}" if high > low else "", *[""] * (HEIGHT - 2), f"{low:.4g}"]  # a level line is at the bottom
+    labels = [
+        f"{high:.4g}" if high > low else "",
+        *[""] * (HEIGHT - 2),
+        f"{low:.4g}",
+    ]  # a horizontal line is at the bottom
     margin = max(map(len, labels))
     rows = [row.rstrip(_BLANK) for row in canvas.plot().splitlines()]
     lines = [f"{label:>{margin}} ┤{row}" for label, row in zip(labels, rows, strict=True)]
@@ -47,5 +51,5 @@ def draw(points: Sequence[Point]) -> list[str]:
 
 
 def _beyond(low: float, high: float, dots: int) -> float:
-    """Return the upper limit of so many dots with which the last of them is `high`: the limit itself has none."""
+    """Return the upper limit for a number of dots, so that the last dot is at `high`."""
     return low + (high - low) * dots / (dots - 1) if high > low else low + abs(low) + 1

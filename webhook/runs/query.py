@@ -1,4 +1,4 @@
-"""What to ask the tracking server for: filters of its search, and the links to what it finds. Pure.
+"""The filters for searches of the tracking server, and the links to their results. Pure.
 
 The filters' grammar: mlflow 3.17.2, utils/search_utils.py (`SearchUtils`).
 """
@@ -15,11 +15,11 @@ from webhook.runs.run import PARENT, POD, TRAINJOB, Run
 _TAGS = {"run": PIPELINE_RUN_ID, "trainjob": TRAINJOB, "pod": POD}
 
 NESTED_WITHOUT_LINEAGE = f"tags.`{PARENT}` IS NOT NULL AND tags.`{POD}` IS NULL"
-"""Nested runs that do not have the wiring's tags: those that MlflowClient made, or a process of another environment."""
+"""Nested runs without the wiring's tags: runs that MlflowClient created, or a process with another environment."""
 
 
 def filter_of(subject: Subject | None) -> str:
-    """Return the filter that finds the runs of a subject by their tags; empty, which finds all, without a subject."""
+    """Return the filter that finds the runs of a subject by their tags; without a subject, an empty one."""
     if subject is None:
         return ""
     if not set("'\"\\`").isdisjoint(subject.name):
@@ -30,8 +30,8 @@ def filter_of(subject: Subject | None) -> str:
 def run_link(template: str, run: Run, *, workspace: str | None) -> str:
     """Return the page of a run in MLflow's UI; empty without a template (the setting `mlflowUrl`).
 
-    As MLflow's own client prints it (mlflow 3.17.2: tracking/_tracking_service/client.py): the workspace is in the
-    fragment, which is where the UI looks for it.
+    MLflow's own client prints the same URL (mlflow 3.17.2: tracking/_tracking_service/client.py). The UI expects the
+    workspace in the fragment.
     """
     if not template:
         return ""

@@ -1,4 +1,4 @@
-"""A run as the tracking server's REST API has it, as far as it is shown. Pure."""
+"""A run from the tracking server's REST API, with the fields that are shown. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _USER = "mlflow.user"
 _ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 """mlflow 3.17.2: entities/run_status.py; the others are RUNNING and SCHEDULED."""
 _LARGEST = 1.7976931348623157e308
-"""What the server has in place of an infinite value (observed with mlflow 3.17.2)."""
+"""The server's replacement for an infinite value (observed with mlflow 3.17.2)."""
 
 
 class _Info(msgspec.Struct):
@@ -38,7 +38,7 @@ class _Tag(msgspec.Struct):
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One value of a metric. The API has words in place of a number for what JSON cannot write (``NaN``)."""
+    """One value of a metric. The API has words (``NaN``) for values that are not in JSON."""
 
     key: str
     value: float | str = 0.0
@@ -86,12 +86,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_over(self) -> bool:
-        """Return whether the run has ended, well or not."""
+        """Return whether the run has ended, successfully or not."""
         return self.status in _ENDED
 
     @property
     def pod(self) -> str | None:
-        """Return the pod that made it, or None."""
+        """Return the pod that created it, or None."""
         return self.tags.get(POD) or None
 
     @property
@@ -106,7 +106,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> str | None:
-        """Return the task or the node that made it, else the pod; None when its tags do not tell."""
+        """Return the task or the node that created it, else the pod; None if its tags do not say."""
         tags = self.tags
         if task := tags.get("kfp.task_path") or tags.get("kfp.task_name"):
             iteration = tags.get("kfp.loop_iteration")
@@ -117,7 +117,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.pod
 
     def duration(self, now: datetime) -> timedelta | None:
-        """Return how long it took, or has taken until now; None when that is not known."""
+        """Return its duration, for an unfinished run until now; None if that is not known."""
         end = self.ended if self.is_over else now
         return max(end - self.started, timedelta()) if self.started and end else None
 
@@ -146,5 +146,5 @@ def _moment(milliseconds: int | None) -> datetime | None:
         return None
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (OverflowError, OSError, ValueError):  # what a client wrote: the server takes any number
+    except (OverflowError, OSError, ValueError):  # written by a client: the server accepts any number
         return None

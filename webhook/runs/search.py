@@ -27,11 +27,11 @@ from webhook.runs.tracking import RefusedError, Tracking
 
 Report = Callable[[str], None]
 _WORKSPACES = 50
-"""How many other workspaces are searched at most."""
+"""The most other workspaces that are searched."""
 
 
 class Found(NamedTuple):
-    """The runs of a subject, in the order of the table; by run the values of the metric that is plotted."""
+    """The runs of a subject in the order of the table, and for each run the values of the plotted metric."""
 
     rows: Sequence[Row]
     histories: Mapping[str, Sequence[Point]]
@@ -100,7 +100,7 @@ class Surroundings:
         self._client, self._namespace, self._subject = client, namespace, subject
 
     def pods(self) -> list[dict[str, Any]] | None:
-        """Return the subject's pods; None when they may not be read. Raises KubeError."""
+        """Return the subject's pods; None if they may not be read. Raises KubeError."""
         try:
             return find_pods(self._client, self._namespace, self._subject)
         except KubeNotFoundError:
@@ -127,11 +127,11 @@ class Surroundings:
             yield absent(self._subject, namespace=self._namespace)
 
     def _cached(self) -> list[str] | None:
-        """Return the cached tasks of the pipeline run; None when its workflow may not be read, or is gone."""
+        """Return the cached tasks of the pipeline run; None if its workflow may not be read, or was deleted."""
         path = group_path("argoproj.io/v1alpha1", "workflows", namespace=self._namespace)
         try:
             found = self._client.list(path, params={"labelSelector": f"{KFP_RUN_ID}={self._subject.name}"})["items"]
-        except KubeError:  # Argo's resources may be missing altogether
+        except KubeError:  # Argo may not be installed
             return None
         return [task for workflow in found for task in cached_tasks(workflow)] if found else None
 
@@ -139,7 +139,7 @@ class Surroundings:
 def server_causes(tracking: Tracking, subject: Subject, *, command: str) -> list[Cause]:
     """Return the causes that the server shows: the runs are in another workspace, or were deleted.
 
-    `command` is what was called. Raises RefusedError and httpx.RequestError.
+    `command`: the command that was called. Raises RefusedError and httpx.RequestError.
     """
     query = filter_of(subject)
     number = sum(1 for _ in tracking.search(query, deleted=True))

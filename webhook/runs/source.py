@@ -1,4 +1,4 @@
-"""Where to look for runs: a tracking server with a token, and the cluster around it, if there is one."""
+"""Where to search for runs: a tracking server with a token, and its cluster, if there is one."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from webhook.settings import Settings
 class Source:
     """A tracking server. Without a cluster, `doctor`, `secret`, `settings` and `surroundings` are None.
 
-    `tracking_uri`: the address that pods are given, which may be another one than the target's. `secret`: the check of
-    the Secret with the token. `settings` may also be unreadable, and a namespace has no `surroundings`.
+    `tracking_uri`: the address that pods get, which may differ from the target's. `secret`: the check of the Secret
+    with the token. `settings` may also be unreadable, and a namespace has no `surroundings`.
     """
 
     target: Target
@@ -58,7 +58,7 @@ class Source:
 
     @classmethod
     def of_environment(cls, reaching: Reaching, environment: Mapping[str, str]) -> Source:
-        """Return the server at `reaching.url`, with the token and the workspace that MLflow's client would take."""
+        """Return the server at `reaching.url`, with the token and the workspace that MLflow's client would use."""
         uri = reaching.url or ""
         workspace, token = environment.get(WORKSPACE) or None, environment.get(TRACKING_TOKEN) or None
         return cls(target=Target(uri=uri, workspace=workspace, token=token), tracking_uri=uri, reaching=reaching)
@@ -87,7 +87,7 @@ class Source:
                 yield http
 
     def failures(self, *, now: datetime) -> list[Finding]:
-        """Return the doctor's checks of the server that fail, or else what of it may not be read or reached."""
+        """Return the doctor's failed checks of the server, or else those that could not be done."""
         if self.doctor:
             return _telling(
                 [*filter(None, [self.secret]), *self.doctor.check_server(self.target, now=now)], self.target

@@ -1,4 +1,4 @@
-"""What is shown of each run: the cells of a table, or a document with stable keys. Pure."""
+"""The output for each run: the cells of a table, or a document with stable keys. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from webhook.runs.run import Point, Run
 from webhook.token.durations import format_duration
 
 _NAME_WIDTH = 60
-"""Characters of a run's name; MLflow takes 250."""
+"""The most characters of a run's name in the table; MLflow allows 250."""
 _INDENT = "  "
 _NOTHING = "-"
 STATUS = 2
@@ -79,7 +79,7 @@ def document(row: Row, links: Links, *, now: datetime, history: Sequence[Point])
 
 
 def _value(point: Point) -> Mapping[str, int | float | str]:
-    """Return a metric's value for JSON, which has no numbers for what is not finite: ``NaN``, ``inf``, ``-inf``."""
+    """Return a metric's value for JSON, which has no ``NaN``, ``inf`` and ``-inf``: these become strings."""
     number = point.number
     if math.isnan(number):
         return {"value": "NaN", "step": point.step}

@@ -1,6 +1,6 @@
 """Searches a tracking server over MLflow's REST API, page by page, with the token and the workspace of a wired pod.
 
-What the API answers was observed with mlflow 3.17.2.
+The API's answers were observed with mlflow 3.17.2.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from webhook.runs.run import Point, Run, read_run
 
 RUNS, HISTORY = "/api/2.0/mlflow/runs/search", "/api/2.0/mlflow/metrics/get-history"
 _EXPERIMENTS = 1000
-"""Experiments per page, and per search for runs: the server takes a list of them, not all."""
+"""Experiments per page, and per search for runs, which needs a list of experiments."""
 _PAGE = 200
-"""Runs per page: each has all its parameters, tags and last metrics."""
+"""Runs per page. Each contains all its parameters, tags and last metrics."""
 _POINTS = 10_000
 _LARGEST = 64 << 20
 """Bytes of one page."""
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class RefusedError(Exception):
-    """The server's answer is not what was asked for."""
+    """The server's answer is not the expected one."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.summary())
@@ -102,7 +102,7 @@ class Tracking:
     ) -> Iterator[Sequence[Run]]:
         """Yield the runs that a filter finds, page by page.
 
-        `within`: the ids of the experiments to look in, if not in all. `deleted`: the runs in the trash instead.
+        `within`: the ids of the experiments to search, if not all. `deleted`: the runs in the trash instead.
         """
         for found in self._experiments():
             experiments = {id_: name for id_, name in found.items() if within is None or id_ in within}

@@ -1,1 +1,1 @@
-"""Tokens for MLflow: reading what one says, minting one by the password grant, keeping one fresh in a Secret."""
+"""Tokens for MLflow: reads their claims, mints them by the password grant, and keeps them fresh in a Secret."""

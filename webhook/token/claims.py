@@ -1,7 +1,7 @@
 """Reads what a token says, and finds what is wrong with it as far as the token itself shows. Pure: no key is fetched.
 
-The shapes are those of Dex's id tokens (observed with Dex 2.45.0): `aud` is a string, `email` and `groups` are there
-only with the scopes of those names. `exp` counts to the second, without leeway (observed with oauth2-proxy 7.15.3).
+The shapes are those of Dex's id tokens (observed with Dex 2.45.0): `aud` is a string, `email` and `groups` exist only
+with the scopes of the same names. `exp` counts to the second, without leeway (observed with oauth2-proxy 7.15.3).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from webhook.token.problems import TokenProblem
 from webhook.token.signatures import is_complete
 
 _PART = re.compile(r"[A-Za-z0-9_-]+")
-"""Base64url without padding (RFC 7515, section 2). Python's decoder ignores other characters, so it cannot tell."""
+"""Base64url without padding (RFC 7515, section 2). Python's decoder ignores other characters."""
 _QUOTATION_MARKS = frozenset("\"'\u2018\u2019\u201c\u201d")
 _INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 _BEARER = re.compile(r"(?:authorization:\s*)?bearer\s", re.IGNORECASE)
@@ -53,9 +53,9 @@ class Claims:
     not_before: datetime | None = None
     expires: datetime | None = None
     key_id: str = ""
-    """Which of the issuer's keys signed it (`kid` of the header)."""
+    """The id of the issuer's key that signed it (`kid` of the header)."""
     complete: bool = True
-    """Whether the signature has a length that its algorithm can give."""
+    """Whether the signature has a length that is possible for its algorithm."""
 
     @property
     def owner(self) -> str:
@@ -69,18 +69,18 @@ class Claims:
 
     @property
     def warning(self) -> str | None:
-        """Return what a person should know about a token that is otherwise good; None when there is nothing."""
+        """Return what a person should know about an otherwise valid token, or None."""
         if self.email or self.is_service_account:
             return None
-        whom = f"{self.subject}, the issuer's id for its user" if self.subject else "nobody"
-        return f"The token has no e-mail address, so its runs belong to {whom}. Ask for the scope email."
+        owner = f"{self.subject}, the issuer's id for its user, as the owner" if self.subject else "no owner"
+        return f"The token has no e-mail address, so MLflow shows {owner} of runs. Request the scope email."
 
     def left(self, now: datetime) -> timedelta | None:
-        """Return the time until it expires, negative afterwards; None when it does not say."""
+        """Return the time until it expires, negative afterwards; None if it does not say."""
         return None if self.expires is None else self.expires - now
 
     def age(self, now: datetime) -> float | None:
-        """Return which share of its life has passed: 0 when new, 1 when it expires; None when it does not say."""
+        """Return the share of its life that has passed, from 0 (new) to 1 (expired); None if it does not say."""
         if self.issued is None or self.expires is None or self.expires <= self.issued:
             return None
         return (now - self.issued) / (self.expires - self.issued)
@@ -131,7 +131,7 @@ def read_claims(text: str) -> Claims:
 def problem_of(
     text: str, *, now: datetime, audience: str | None = None, allow_unverified_email: bool = False
 ) -> TokenProblem | None:
-    """Return the first thing that is wrong with a token, or None. `audience` is the one that it must have, if given."""
+    """Return the first thing that is wrong with a token, or None. `audience`: the expected audience, if given."""
     try:
         claims = read_claims(text)
     except NotATokenError as error:
@@ -152,7 +152,7 @@ def problem_of(
 
 
 def _mistaken(text: str) -> TokenProblem | None:
-    """Return what a text is that is not a token, where that can be recognised."""
+    """Return what a text is, if it is not a token and can be recognised."""
     if _json_object(text.encode(errors="replace")) is not None:
         return TokenProblem.JSON
     if _PAGE.match(text):

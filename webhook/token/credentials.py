@@ -17,13 +17,13 @@ FIELDS = {
 ISSUER = "MLFLOW_TOKEN_ISSUER"
 """The environment variable with the address of the issuer."""
 OPTIONAL = frozenset({"client-secret"})
-"""A public client has no secret: the answer at the prompt is then empty."""
+"""The secret of a public client is empty."""
 CA_FILE = "ca.crt"
 """The CA of Dex's certificate, in the same folder; named as in Secrets of type kubernetes.io/tls."""
 
 
 class CredentialsError(Exception):
-    """Credentials are missing or cannot be read. The message says which, and where they were looked for."""
+    """Credentials are missing or cannot be read. The message says which ones, and the places that were searched."""
 
 
 def find_credentials(
@@ -65,7 +65,7 @@ def find_ca(folder: Path) -> Path | None:
 
 
 def _is_text(value: str) -> bool:
-    """Return whether a value is valid text: Python reads other bytes of the environment as lone surrogates."""
+    """Return whether a value is valid text: Python represents other bytes of the environment as lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in value)
 
 

@@ -1,7 +1,7 @@
 """Mints a token by the password grant (RFC 6749, section 4.3) at Dex's token endpoint.
 
-What Dex answers in each case was observed with Dex 2.45.0. Every failure is a GrantError, whose message never contains
-anything of a request.
+What Dex answers in each case was observed with Dex 2.45.0. Every failure is a GrantError. Its message never contains a
+part of a request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FIRST_PAUSE = 1.0
 
 
 class GrantError(Exception):
-    """No token was minted. `code` is a stable name of the cause; `may_pass`: whether a retry may succeed."""
+    """No token was minted. `code` is a stable name of the cause; `may_pass`: whether a retry can succeed."""
 
     def __init__(self, code: str, message: str, *, may_pass: bool = False) -> None:
         super().__init__(message)
@@ -40,12 +40,12 @@ class Credentials:
     password: str = field(repr=False)
     client_id: str
     client_secret: str = field(default="", repr=False)
-    """Empty for a public client, which must not send one."""
+    """The client's secret. Empty for a public client, which must not send one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where and for what to ask. Without a `token_url`, it is Dex's ``{issuer}/token``."""
+    """The token endpoint, and what to request. Without a `token_url`, it is Dex's ``{issuer}/token``."""
 
     issuer: str
     token_url: str = ""
@@ -59,7 +59,7 @@ class Endpoint:
         return self.token_url or f"{self.issuer.rstrip('/')}/token"
 
     def check(self) -> None:
-        """Raise GrantError unless both addresses are valid. They are printed later, so they may not hold a password."""
+        """Raise GrantError unless both addresses are valid. They are printed later, so no password is allowed."""
         for name, text in (("issuer", self.issuer), ("token URL", self.token_url or self.issuer)):
             try:
                 parts = urlsplit(text)
@@ -86,7 +86,7 @@ def mint(
     sleep: Callable[[float], None],
     attempts: int = ATTEMPTS,
 ) -> str:
-    """Return a new id token. What may pass is tried `attempts` times in all. Raises GrantError."""
+    """Return a new id token. Temporary failures are retried, up to `attempts` attempts in total. Raises GrantError."""
     endpoint.check()
     pause = FIRST_PAUSE
     for attempt in range(1, attempts + 1):
@@ -95,7 +95,7 @@ def mint(
         except GrantError as error:
             if not error.may_pass or attempt == attempts:
                 raise
-        sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that many jobs do not ask at once
+        sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that many jobs do not send requests at once
         pause *= 2
     raise AssertionError("not reached: the last attempt returns or raises")
 
@@ -131,7 +131,8 @@ def _ask(endpoint: Endpoint, credentials: Credentials, client: httpx.Client) -> 
 def _post(client: httpx.Client, url: str, form: dict[str, str], headers: dict[str, str]) -> httpx.Response | GrantError:
     """Send the form. A failure is returned, not raised.
 
-    httpx's exception holds the request, and the request the password: raising here would keep it as the context.
+    httpx's exception contains the request, and the request contains the password. To raise here would keep both as the
+    context.
     """
     try:
         return client.post(url, data=form, headers=headers, follow_redirects=False)
@@ -143,7 +144,7 @@ def _post(client: httpx.Client, url: str, form: dict[str, str], headers: dict[st
 
 
 def _hide(text: str, credentials: Credentials) -> str:
-    """Remove the secrets from what a server said: it may repeat what it was sent, as it was sent."""
+    """Remove the secrets from a server's message, which may repeat the request."""
     for secret in (credentials.password, credentials.client_secret):
         for form in {secret, quote(secret), quote_plus(secret)} - {""}:
             text = text.replace(form, "[hidden]")
@@ -163,7 +164,7 @@ def _refusal(
         return GrantError("unavailable", f"{url} answered with status {status}. Retry later.", may_pass=True)
     if 300 <= status < 400:
         return GrantError("redirect", f"{url} is not a token endpoint: it redirects to {_place(answer)}.")
-    if "HTTP request to an HTTPS server" in answer.text[:200]:  # what servers written in Go answer, Dex among them
+    if "HTTP request to an HTTPS server" in answer.text[:200]:  # servers written in Go answer like this, Dex among them
         return GrantError("plain_to_a_tls_port", f"{url} is a TLS port: use https://.")
     if content is None or "error" not in content:
         return GrantError(
@@ -176,7 +177,8 @@ def _refusal(
         case "access_denied":
             return GrantError(
                 "access_denied",
-                "Dex refused the user name or the password; it does not tell which. For Dex's own users, the user name "
+                "Dex refused the user name or the password; it does not say which one. For Dex's own users, the user "
+                "name "
                 "is the e-mail address. Check for a newline at the end of either.",
             )
         case "invalid_client":
@@ -220,7 +222,7 @@ def _offers_password(endpoint: Endpoint, client: httpx.Client) -> bool:
 
 
 def _place(answer: httpx.Response) -> str:
-    """Return where a redirect leads, without anything that may be a secret."""
+    """Return the target of a redirect, without parts that may be secret."""
     try:
         target = urlsplit(answer.headers.get("location", ""))
         host = target.hostname

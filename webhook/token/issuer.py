@@ -8,14 +8,14 @@ import httpx
 
 
 class Published(NamedTuple):
-    """An issuer's name, as it writes it into tokens, and the ids of its keys; empty where they could not be read."""
+    """An issuer's name in its tokens, and the ids of its keys; empty if they could not be read."""
 
     issuer: str = ""
     key_ids: frozenset[str] = frozenset()
 
 
 def read_published(address: str, client: httpx.Client) -> Published:
-    """Read the discovery document of the issuer at an address, and its keys. Nothing is raised."""
+    """Read the discovery document of the issuer at an address, and its keys. Raises nothing."""
     document = read_discovery(address, client) or {}
     name, jwks_uri = document.get("issuer"), document.get("jwks_uri")
     keys = (_get(client, jwks_uri) or {}).get("keys") if isinstance(jwks_uri, str) else None
@@ -27,7 +27,7 @@ def read_published(address: str, client: httpx.Client) -> Published:
 
 
 def read_discovery(address: str, client: httpx.Client) -> dict[str, Any] | None:
-    """Return the discovery document of the issuer at an address; None when it cannot be read."""
+    """Return the discovery document of the issuer at an address; None if it cannot be read."""
     return _get(client, f"{address.rstrip('/')}/.well-known/openid-configuration")
 
 

@@ -1,4 +1,4 @@
-"""Mints tokens with one set of settings, and tells what those settings are."""
+"""Mints tokens with one set of settings, and describes these settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webhook.token.origin import Origin
 
 @dataclass(frozen=True, kw_only=True)
 class PasswordMinter:
-    """Mints by the password grant. `find` returns the credentials; with True it may ask a person for them."""
+    """Mints by the password grant. `find` returns the credentials; with True it may prompt for them."""
 
     endpoint: Endpoint
     find: Callable[[bool], Credentials]
@@ -31,13 +31,13 @@ class PasswordMinter:
         return token, self._origin(credentials)
 
     def settings(self) -> Origin:
-        """Return with what a token would be minted; without credentials that can be read, the scope alone."""
+        """Return the settings for a token; only the scope if the credentials cannot be read."""
         with suppress(CredentialsError):
             return self._origin(self.find(False))
         return Origin(scope=self.endpoint.scope)
 
     def published(self) -> Published:
-        """Read what the issuer publishes about itself: nothing where its address is not valid."""
+        """Read what the issuer publishes about itself; nothing if its address is invalid."""
         with suppress(GrantError):
             self.endpoint.check()
             return read_published(self.endpoint.issuer, self.client)

@@ -18,12 +18,12 @@ from webhook.token.issuer import Published
 MINTED, EXPIRES, OWNER, USERNAME, SCOPE = (
     f"{ANNOTATION_GROUP}/token-{name}" for name in ("minted", "expires", "owner", "username", "scope")
 )
-"""Annotations on the Secret, for people and for alerts. None of them holds the token or a password."""
+"""Annotations on the Secret, for people and for alerts. None of them contains the token or a password."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """With what a token is minted. Empty: not known."""
+    """The settings for minting a token. Empty: not known."""
 
     username: str = ""
     client_id: str = ""
@@ -33,9 +33,9 @@ class Origin:
 def find_mismatch(
     claims: Claims, settings: Origin, published: Published, annotations: Mapping[str, str], *, expires: str
 ) -> str | None:
-    """Return why the present settings cannot have minted a token, as a clause; None when they can have.
+    """Return a clause that says why the current settings cannot have minted a token; None if they can.
 
-    `annotations` are the Secret's; they count when they are about this token, which has this owner and `expires`.
+    `annotations` are those of the Secret. They count only if they have the token's owner and `expires`.
     """
     if published.issuer and claims.issuer != published.issuer:
         return f"it is from {claims.issuer or 'an unknown issuer'}, and the issuer now is {published.issuer}"

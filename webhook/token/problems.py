@@ -1,4 +1,4 @@
-"""What can be wrong with a token, as far as the token itself shows: a closed set of codes with their sentences."""
+"""The problems that the token itself shows: a closed set of codes with their sentences."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SENTENCES = {
         "send it. Write it without one (printf '%s', not echo)."
     ),
     TokenProblem.QUOTES: (
-        "The token is in quotation marks, which do not belong to it (jq -j prints neither them nor a newline)."
+        "The token is in quotation marks. Remove them (jq -j prints no quotation marks and no newline)."
     ),
     TokenProblem.BEARER_PREFIX: 'The word "Bearer" is in front of the token; the client adds that word itself.',
     TokenProblem.JSON: (
@@ -43,15 +43,15 @@ _SENTENCES = {
         "it (jq -j .id_token)."
     ),
     TokenProblem.HTML: (
-        "This is an HTML page, such as a page to sign in. Something other than the token endpoint answered."
+        "This is an HTML page, such as a sign-in page. Something other than the token endpoint answered."
     ),
     TokenProblem.BASE64: (
-        "The token was base64-encoded twice. The values under data in a Secret are encoded once, and kubectl create "
-        "secret does that itself."
+        "The token was base64-encoded twice. Values under data in a Secret are encoded once, and kubectl create secret "
+        "already encodes them."
     ),
     TokenProblem.NOT_A_JWT: "This is not a JSON web token, which is three base64url parts separated by dots.",
     TokenProblem.TRUNCATED: (
-        "The token is not complete: its signature, the last part, does not have the length that its algorithm gives. "
+        "The token is not complete: its signature, the last part, does not have the length of its algorithm. "
         "It was probably cut off when it was copied."
     ),
     TokenProblem.EXPIRED: "The token has expired.",

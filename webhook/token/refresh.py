@@ -1,4 +1,4 @@
-"""Keeps the token in a Secret fresh: reads it, mints a new one when it is time, checks that, and then replaces it."""
+"""Keeps the token in a Secret fresh: reads it, mints and checks a new one when it is time, and replaces it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from webhook.token.origin import EXPIRES, MINTED, OWNER, SCOPE, USERNAME, Origin
 from webhook.token.problems import TokenProblem
 
 EXPIRES_SOON = 0.75
-"""The share of a token's life after which a failed refresh is worth an event."""
+"""The share of a token's life after which a failed refresh writes an event."""
 
 
 class RefreshError(Exception):
-    """The token was not replaced, and the old one is still in place."""
+    """The token was not replaced. The old one stays."""
 
 
 class Outcome(StrEnum):
@@ -47,10 +47,10 @@ class Minter(Protocol):
     """Mints tokens with some settings."""
 
     def mint(self) -> tuple[str, Origin]:
-        """Mint a token; return it and with what it was minted. Raises GrantError, CredentialsError."""
+        """Mint a token. Return it and its settings. Raises GrantError, CredentialsError."""
 
     def settings(self) -> Origin:
-        """Return with what a token would be minted, as far as it is known without asking a person."""
+        """Return the settings for a token, as far as they are known without a prompt."""
 
     def published(self) -> Published:
         """Read what the issuer publishes about itself."""
@@ -72,7 +72,7 @@ class TokenSecret:
         self.place = f"Secret {namespace}/{secret.name}, key {secret.key}"
 
     def read(self) -> Stored | None:
-        """Return what is stored; None when the Secret or the key does not exist. Raises KubeError."""
+        """Return what is stored; None if the Secret or the key does not exist. Raises KubeError."""
         try:
             found = self._client.get(self._path(self.secret.name))
         except KubeNotFoundError:
@@ -81,14 +81,14 @@ class TokenSecret:
         if encoded is None:
             return None
         try:
-            # bytes that are not text give a text that is not a token: another fault than an empty one
+            # bytes that are not text become a text that is not a token, which is another problem than an empty token
             token = b64decode(encoded).decode(errors="replace")
         except Base64Error:
             token = ""
         return Stored(token, (found.get("metadata") or {}).get("annotations") or {})
 
     def write(self, token: str, claims: Claims, origin: Origin, *, now: datetime) -> None:
-        """Store a token, with annotations about its owner, its end, and how it was minted. Raises KubeError."""
+        """Store a token, with annotations about its owner, its expiry and its settings. Raises KubeError."""
         body: dict[str, Any] = {
             "metadata": {
                 "annotations": {
@@ -144,18 +144,18 @@ def refresh(
 ) -> Refreshed:
     """Replace the token if it is time.
 
-    That is when the share `after` of its life has passed, when something is wrong with it, or when the present settings
-    cannot have minted it. Raises what `minter` does, RefreshError for a new token that is not good, and KubeError; the
-    old token is then still in place.
+    It is time when the share `after` of its life has passed, if something is wrong with it, or if the current settings
+    cannot have minted it. Raises what `minter` does, RefreshError for an invalid new token, and KubeError. The old
+    token then stays.
     """
 
     def problem_now(token: str) -> TokenProblem | None:
         return problem_of(token, now=clock(), audience=audience, allow_unverified_email=allow_unverified_email)
 
     present = secret.read()
-    why = "asked for" if force else _why(present, problem_now, minter, now=clock(), after=after)
+    why = "a new one was requested" if force else _why(present, problem_now, minter, now=clock(), after=after)
     if why is None and present is not None:
-        return Refreshed(outcome=Outcome.KEPT, claims=read_claims(present.token), why="it is fresh enough")
+        return Refreshed(outcome=Outcome.KEPT, claims=read_claims(present.token), why="it is still fresh")
     token, origin = minter.mint()
     if problem := problem_now(token):
         raise RefreshError(f"the new token is not used: {problem.sentence}")
@@ -167,7 +167,7 @@ def refresh(
 
 
 def expires_soon(secret: TokenSecret, *, now: datetime) -> str | None:
-    """Return a sentence when the token in a Secret expires soon, or when it has no good one; None otherwise."""
+    """Return a sentence if the token in a Secret expires soon or is not valid; None otherwise."""
     try:
         present = secret.read()
     except KubeError:
@@ -200,7 +200,7 @@ def _why(
     if present is None:
         return "the Secret had no token"
     if problem := problem_now(present.token):
-        return "the old one is not good: " + problem.sentence.rstrip(".")
+        return "the old one is not valid:  " + problem.sentence.rstrip(".")
     claims = read_claims(present.token)
     age = claims.age(now)
     if age is None:
@@ -210,7 +210,7 @@ def _why(
     changed = find_mismatch(
         claims, minter.settings(), minter.published(), present.annotations, expires=_stamp(claims.expires)
     )
-    return f"the old one cannot be used with the present settings: {changed}" if changed else None
+    return f"the old one does not match the current settings: {changed}" if changed else None
 
 
 def _stamp(moment: datetime | None) -> str:

@@ -23,11 +23,11 @@ _RSA_STEP = 64
 
 
 def is_complete(signature: str, *, algorithm: str) -> bool:
-    """Return whether a signature, in base64url without padding, has a length that the algorithm can give.
+    """Return whether a signature, in base64url without padding, has a length that is possible for the algorithm.
 
     For an unknown algorithm, any length is accepted.
     """
-    if len(signature) % 4 == 1:  # no number of bytes is encoded in that many characters
+    if len(signature) % 4 == 1:  # no number of bytes has an encoding of this length
         return False
     length = len(signature) * 3 // 4
     if algorithm in _RSA:

@@ -129,14 +129,14 @@ def test_a_token_is_replaced_once_when_the_settings_have_changed(cluster: Cluste
 def test_a_dex_that_is_reached_at_another_address_is_the_same(cluster: Cluster, dex: Dex) -> None:
     cluster.put(jwt(iss=dex.issuer).encode())
     alias = f"--issuer={dex.issuer.replace('127.0.0.1', 'localhost')}"
-    assert keep(cluster, dex, alias) == ("kept", "it is fresh enough")
+    assert keep(cluster, dex, alias) == ("kept", "it is still fresh")
 
 
 def test_a_fresh_token_needs_no_dex_and_no_credentials_to_be_kept(cluster: Cluster) -> None:
     cluster.put(jwt().encode())
     done = run(cluster, "refresh", "--issuer=http://127.0.0.1:1/dex")
     assert done.returncode == 0
-    assert "kept (it is fresh enough); alice@example.com's token expires in 23 h 59 min" in done.stdout
+    assert "kept (it is still fresh); alice@example.com's token expires in 23 h 59 min" in done.stdout
 
 
 def test_a_user_name_that_is_not_the_address_in_the_token_does_not_mint_one_each_time(
@@ -160,7 +160,7 @@ def test_a_token_without_an_address_is_good_with_a_warning(cluster: Cluster, dex
     dex.claims = {"email": None}
     done = refresh(cluster, dex)
     assert done.returncode == 0
-    assert done.stderr.startswith("Warning: The token has no e-mail address, so its runs belong to CiQw")
+    assert done.stderr.startswith("Warning: The token has no e-mail address, so MLflow shows CiQw")
     done = run(cluster, "show")
     assert done.returncode == 0
     assert "  warning   The token has no e-mail address" in done.stdout

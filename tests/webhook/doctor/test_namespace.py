@@ -55,9 +55,9 @@ def test_a_token_that_is_not_valid_yet_is_named_with_both_clocks() -> None:
 def test_the_words_for_a_token_name_its_owner_or_the_id() -> None:
     assert check_token(jwt(exp=SOON), namespace="a", now=NOW).message.startswith("alice@example.com's token expires in")
     without = check_token(jwt(exp=LATER, email=None), namespace="a", now=NOW).message
-    assert "its runs belong to CiQwOGE4Njg0Yi1kYjg4LTRiNzM, the issuer's id for its user" in without
+    assert "MLflow shows CiQwOGE4Njg0Yi1kYjg4LTRiNzM, the issuer's id for its user, as the owner of runs" in without
     nameless = check_token(jwt(exp=LATER, email=None, sub=None), namespace="a", now=NOW).message
-    assert "its runs belong to nobody" in nameless
+    assert "MLflow shows no owner of runs" in nameless
 
 
 def test_the_wiring_is_read_from_the_sample_though_another_webhook_put_a_container_in_front() -> None:

@@ -78,15 +78,15 @@ def test_the_owner_is_the_email_address_or_else_the_subject() -> None:
     assert read_claims(token(email=None)).owner == "CiQw"
 
 
-def test_a_token_without_an_email_address_has_a_warning_that_names_whom_runs_belong_to() -> None:
+def test_a_token_without_an_email_address_has_a_warning_that_names_the_owner_of_runs() -> None:
     assert read_claims(token()).warning is None
     assert read_claims(token(email=None, sub="system:serviceaccount:team-a:default-editor")).warning is None
     without = read_claims(token(email=None)).warning
     assert without == (
-        "The token has no e-mail address, so its runs belong to CiQw, the issuer's id for its user. "
-        "Ask for the scope email."
+        "The token has no e-mail address, so MLflow shows CiQw, the issuer's id for its user, as the owner of runs. "
+        "Request the scope email."
     )
-    assert "belong to nobody." in (Claims().warning or "")
+    assert "shows no owner of runs." in (Claims().warning or "")
 
 
 def test_a_token_says_how_much_of_its_life_is_left() -> None:
