@@ -54,8 +54,12 @@ AREAS = {
     ),
     "certs": Area(("certs/*.py",), ("tests/certs/test_*.py",)),
     "namespaces": Area(
-        ("webhook/cluster/namespaces.py", "webhook/cluster/live_reads.py"),
-        ("tests/webhook/cluster/test_namespaces.py", "tests/webhook/cluster/test_live_reads.py"),
+        ("webhook/cluster/namespaces.py", "webhook/cluster/live_reads.py", "webhook/cluster/informer.py"),
+        (
+            "tests/webhook/cluster/test_namespaces.py",
+            "tests/webhook/cluster/test_live_reads.py",
+            "tests/webhook/cluster/test_informer*.py",
+        ),
     ),
     "storage": Area(
         ("webhook/cluster/storage.py", "webhook/cluster/named.py"),

@@ -155,7 +155,7 @@ class Informer:
         return watch
 
     def _list(self) -> str:
-        version = ""
+        version: str
 
         def pages() -> Iterator[dict[str, Any]]:
             # One page at a time: ten thousand objects at once would cost more memory than the webhook itself.
