@@ -1,4 +1,4 @@
-"""The list of mutants that no test has to notice: it names lines, which `make mutants` would miss only after a while."""
+"""The list of mutants that no test has to notice. Each line that it names has to be in the sources."""
 
 from __future__ import annotations
 
