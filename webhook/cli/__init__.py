@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import PurePath
 
 import click
@@ -48,6 +49,9 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """Run the command line."""
     plugin = PurePath(sys.argv[0]).name.startswith("kubectl-")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # UTF-8 in every locale, as kubectl prints
+            stream.reconfigure(encoding="utf-8", errors=stream.errors)
     try:
         cli(prog_name="kubectl mlflow" if plugin else "mlflow-webhook")
     except OSError as error:  # such as a full disk behind standard output; click handles a closed pipe itself

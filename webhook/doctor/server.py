@@ -86,7 +86,7 @@ def _mlflow(prober: Prober, target: Target, known: list[ServerInfo]) -> Finding:
             return failed(
                 MLFLOW,
                 "gateway_error",
-                f"A gateway or load balancer answers {answer.status}: nothing behind it does.",
+                f"A gateway or load balancer answers, and nothing behind it does: {answer.summary()}",
                 "Is the tracking server, or its proxy, running? kubectl get pods --namespace kubeflow",
             )
         case 403 if "Invalid Host header" in answer.text:

@@ -139,3 +139,18 @@ def test_what_a_server_says_cannot_command_the_terminal(capsys: pytest.CaptureFi
     shown = capsys.readouterr().out
     assert "you see \\x1b[2J\\x1b]0;owned\\x07 \\ud800[red]" in shown
     assert "do \\x9b" in shown
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("command", [["explain"], ["inject", "-o", "diff", *LABELLED], ["inject"]])
+def test_what_is_printed_is_utf_8_in_every_locale(command: list[str], encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "pod.yaml"
+    file.write_text((FOLDER / KFP).read_text().replace("mlflow-training-pipeline", "m\u00fcnchen-\u221a"))
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("mlflow-webhook")), *command, "-f", str(file)],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        check=False,
+    )
+    assert done.returncode in {0, 3}, done.stderr
+    assert "m\u00fcnchen-\u221a".encode() in done.stdout
