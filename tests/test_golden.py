@@ -196,7 +196,7 @@ def test_golden_answers_show_that_each_setting_has_an_effect(setting: str) -> No
 
 
 @pytest.mark.parametrize("outcome", ["on", *PluginObstacle])
-def test_a_golden_answer_shows_what_keeps_the_client_plugin_out(outcome: str) -> None:
+def test_a_golden_answer_shows_each_obstacle_of_the_client_plugin(outcome: str) -> None:
     assert any(outcome in record(name).get("clientPlugin", {}).values() for name in GOLDEN)
 
 

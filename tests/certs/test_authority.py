@@ -31,13 +31,13 @@ def test_the_first_ca_signs_at_once() -> None:
     assert split_bundle(made.bundle(START)) == [made.current.certificate_pem]
 
 
-def test_a_lost_authority_is_replaced_and_what_was_trusted_stays_trusted() -> None:
+def test_a_lost_authority_is_replaced_and_its_trusted_cas_stay_trusted() -> None:
     old = ca()
     made = step(None, START, old.certificate_pem)
     assert split_bundle(made.bundle(START)) == [made.current.certificate_pem, old.certificate_pem]
 
 
-def test_of_what_was_trusted_only_what_has_not_ended_stays_trusted() -> None:
+def test_only_trusted_cas_that_have_not_expired_stay_trusted() -> None:
     ended, other = ca(), ca(START + timedelta(hours=1))
     made = step(None, START + LIFETIME, ended.certificate_pem + other.certificate_pem)
     assert made.previous == (other.certificate_pem,)
@@ -87,14 +87,14 @@ def test_a_successor_that_is_made_late_signs_after_half_of_the_time_that_is_left
     assert step(renewed, now + timedelta(seconds=20)).current == renewed.next
 
 
-def test_a_successor_that_nobody_could_be_told_of_signs_when_its_predecessor_has_ended() -> None:
+def test_a_successor_that_could_not_be_published_signs_when_its_predecessor_has_expired() -> None:
     renewed = step(Authority(current=ca()), START + timedelta(days=20))
     assert step(renewed, START + LIFETIME, b"").current == renewed.next
 
 
 @pytest.mark.parametrize("successor", [None, ca()], ids=["alone", "with a successor that has ended too"])
 @pytest.mark.parametrize("after", [timedelta(0), timedelta(days=271)], ids=["in that moment", "long ago"])
-def test_an_authority_that_has_ended_is_replaced_at_once(successor: KeyPair | None, after: timedelta) -> None:
+def test_an_expired_authority_is_replaced_immediately(successor: KeyPair | None, after: timedelta) -> None:
     now = START + LIFETIME + after
     ended, other = Authority(current=ca(), next=successor), ca(now - timedelta(days=1))
     made = step(ended, now, ended.current.certificate_pem + other.certificate_pem)
@@ -103,7 +103,7 @@ def test_an_authority_that_has_ended_is_replaced_at_once(successor: KeyPair | No
     assert made.previous == (other.certificate_pem,)
 
 
-def test_a_predecessor_is_trusted_until_it_has_ended_and_its_key_is_forgotten() -> None:
+def test_a_predecessor_is_trusted_until_it_expires_but_its_key_is_deleted() -> None:
     promoted = step(step(Authority(current=ca()), START + timedelta(days=20)), START + timedelta(days=21))
     assert len(split_bundle(promoted.bundle(START + timedelta(days=29)))) == 2
     assert split_bundle(promoted.bundle(START + LIFETIME)) == [promoted.current.certificate_pem]

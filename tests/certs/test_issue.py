@@ -83,7 +83,7 @@ def test_a_leaf_is_verified_by_a_real_handshake(name: str, tmp_path: Path) -> No
     handshake(leaf(), trusted=CA, name=name, folder=tmp_path)
 
 
-def test_a_leaf_is_not_good_for_another_name(tmp_path: Path) -> None:
+def test_a_leaf_is_not_valid_for_another_name(tmp_path: Path) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
         handshake(leaf(), trusted=CA, name="x.ns.svc", folder=tmp_path)
 
@@ -126,7 +126,7 @@ def test_a_leaf_is_for_a_server_with_its_names_and_cannot_sign() -> None:
     }
 
 
-def test_identifiers_lead_from_a_leaf_to_the_key_of_its_ca() -> None:
+def test_a_leaf_names_the_key_of_its_ca() -> None:
     ca = new_ca()
     made = issue_leaf(ca, dns_names=["w.ns.svc"], lifetime=timedelta(days=1), now=NOW)
     issued, issuer = (x509.load_pem_x509_certificate(pair.certificate_pem).extensions for pair in (made, ca))
@@ -136,7 +136,7 @@ def test_identifiers_lead_from_a_leaf_to_the_key_of_its_ca() -> None:
     assert (authority.critical, subject.critical) == (False, False)
 
 
-def test_a_leaf_with_a_long_name_has_as_much_of_it_as_a_common_name_can_have() -> None:
+def test_a_long_name_is_cut_to_the_length_of_a_common_name() -> None:
     name = f"{'w' * 60}.ns.svc"
     certificate = x509.load_pem_x509_certificate(leaf(dns_names=[name]).certificate_pem)
     assert certificate.subject.rfc4514_string() == f"CN={name[:64]}"

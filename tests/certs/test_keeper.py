@@ -44,7 +44,7 @@ def test_a_caBundle_that_something_else_overwrote_is_repaired() -> None:  # noqa
     assert replica.publications == 2
 
 
-def test_nobody_is_asked_and_nothing_is_written_when_nothing_is_due() -> None:
+def test_a_step_without_a_due_action_sends_no_request() -> None:
     cluster = Cluster()
     replicas = [Replica(cluster, "a"), Replica(cluster, "b")]
     for replica in replicas:
@@ -108,7 +108,7 @@ def test_a_missing_configuration_is_reported_once_and_does_not_keep_a_replica_fr
     assert replica.keeper.problem() is None
 
 
-def test_a_replica_says_what_its_clients_lack() -> None:
+def test_a_replica_says_why_its_clients_cannot_verify_it() -> None:
     cluster = Cluster()
     replica = Replica(cluster, "a")
     assert replica.keeper.problem() == "there is no certificate yet"

@@ -137,7 +137,7 @@ def test_a_stored_ca_that_cannot_be_read_is_replaced_by_a_replica_that_never_had
     assert replica.trusted(START)
 
 
-def test_a_ca_that_is_lost_in_the_moment_in_which_it_ends_is_not_kept() -> None:
+def test_a_ca_that_is_lost_when_it_expires_is_not_kept() -> None:
     cluster = Cluster()
     replica = Replica(cluster, "a")
     replica.keeper.step(START)

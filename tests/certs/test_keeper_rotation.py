@@ -142,7 +142,7 @@ def test_leaves_are_renewed_while_the_api_server_is_away() -> None:
 
 @settings(max_examples=max(2, security_examples() // 30))
 @given(st.integers(0, 2**32))
-def test_no_client_ever_meets_a_certificate_it_cannot_verify(seed: int) -> None:
+def test_no_client_ever_gets_a_certificate_that_it_cannot_verify(seed: int) -> None:
     """Three replicas over two lifetimes of a CA, in any order, with late watches, restarts and faults in between."""
     chance = random.Random(seed)
     cluster = Cluster()
@@ -208,7 +208,7 @@ def test_a_shorter_propagation_lets_a_successor_sign_sooner() -> None:
     assert cluster.authority.current != old
 
 
-def test_nothing_is_signed_by_a_ca_in_the_moment_in_which_it_ends() -> None:
+def test_a_ca_signs_nothing_when_it_expires() -> None:
     cluster = Cluster()
     Replica(cluster, "a").keeper.step(START)
     end = START + SPEC.ca_lifetime

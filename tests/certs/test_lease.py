@@ -41,7 +41,7 @@ def test_a_lease_that_stays_unchanged_for_its_duration_is_taken_over() -> None:
     assert taken == Lease(holder="b", renewed=NOW, acquired=NOW, transitions=1)
 
 
-def test_neither_the_holders_clock_nor_a_turn_of_our_own_matters() -> None:
+def test_neither_the_holders_clock_nor_a_change_of_the_own_clock_matters() -> None:
     ahead = Lease(holder="a", renewed=NOW + timedelta(days=1), acquired=NOW)
     first = observe(ahead, before=None, at=0)
     assert claim(first, identity="b", now=NOW + timedelta(days=1)) is None

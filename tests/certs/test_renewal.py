@@ -27,11 +27,11 @@ def test_a_shorter_lifetime_counts_and_a_longer_one_does_not(lifetime: int, day:
     assert SPAN.due(START + timedelta(days=day), lifetime=timedelta(days=lifetime)) is due
 
 
-def test_what_is_left_is_negative_after_the_end() -> None:
+def test_the_remaining_time_is_negative_after_the_expiry() -> None:
     assert SPAN.left(START + timedelta(days=31)) == -timedelta(days=1)
 
 
-def test_the_time_before_its_making_is_not_part_of_a_short_life() -> None:
+def test_the_time_before_its_issue_is_not_part_of_its_lifetime() -> None:
     short = issue_ca(common_name="short", lifetime=timedelta(seconds=30), now=START)
     span = validity(short.certificate_pem, backdated=CLOCK_SKEW)
     assert not span.due(START + timedelta(seconds=19))

@@ -105,7 +105,7 @@ def test_a_webhook_just_started_has_the_series_that_alerts_watch() -> None:
         assert any(name in line and line.endswith(" 0.0") for line in rendered.splitlines())
 
 
-def test_the_dashboard_asks_in_promql(promtool: Path, tmp_path: Path) -> None:
+def test_the_queries_of_the_dashboard_are_valid_promql(promtool: Path, tmp_path: Path) -> None:
     expressions = re.findall(r'"expr": "((?:[^"\\]|\\.)+)"', DASHBOARD.read_text())
     assert expressions
     asked = [json.loads(f'"{expression}"').replace("$__rate_interval", "5m") for expression in expressions]
@@ -115,7 +115,7 @@ def test_the_dashboard_asks_in_promql(promtool: Path, tmp_path: Path) -> None:
     assert f"{len(asked)} rules found" in done.stdout, done.stderr
 
 
-def test_rules_and_metrics_are_what_prometheus_takes(promtool: Path, tmp_path: Path) -> None:
+def test_prometheus_accepts_the_rules_and_metrics(promtool: Path, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(RULES))
     assert "SUCCESS" in run(promtool, "check", "rules", str(tmp_path / "rules.yaml")).stdout
     checked = run(promtool, "check", "metrics", text=Metrics().render().decode())

@@ -35,7 +35,7 @@ def found(name: str) -> Path:
         raise AssertionError(str(skipped)) from None
 
 
-def test_a_file_that_is_named_comes_before_a_folder_and_that_before_the_path(
+def test_a_named_file_overrides_the_folder_and_the_folder_overrides_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_path = program(tmp_path / "path" / "kube-apiserver")
@@ -60,12 +60,12 @@ def test_what_envtest_does_not_ship_is_looked_for_elsewhere(tmp_path: Path, monk
     ("name", "way"),
     [("etcd", "KUBEBUILDER_ASSETS"), ("kube-controller-manager", "in TEST_ASSET_KUBE_CONTROLLER_MANAGER$")],
 )
-def test_a_program_that_is_nowhere_skips_with_the_ways_to_get_it(name: str, way: str) -> None:
+def test_a_missing_program_skips_the_tests_and_names_the_ways_to_get_it(name: str, way: str) -> None:
     with pytest.raises(pytest.skip.Exception, match=rf"^{name} is missing: install Go .* on the PATH, .*{way}"):
         find(name)
 
 
-def test_the_controllers_manifests_need_go_and_nothing_else_gives_them() -> None:
+def test_the_controllers_manifests_come_only_from_go() -> None:
     with pytest.raises(pytest.skip.Exception, match=r"manifests of sigs\.k8s\.io/jobset are missing: .* install Go"):
         module_folder("sigs.k8s.io/jobset", of="trainer")
 

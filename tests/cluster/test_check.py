@@ -85,7 +85,7 @@ FAULTS = INSTALLATION_FAULTS | {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_named_with_what_mends_it(fault: str, case: DoctorCase) -> None:
+def test_a_planted_fault_is_named_with_its_remedy(fault: str, case: DoctorCase) -> None:
     switches = dict(vars(case.server))
     FAULTS[fault](case)
     try:
@@ -106,7 +106,7 @@ def test_a_planted_fault_is_named_with_what_mends_it(fault: str, case: DoctorCas
         assert fault.partition("/")[2] in bad[expected]["message"]
 
 
-def test_a_certificate_that_ends_soon_and_a_webhook_that_is_away_are_named(case: DoctorCase) -> None:
+def test_an_expiring_certificate_and_an_unavailable_webhook_are_named(case: DoctorCase) -> None:
     replica = case.installation.replicas[0]
     before = len(replica.events("certificate in service"))
     case.serve(timedelta(hours=20))
@@ -151,7 +151,7 @@ def test_objects_that_the_user_may_not_read_are_skipped_and_named(
     assert "you may not read" in every[0]["message"]
 
 
-def test_a_user_of_one_namespace_is_told_all_of_that_and_what_is_not_theirs_to_see(
+def test_a_user_of_one_namespace_sees_all_about_it_and_which_checks_were_skipped(
     control_plane: ControlPlane, case: DoctorCase
 ) -> None:
     account = control_plane.service_account(case.namespace, "default")
@@ -211,7 +211,7 @@ def test_waiting_ends_when_nothing_fails_any_more(case: DoctorCase) -> None:
         case.label("true")
 
 
-def test_waiting_goes_on_until_there_is_a_pod_to_look_at(case: DoctorCase) -> None:
+def test_waiting_continues_until_there_is_a_pod_to_check(case: DoctorCase) -> None:
     late = pod("late")
     timer = threading.Timer(4, lambda: case.admin.create(core_path(case.namespace, "pods"), late))
     timer.start()
@@ -223,7 +223,7 @@ def test_waiting_goes_on_until_there_is_a_pod_to_look_at(case: DoctorCase) -> No
     assert code == 0, said
 
 
-def test_waiting_ends_with_the_time_given_and_says_what_still_fails(case: DoctorCase) -> None:
+def test_waiting_ends_after_the_given_time_and_says_what_still_fails(case: DoctorCase) -> None:
     case.label("yes")
     try:
         code, found = case.check(case.namespace, "--wait=1")
@@ -233,7 +233,7 @@ def test_waiting_ends_with_the_time_given_and_says_what_still_fails(case: Doctor
     assert "label_not_true" in [finding["code"] for finding in found]
 
 
-def test_with_the_webhook_away_the_platforms_own_settings_are_gone_by(case: DoctorCase) -> None:
+def test_without_the_webhook_the_settings_of_its_deployment_are_used(case: DoctorCase) -> None:
     variable = {"name": "MLFLOW_WEBHOOK_TOKEN_SECRET", "value": "platform/jwt"}
     place = "/spec/template/spec/containers/0/env"
     case.admin.patch(DEPLOYMENT, [{"op": "add", "path": f"{place}/-", "value": variable}], content_type=JSON_PATCH)

@@ -30,13 +30,13 @@ def test_it_is_the_real_api_server(admin: KubeClient) -> None:
     assert admin.get("/version")["gitVersion"] == KUBERNETES
 
 
-def test_a_service_account_may_do_nothing_that_it_was_not_given(control_plane: ControlPlane, namespace: str) -> None:
+def test_a_service_account_has_only_the_rights_that_it_was_given(control_plane: ControlPlane, namespace: str) -> None:
     client = control_plane.client(control_plane.service_account("default", "default"))
     with pytest.raises(KubeForbiddenError, match="cannot list resource"):
         client.list(core_path(namespace, "secrets"))
 
 
-def test_a_restarted_api_server_has_its_data_and_still_knows_who_it_gave_tokens(
+def test_a_restarted_api_server_has_its_data_and_accepts_its_earlier_tokens(
     control_plane: ControlPlane, admin: KubeClient, namespace: str
 ) -> None:
     admin.create(core_path(namespace, "configmaps"), config_map("kept", color="blue"))
@@ -65,7 +65,7 @@ def test_an_api_server_without_etcd_is_not_ready_and_recovers_with_its_data(
     assert admin.get(core_path(namespace, "configmaps", "kept"))["data"] == {"color": "blue"}
 
 
-def test_errors_have_types_and_the_servers_words(admin: KubeClient, namespace: str) -> None:
+def test_errors_have_types_and_the_servers_message(admin: KubeClient, namespace: str) -> None:
     path = core_path(namespace, "configmaps")
     admin.create(path, config_map("one"))
     with pytest.raises(KubeConflictError, match='configmaps "one" already exists'):
@@ -93,7 +93,7 @@ def test_a_missing_or_invalid_kubeconfig_is_named(tmp_path: Path) -> None:
         KubeClient.from_environment(kubeconfig=str(broken))
 
 
-def test_warnings_of_the_server_are_handed_on(admin: KubeClient, namespace: str) -> None:
+def test_warnings_of_the_server_are_passed_on(admin: KubeClient, namespace: str) -> None:
     warnings: list[str] = []
     pod = {
         "metadata": {"name": "w"},

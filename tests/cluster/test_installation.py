@@ -152,7 +152,7 @@ def unchanged_by_apply(plane: ControlPlane, folder: Path, delete: str = "") -> N
 
 
 @pytest.mark.parametrize("components", [["host-network"], []], ids=["component", "without"])
-def test_pod_security_lets_the_hosts_network_pass_only_with_the_component(
+def test_pod_security_allows_the_hosts_network_only_with_the_component(
     control_plane: ControlPlane, admin: KubeClient, tmp_path: Path, components: list[str]
 ) -> None:
     name = f"host-{len(components)}"

@@ -41,7 +41,7 @@ def test_known_namespaces_are_wired_and_certificates_renewed_while_etcd_is_away(
     wait_until(lambda: wired(admin, ready), "pods to be wired again")
 
 
-def test_a_restarted_api_server_whose_past_is_gone_is_followed_again(
+def test_an_api_server_that_lost_its_old_versions_is_followed_again(
     control_plane: ControlPlane, installed: Installation, admin: KubeClient, ready: str
 ) -> None:
     """What the watch last saw lies before what the new API server can tell: it answers 410, and is listed again."""
@@ -100,7 +100,7 @@ def _write(folder: Path, leaf: KeyPair) -> None:
     (folder / "tls.crt").write_bytes(leaf.certificate_pem)
 
 
-def test_a_webhook_that_cannot_look_up_has_explicit_pods_come_again_and_lets_implied_ones_pass(
+def test_a_webhook_that_cannot_read_the_namespace_refuses_only_pods_with_their_own_label(
     control_plane: ControlPlane,
     installed: Installation,
     admin: KubeClient,

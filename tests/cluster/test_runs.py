@@ -115,7 +115,7 @@ def test_a_run_that_its_pod_left_behind_is_named(case: Case) -> None:
     assert "note: run-a is RUNNING in MLflow, but its pod ended has ended." in found.stderr
 
 
-def test_pods_that_are_not_wired_starting_or_at_an_end_tell_why_there_are_no_runs(case: Case) -> None:
+def test_pods_that_are_not_wired_or_starting_or_ended_explain_why_there_are_no_runs(case: Case) -> None:
     case.pod("plugin", reason="kfp_plugin")
     case.pod("waits", reason="wired_by_namespace_label")
     case.pod("ended", reason="wired_by_namespace_label", phase="Succeeded")
@@ -161,7 +161,7 @@ def created(admin: KubeClient, path: str, body: dict[str, Any]) -> bool:
     return True
 
 
-def test_a_subject_that_nobody_knows_is_named_and_so_is_a_namespace(case: Case) -> None:
+def test_an_unknown_subject_and_an_unknown_namespace_are_named(case: Case) -> None:
     found = case.call("runs", "trainjob", "nothing")
     assert found.returncode == 3
     assert f"no_pods: no pods of TrainJob nothing found in namespace {case.namespace}" in found.stderr
@@ -171,7 +171,7 @@ def test_a_subject_that_nobody_knows_is_named_and_so_is_a_namespace(case: Case) 
     assert missing.stderr == "Error: namespace nowhere not found\n"
 
 
-def test_a_server_that_cannot_be_reached_is_told_in_the_doctors_words(case: Case) -> None:
+def test_an_unreachable_server_is_reported_as_by_check(case: Case) -> None:
     found = case.call("runs", "run", RUN, url="")
     assert found.returncode == 1
     assert "server-reachable: " in found.stderr

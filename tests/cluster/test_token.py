@@ -92,7 +92,7 @@ def put(admin: KubeClient, namespace: str, token: str) -> None:
     admin.patch(core_path(namespace, "secrets", "mlflow-token"), {"data": data})
 
 
-def test_a_token_is_made_kept_while_fresh_and_renewed_when_it_is_time(
+def test_a_token_is_minted_and_kept_while_it_is_fresh_and_then_replaced(
     token: Command, admin: KubeClient, namespace: str
 ) -> None:
     assert token("refresh", "-o", "json") == 0
@@ -148,7 +148,7 @@ def test_a_failed_mint_leaves_the_old_token_and_says_why_in_one_line(
     assert stored(admin, namespace) == old
 
 
-def test_a_failure_near_the_end_is_an_event(token: Command, admin: KubeClient, namespace: str) -> None:
+def test_a_failure_shortly_before_the_expiry_writes_an_event(token: Command, admin: KubeClient, namespace: str) -> None:
     now = int(time.time())
     put(admin, namespace, jwt(iat=now - 80_000, exp=now + 6_400))
     assert token("refresh", "--event", password="planted-but-wrong") == 1
@@ -163,7 +163,7 @@ def test_a_failure_near_the_end_is_an_event(token: Command, admin: KubeClient, n
     assert "planted" not in found()[0]["message"]
 
 
-def test_a_token_is_shown_without_itself(token: Command, admin: KubeClient, namespace: str) -> None:
+def test_the_claims_of_a_token_are_shown_but_not_the_token(token: Command, admin: KubeClient, namespace: str) -> None:
     assert token("refresh") == 0
     assert token("show") == 0
     assert "expires   in 23 h 59 min" in token.output
@@ -177,7 +177,7 @@ def test_a_token_is_shown_without_itself(token: Command, admin: KubeClient, name
     assert "not a JSON web token" in token.output
 
 
-def test_the_role_can_touch_that_one_secret_and_nothing_else(
+def test_the_role_covers_only_one_secret(
     control_plane: ControlPlane, token: Command, admin: KubeClient, namespace: str
 ) -> None:
     admin.create(core_path(namespace, "secrets"), {"metadata": {"name": "another"}})
@@ -206,7 +206,7 @@ def test_the_jobs_pod_meets_pod_security_restricted(admin: KubeClient, namespace
         admin.create(core_path(namespace, "pods"), pod, params=dry)
 
 
-def test_a_user_without_the_secret_gets_one_made(
+def test_the_secret_is_created_if_it_does_not_exist(
     control_plane: ControlPlane, dex: Dex, admin: KubeClient, namespace: str, tmp_path: Path
 ) -> None:
     with pytest.raises(KubeNotFoundError):

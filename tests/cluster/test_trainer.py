@@ -42,7 +42,7 @@ def test_the_real_controllers_make_one_pod_for_each_node_of_a_trainjob(
         assert [container["name"] for container in pod["spec"]["containers"]] == ["node"]
 
 
-def test_their_pods_look_as_the_captured_one(trainer: Trainer, admin: KubeClient, namespace: str) -> None:
+def test_their_pods_look_like_the_captured_one(trainer: Trainer, admin: KubeClient, namespace: str) -> None:
     """The captures that the other tests stand on are what these controllers make today."""
     (pod,), capture = pods_of_a_trainjob(admin, namespace, nodes=1), captured(TRAINJOB)
     assert set(pod["metadata"]["labels"]) == set(capture["metadata"]["labels"])

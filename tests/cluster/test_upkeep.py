@@ -120,7 +120,7 @@ def test_no_call_fails_while_everything_is_renewed_and_a_replica_restarts(
         assert metadata["annotations"] == {"note": "kept"}
 
 
-def test_a_deleted_configuration_that_comes_back_is_given_its_bundle(
+def test_a_configuration_that_is_created_again_gets_its_bundle(
     installed: Installation, admin: KubeClient, ready: str
 ) -> None:
     (replica,) = installed.start(1)
@@ -199,7 +199,7 @@ def test_after_a_leaked_key_the_documented_command_ends_trust_in_the_old_ca(
     assert admin.get(SECRET)["data"]["ca.crt"] != old
 
 
-def test_every_overlay_and_component_builds_and_is_taken_by_the_api_server(
+def test_every_overlay_and_component_builds_and_the_api_server_accepts_it(
     installed: Installation, control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     # kustomize takes a path only if it is relative, and has no symbolic link in it

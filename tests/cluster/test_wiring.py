@@ -51,7 +51,7 @@ def test_a_captured_pod_comes_back_as_the_core_says(
 
 
 @pytest.mark.parametrize("sample", [KFP, TRAINJOB, *NEVER_CALLED[:2]])
-def test_nothing_is_called_for_an_unlabelled_namespace(
+def test_the_webhook_is_not_called_for_an_unlabelled_namespace(
     sample: str, admin: KubeClient, namespace: str, installation: Installation
 ) -> None:
     calls = installation.decisions()
@@ -64,7 +64,7 @@ def test_nothing_is_called_for_an_unlabelled_namespace(
 @pytest.mark.parametrize("namespace_labelled", [True, False])
 @pytest.mark.parametrize("label", ["true", "false", "yes", None])
 @pytest.mark.parametrize("kind", ["kfp", "other"])
-def test_the_table_of_who_is_wired_holds(
+def test_pods_are_wired_as_in_the_readmes_table(
     kind: str, label: str | None, namespace_labelled: bool, admin: KubeClient, labelled: str, namespace: str
 ) -> None:
     document = plain(KFP) if kind == "kfp" else simple()
@@ -106,7 +106,7 @@ def test_every_pod_that_the_api_server_sends_because_of_a_new_label_is_wired(
         admin.patch(path, {"metadata": {"labels": {"mlflow-enabled": None}}})
 
 
-def test_a_dry_run_answers_the_same_and_leaves_nothing(admin: KubeClient, labelled: str) -> None:
+def test_a_dry_run_gets_the_same_answer_and_stores_nothing(admin: KubeClient, labelled: str) -> None:
     wait_until(lambda: has_accounts(admin, labelled), "the service account")
     path = core_path(labelled, "pods")
     dry = admin.create(path, plain(KFP), params={"dryRun": "All"})

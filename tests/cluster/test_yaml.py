@@ -36,7 +36,7 @@ def test_plain_words_have_the_types_that_kubectl_reads(control_plane: ControlPla
     assert [type(value) is bool for value in taken] == [type(value) is bool for value in document["xs"]]
 
 
-def test_kubectl_reads_text_back_that_looks_like_something_else(control_plane: ControlPlane) -> None:
+def test_kubectl_reads_text_that_looks_like_another_type_back_as_text(control_plane: ControlPlane) -> None:
     assert read(control_plane, HEAD + dump_yaml({"xs": words()})) == words()
 
 

@@ -16,7 +16,7 @@ from tests.support.waiting import DEADLINE, wait_until
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_server_that_ends_at_once_is_shown_with_its_last_words(tmp_path: Path) -> None:
+def test_a_server_that_ends_immediately_is_shown_with_its_last_output(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho No module named mlflow >&2\nexit 1\n")
     python.chmod(0o755)

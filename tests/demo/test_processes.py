@@ -21,7 +21,7 @@ def test_code_that_fails_is_reported_with_the_end_of_what_it_wrote(tmp_path: Pat
         run_code("compiling the pipeline", failing, folder=tmp_path)
 
 
-def test_code_that_does_not_end_is_ended(tmp_path: Path) -> None:
+def test_code_that_does_not_end_is_stopped(tmp_path: Path) -> None:
     endless = [sys.executable, "-c", "import time; time.sleep(600)"]
 
     with pytest.raises(DemoError, match=r"the training code did not end within 0\.2 s"):

@@ -122,7 +122,7 @@ def test_the_captured_kfp_components_run_is_in_mlflow(team: str, training_image:
     assert run["metrics"]["loss"] == pytest.approx(LOSS)
 
 
-def test_a_missing_token_holds_an_explicit_pod_and_not_an_implied_one(team: str, training_image: str) -> None:
+def test_a_missing_token_delays_only_pods_with_their_own_label(team: str, training_image: str) -> None:
     kubectl("delete", "namespace", "team-b", "--ignore-not-found", "--timeout=120s")
     kubectl("create", "namespace", "team-b")
     kubectl("label", "namespace", "team-b", "mlflow-enabled=true")

@@ -124,7 +124,7 @@ def test_the_job_puts_a_token_into_the_secret_and_nobody_sees_it(refreshed: str)
     assert "eyJ" not in log
 
 
-def test_the_doctor_finds_nothing_from_outside_and_names_a_planted_fault(refreshed: str, reader: Reader) -> None:
+def test_from_outside_the_cluster_check_passes_and_names_a_planted_fault(refreshed: str, reader: Reader) -> None:
     wait_until(lambda: token(refreshed).count(".") == 2, "the job to run", seconds=150)
     assert "workspace-access: experiments in team-a can be read" in reader.types("Check")
     code, said = check(refreshed, "--write")

@@ -54,7 +54,7 @@ def test_the_port_is_the_one_that_is_listened_on() -> None:
     assert all(entry["clientConfig"]["service"]["port"] == served["port"] for entry in WEBHOOKS.values())
 
 
-def test_names_are_those_of_the_settings() -> None:
+def test_names_in_the_manifests_are_those_of_the_settings() -> None:
     for entry in WEBHOOKS.values():
         service = entry["clientConfig"]["service"]
         assert (service["path"], service["name"]) == (mutate.PATH, DEFAULTS.service_name)
@@ -64,7 +64,7 @@ def test_names_are_those_of_the_settings() -> None:
     assert configuration["apiVersion"] == CONFIGURATIONS
 
 
-def test_probes_and_variables_and_files_are_what_serve_knows() -> None:
+def test_serve_knows_the_probes_and_variables_and_files_of_the_manifests() -> None:
     assert CONTAINER["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert CONTAINER["livenessProbe"]["httpGet"]["path"] == "/healthz"
     variables = {entry["name"] for entry in CONTAINER["env"]}
@@ -120,13 +120,13 @@ def test_a_trainjobs_initializers_are_not_sent_because_of_their_namespace() -> N
         assert any(selects(entry["objectSelector"], labels) for entry in IMPLIED) is sent
 
 
-def test_only_labelled_namespaces_imply_anything() -> None:
+def test_without_a_pod_label_only_pods_of_labelled_namespaces_are_sent() -> None:
     assert all(entry["namespaceSelector"]["matchLabels"] == {LABEL: "true"} for entry in IMPLIED)
     assert "matchLabels" not in EXPLICIT["namespaceSelector"]
 
 
 @pytest.mark.parametrize("entry", WEBHOOKS.values(), ids=WEBHOOKS)
-def test_an_entry_cannot_hurt_the_cluster(entry: dict[str, Any]) -> None:
+def test_the_entries_exclude_system_namespaces_and_time_out(entry: dict[str, Any]) -> None:
     own = of_kind("Namespace", "base", "namespace.yaml")["metadata"]
     (added,) = yaml.safe_load((MANIFESTS / "base" / "kustomization.yaml").read_text())["labels"]
     for labels in ({"kubernetes.io/metadata.name": "kube-system"}, {**own["labels"], **added["pairs"]}):
@@ -146,7 +146,7 @@ def test_an_entry_cannot_hurt_the_cluster(entry: dict[str, Any]) -> None:
     ]
 
 
-def test_who_asks_fails_loudly_and_who_does_not_is_never_held_up() -> None:
+def test_only_pods_with_their_own_label_are_refused_when_the_webhook_fails() -> None:
     assert EXPLICIT["failurePolicy"] == "Fail"
     assert {entry["failurePolicy"] for entry in IMPLIED} == {"Ignore"}
 
@@ -175,7 +175,7 @@ def test_no_secret_but_its_own_can_be_read() -> None:
     assert names == [[DEFAULTS.ca_secret_name], [DEFAULTS.lease_name]]
 
 
-def test_the_webhook_is_granted_what_it_uses_and_no_more() -> None:
+def test_the_webhook_has_only_the_rights_that_it_uses() -> None:
     granted = {
         (resource, *rule.get("resourceNames", ["any"])): set(rule["verbs"])
         for parts in (("base", "rbac.yaml"), ("overlays", "self-signed", "rbac.yaml"))
@@ -224,7 +224,7 @@ def test_the_docs_name_no_other_version() -> None:
 
 
 @pytest.mark.parametrize("file", ["prometheus/alerts.yaml", "grafana/mlflow-webhook.json"])
-def test_alerts_and_dashboard_ask_for_metrics_that_there_are(file: str) -> None:
+def test_alerts_and_dashboard_use_existing_metrics(file: str) -> None:
     metrics = Metrics()
     metrics.certificate_expiry.labels("leaf").set(1)
     known = {line.split()[2] for line in metrics.render().decode().splitlines() if line.startswith("# TYPE")}

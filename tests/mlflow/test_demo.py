@@ -19,7 +19,7 @@ pytestmark = NEEDS_MLFLOW
 PAGE = ROOT / "docs" / "runs.md"
 
 
-def test_the_demos_server_stays_until_ctrl_c_when_asked_to() -> None:
+def test_with_keep_the_demos_server_runs_until_ctrl_c() -> None:
     """Here without its stories: that they are told is looked at with the page about `runs`."""
     # what starts the tests in the background may have SIGINT ignored, and that is inherited
     code = (

@@ -69,7 +69,7 @@ def test_processes_that_start_together_on_a_new_experiment_all_get_their_run(ser
     assert [len(runs(server, f"together-{number}")) for number in range(5)] == [6] * 5
 
 
-def test_without_the_plugin_they_break_each_other(server: str, tmp_path: Path) -> None:
+def test_without_the_plugin_some_of_them_fail(server: str, tmp_path: Path) -> None:
     container = Container(tmp_path, server, experiment="apart", plugin=False)
     assert "RESOURCE_ALREADY_EXISTS" in container.run(TOGETHER, "apart")
 
@@ -134,7 +134,7 @@ def test_a_search_with_autologging_names_its_children(server: str, tmp_path: Pat
     assert all(not child["name"].startswith(NAME) for child in children)
 
 
-def test_a_child_process_follows_what_its_parent_has_set(server: str, tmp_path: Path) -> None:
+def test_a_child_process_uses_the_experiment_of_its_parent(server: str, tmp_path: Path) -> None:
     container = Container(tmp_path, server, experiment="parent")
     child = "import mlflow; mlflow.start_run(); mlflow.end_run()"
     container.run(
@@ -149,7 +149,7 @@ def test_a_child_process_follows_what_its_parent_has_set(server: str, tmp_path: 
     assert len(runs(server, "set-by-the-parent")) == 1
 
 
-def test_a_process_without_the_plugin_lands_in_its_experiment(server: str, tmp_path: Path) -> None:
+def test_a_process_without_the_plugin_uses_the_same_experiment(server: str, tmp_path: Path) -> None:
     container = Container(tmp_path, server, experiment="isolated")
     child = "import mlflow; mlflow.start_run(); mlflow.end_run()"
     container.run(
@@ -238,7 +238,7 @@ def test_another_server_never_gets_the_token(server: str, tmp_path: Path) -> Non
     assert {sent for other in others for sent in other.authorizations()} == {""}
 
 
-def test_a_redirect_to_another_server_takes_no_token_along(server: str, tmp_path: Path) -> None:
+def test_a_redirect_to_another_server_does_not_carry_the_token(server: str, tmp_path: Path) -> None:
     with Recorder() as other, Recorder(redirect=other.url) as proxy:
         container = Container(tmp_path, proxy.url, experiment="redirected")
         code = "import mlflow\ntry:\n    mlflow.search_experiments()\nexcept Exception:\n    pass"
@@ -248,7 +248,7 @@ def test_a_redirect_to_another_server_takes_no_token_along(server: str, tmp_path
     assert set(other.authorizations()) == {""}
 
 
-def test_credentials_that_the_code_sets_are_its_own(server: str, tmp_path: Path) -> None:
+def test_credentials_that_the_code_sets_are_not_changed(server: str, tmp_path: Path) -> None:
     container = Container(tmp_path, server, experiment="own-credentials")
     with Recorder() as other:
         code = """
@@ -264,7 +264,7 @@ def test_credentials_that_the_code_sets_are_its_own(server: str, tmp_path: Path)
     assert set(other.authorizations()) == {"Bearer the-code's"}
 
 
-def test_an_experiment_that_is_created_without_a_look_still_fails_when_it_exists(server: str, tmp_path: Path) -> None:
+def test_without_a_search_before_it_the_creation_of_an_existing_experiment_fails(server: str, tmp_path: Path) -> None:
     container = Container(tmp_path, server, experiment="explicit")
     output = container.run(
         """
@@ -279,7 +279,7 @@ def test_an_experiment_that_is_created_without_a_look_still_fails_when_it_exists
     assert output == "RESOURCE_ALREADY_EXISTS\n"
 
 
-def test_code_that_chooses_a_workspace_wins(server: str, tmp_path: Path) -> None:
+def test_a_workspace_that_the_code_sets_is_not_changed(server: str, tmp_path: Path) -> None:
     container = Container(tmp_path, server, experiment="moved")
     container.run(f"import mlflow; mlflow.set_workspace('{ANOTHER}'); mlflow.start_run(); mlflow.end_run()")
     assert len(runs(server, "moved", ANOTHER)) == 1
@@ -315,7 +315,9 @@ LOGS = """
 """
 
 
-def test_a_client_that_knows_no_workspaces_lands_in_its_own(server: str, tmp_path: Path, old_client: Path) -> None:
+def test_a_client_without_workspaces_writes_to_the_right_workspace(
+    server: str, tmp_path: Path, old_client: Path
+) -> None:
     experiment = f"old-{old_client.parts[-3]}"
     container = Container(tmp_path, server, experiment=experiment, python=old_client)
     container.run(LOGS)
@@ -326,7 +328,7 @@ def test_a_client_that_knows_no_workspaces_lands_in_its_own(server: str, tmp_pat
     assert first["tags"]["kfp.pipeline_run_id"].startswith("d308ca25")
 
 
-def test_without_the_plugin_such_a_client_writes_into_the_default_workspace(
+def test_without_the_plugin_such_a_client_writes_to_the_default_workspace(
     server: str, tmp_path: Path, old_client: Path
 ) -> None:
     experiment = f"lost-{old_client.parts[-3]}"

@@ -78,7 +78,7 @@ RUN_ID = "d308ca25-ab18-46a3-a0ec-49f5d322c2d8"
     ],
     ids=["fluent", "own-experiment", "own-run-name", "child-process", "hugging-face"],
 )
-def test_a_run_lands_in_the_workspace_with_its_lineage(
+def test_a_run_is_in_the_workspace_with_its_lineage(
     server: str, tmp_path: Path, code: str, experiment: str, name: str
 ) -> None:
     run_found = found(server, run(code, in_namespace(server), tmp_path))
@@ -118,7 +118,9 @@ def written(server: str, run_name: str) -> dict[str, Any]:
     }
 
 
-def test_the_documentations_unchanged_pipeline_behaves_as_without_the_webhook(server: str, tmp_path: Path) -> None:
+def test_the_unchanged_pipeline_of_the_documentation_behaves_as_without_the_webhook(
+    server: str, tmp_path: Path
+) -> None:
     runs = {}
     for wired in (False, True):
         name = "wired" if wired else "plain"

@@ -89,7 +89,7 @@ def documents(server: str, *arguments: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_runs_of_a_pipeline_run_are_there_with_nested_ones_under_their_parents(server: str) -> None:
+def test_the_runs_of_a_pipeline_run_are_listed_with_nested_ones_under_their_parents(server: str) -> None:
     result = show(server, "run", PIPELINE_RUN, "--mlflow-url", "https://mlflow.example.com")
     assert result.exit_code == 0, result.output
     header, *rows = result.stdout.splitlines()
@@ -107,7 +107,7 @@ def test_the_runs_of_a_pipeline_run_are_there_with_nested_ones_under_their_paren
     assert re.search(r"https://mlflow.example.com/#/experiments/\d+/runs/[0-9a-f]{32}\?workspace=team-a$", rows[0])
 
 
-def test_what_a_terminal_would_obey_is_escaped(server: str) -> None:
+def test_control_characters_are_escaped(server: str) -> None:
     result = show(server, "run", PIPELINE_RUN)
     assert r"evil\x1b[31m\u202e\r\nname" in result.stdout
     assert not set("\x1b\u202e\r") & set(result.stdout)
@@ -119,7 +119,7 @@ def test_the_nodes_of_a_trainjob_have_their_own_rows_and_one_has_failed(server: 
     assert {(run_["place"], run_["status"]) for run_ in found} == {("node-0", "FINISHED"), ("node-1", "FAILED")}
 
 
-def test_the_runs_of_a_pod_are_there_although_there_is_no_pod(server: str) -> None:
+def test_the_runs_of_a_deleted_pod_are_listed(server: str) -> None:
     found = documents(server, "pod", COMPONENT_POD)
     assert {run_["pipelineRun"] for run_ in found if run_["name"] != "by-client"} == {PIPELINE_RUN}
     assert {run_["pod"] for run_ in found if run_["name"] != "by-client"} == {COMPONENT_POD}
@@ -197,13 +197,13 @@ def test_runs_that_were_deleted_are_named(server: str, tmp_path: Path) -> None:
     assert "deleted: 1 run is deleted in MLflow" in result.stderr
 
 
-def test_where_there_are_no_runs_scripts_get_an_empty_array_and_people_a_sentence(server: str) -> None:
+def test_without_runs_scripts_get_an_empty_array_and_people_get_a_sentence(server: str) -> None:
     result = show(server, "run", "unknown", "-o", "json")
     assert (result.exit_code, json.loads(result.stdout)) == (3, [])
     assert "No runs of run unknown in the workspace team-a of " in result.stderr
 
 
-def test_a_workspace_that_is_not_there_is_named_in_the_doctors_words(server: str) -> None:
+def test_a_missing_workspace_is_reported_as_by_check(server: str) -> None:
     result = show(server, "run", PIPELINE_RUN, workspace="nowhere")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "workspace-access: " in result.stderr

@@ -87,7 +87,7 @@ def sources() -> dict[str, str]:
     return {file.relative_to(SOURCE).as_posix(): file.read_text(encoding="utf-8") for file in files}
 
 
-def test_every_variable_that_may_name_a_server_was_looked_at() -> None:
+def test_every_variable_that_may_name_a_server_is_known() -> None:
     name = re.compile(r'"(_?[A-Z][A-Z0-9_]*(?:URI|URL|TARGET|HOST|ENDPOINTS?|ADDRESS|GATEWAY|API_BASE))"')
     found = {match for text in sources().values() for match in name.findall(text)}
     assert found - NO_TOKEN.keys() == set(names.TOKEN_SERVERS)

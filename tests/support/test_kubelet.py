@@ -28,7 +28,7 @@ def test_only_earlier_variables_can_be_referred_to() -> None:
     assert container_environment(pod(*env), "c", secrets={}) == {"A": "$(B)", "B": "2", "C": "2"}
 
 
-def test_a_missing_secret_holds_the_pod_unless_it_is_optional() -> None:
+def test_a_missing_secret_delays_the_pod_unless_it_is_optional() -> None:
     assert container_environment(pod(secret(optional=True)), "c", secrets={}) == {}
     assert container_environment(pod(secret(optional=False)), "c", secrets={"s": {"k": "v"}}) == {"T": "v"}
     with pytest.raises(ContainerConfigError, match="key k of secret s"):

@@ -16,7 +16,7 @@ from webhook.cli.sections import print_text
 from webhook.doctor.findings import Section, failed
 
 
-def test_a_file_that_is_not_there_and_a_wrong_flag_are_named() -> None:
+def test_a_missing_file_and_a_wrong_flag_are_named() -> None:
     assert "cannot read nowhere" in call("explain", "-f", "nowhere").stderr
     assert "KEY=VALUE" in call("explain", "-f", "-", "--namespace-label", "x", text="").stderr
 
@@ -26,7 +26,7 @@ def test_a_file_that_is_not_there_and_a_wrong_flag_are_named() -> None:
     [["explain", "-f", "-"], ["inject", "-f", "-"], ["serve", "--standalone"], ["check"], ["runs"], ["token", "show"]],
 )
 @pytest.mark.parametrize("name", ["Team_A", "", "-a", "a" * 64, "a.b"])
-def test_a_name_that_no_namespace_has_is_refused(command: list[str], name: str) -> None:
+def test_an_invalid_name_of_a_namespace_is_refused(command: list[str], name: str) -> None:
     result = call(*command, "--namespace", name)
     assert result.exit_code == 2
     assert f"{name!r} is not a valid name of a namespace" in result.stderr
@@ -54,7 +54,7 @@ def test_every_command_has_help(command: str) -> None:
         ["team-a", "--url", "http://["],
     ],
 )
-def test_a_wrong_call_of_the_doctor_is_one_before_any_cluster_is_asked(arguments: list[str], tmp_path: Path) -> None:
+def test_a_wrong_call_of_check_fails_before_any_request(arguments: list[str], tmp_path: Path) -> None:
     result = call("check", *arguments, "--kubeconfig", str(tmp_path / "nowhere"))
     assert result.exit_code == 2, result.output
 
@@ -133,7 +133,7 @@ def test_there_are_colours_on_a_terminal_unless_they_are_not_wanted(
     assert bool(re.search(rb"\x1b\[(\d;)?[39]\dm", shown)) is colours
 
 
-def test_what_a_server_says_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_from_a_server_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     finding = failed("check", "code", "you see \x1b[2J\x1b]0;owned\x07 \ud800[red]", "do \x9b")
     print_text([Section(name="server", subject="http://m", findings=[finding])])
     shown = capsys.readouterr().out

@@ -77,7 +77,7 @@ def test_a_command_exits_with_the_code_that_all_use(command: str, code: int, kub
         ("token refresh --issuer x --attempts 1.5", "'1.5': expected a whole number from 1 to 10"),
     ],
 )
-def test_a_number_that_is_not_allowed_is_answered_with_what_is(line: str, message: str) -> None:
+def test_an_invalid_number_is_answered_with_what_is_allowed(line: str, message: str) -> None:
     result = call(*line.split())
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
@@ -95,7 +95,7 @@ def test_a_file_that_cannot_be_used_is_named(line: str, message: str) -> None:
     assert call(*line.split()).stderr == f"{message}\n"
 
 
-def test_a_check_that_may_read_nothing_has_not_looked(cluster: Cluster, kubeconfig: str) -> None:
+def test_a_check_without_rights_fails_because_it_could_not_check(cluster: Cluster, kubeconfig: str) -> None:
     cluster.forbidden = {"/api/v1/namespaces/team-a"}
     result = call("check", "pod", "missed", "--kubeconfig", kubeconfig)
     assert result.exit_code == 1

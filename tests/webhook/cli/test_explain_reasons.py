@@ -57,7 +57,7 @@ def test_the_reason_and_what_led_to_it_are_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["registry-empty", "token-empty", "uri-configmap", "uri-empty", "uri-novalue"])
-def test_what_is_empty_or_not_known_is_not_called_another_server_or_credentials(name: str) -> None:
+def test_empty_and_unknown_values_are_not_called_another_server_or_credentials(name: str) -> None:
     printed = explained(name)
     assert "another server" not in printed
     assert "credentials" not in printed

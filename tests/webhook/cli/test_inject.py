@@ -17,7 +17,7 @@ from tests.webhook.cli.calling import LABELLED, call, on
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_the_patch_gives_exactly_the_pod_that_inject_prints(sample: str) -> None:
+def test_the_patch_produces_exactly_the_pod_that_inject_prints(sample: str) -> None:
     file = str(FOLDER / sample)
     (after,) = json.loads(call("inject", "-f", file, *LABELLED, "-o", "json").stdout)
     (patch,) = json.loads(call("inject", "-f", file, *LABELLED, "-o", "patch").stdout)
@@ -90,7 +90,7 @@ def test_documents_without_pods_are_passed_through() -> None:
         assert call("explain", "-f", "-", text=text).exit_code == 0
 
 
-def test_several_documents_make_several() -> None:
+def test_several_documents_are_printed_as_several() -> None:
     text = "\n---\n".join(yaml.safe_dump({"kind": "Pod", **TEMPLATE}) for _ in range(2))
     assert len(list(yaml.safe_load_all(call("inject", "-f", "-", text=text).stdout))) == 2
     assert len(json.loads(call("explain", "-f", "-", "-o", "json", text=text).stdout)) == 2
@@ -111,7 +111,7 @@ spec:
 """
 
 
-def test_what_yaml_shares_is_wired_once_in_each_place() -> None:
+def test_values_shared_by_yaml_anchors_are_wired_in_each_place() -> None:
     after = yaml.safe_load(call("inject", "-f", "-", text=SHARED).stdout)
     given = [[entry["name"] for entry in container["env"]] for container in after["spec"]["containers"]]
     assert given[0] == given[1] == list(dict.fromkeys(given[0]))

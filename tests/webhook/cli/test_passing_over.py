@@ -112,7 +112,7 @@ def test_a_text_without_a_pod_is_passed_on_unchanged_with_a_message(text: str) -
 
 
 @pytest.mark.parametrize("text", [text for text in WITHOUT_PODS if text.startswith(("api", "kind"))])
-def test_next_to_a_pod_it_is_passed_over_and_keeps_its_text(text: str) -> None:
+def test_next_to_a_pod_it_keeps_its_text_and_is_named(text: str) -> None:
     for stream in (f"{text}---\n{POD}", f"# first\n---\n{POD}--- # second\n{text}"):
         injected = call("inject", "-f", "-", text=stream)
         assert injected.exit_code == 0
@@ -164,7 +164,7 @@ def test_text_of_documents_without_a_change_stays_byte_for_byte(parts: list[tupl
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(SEPARATORS, PARTS), min_size=1, max_size=6))
-def test_injecting_twice_is_injecting_once(parts: list[tuple[str, str]]) -> None:
+def test_injecting_the_output_again_changes_nothing(parts: list[tuple[str, str]]) -> None:
     text = "".join(separator + part for separator, part in parts)
     once = call("inject", "-f", "-", *LABELLED, text=text).stdout
     assert call("inject", "-f", "-", *LABELLED, text=once).stdout == once
@@ -173,7 +173,7 @@ def test_injecting_twice_is_injecting_once(parts: list[tuple[str, str]]) -> None
     )
 
 
-def test_of_a_review_the_pod_is_written_also_without_a_change() -> None:
+def test_from_a_review_the_pod_is_printed_even_without_a_change() -> None:
     review = {"kind": "AdmissionReview", "request": {"namespace": "team", "object": {"spec": {"containers": []}}}}
     for text in (yaml.safe_dump(review), json.dumps(review)):
         (written,) = yaml.safe_load_all(call("inject", "-f", "-", text=text).stdout)

@@ -53,7 +53,7 @@ def show(server: Server, *arguments: str, token: str = "", **variables: str) -> 
         ["team-a", "--mlflow-url", "https://m/{namespace}"],
     ],
 )
-def test_a_wrong_call_is_one_before_any_cluster_is_asked(arguments: list[str], tmp_path: Path) -> None:
+def test_a_wrong_call_of_runs_fails_before_any_request(arguments: list[str], tmp_path: Path) -> None:
     command = ["runs", *arguments, "--kubeconfig", str(tmp_path / "nowhere")]
     assert CliRunner().invoke(cli, command).exit_code == 2
 
@@ -70,20 +70,20 @@ def test_a_good_token_finds_the_runs(server: Server) -> None:
     assert re.search(r"^run-a +- +FINISHED +2025-11-24 16:00 +1 min +- +0.5$", result.stdout, re.MULTILINE)
 
 
-def test_a_token_that_is_refused_is_told_in_the_doctors_words(server: Server) -> None:
+def test_a_refused_token_is_reported_as_by_check(server: Server) -> None:
     result = show(server, "run", "x", token=jwt(iss=server.issuer, exp=int(time.time()) - 60))
     assert (result.exit_code, result.stdout) == (1, "")
     assert "token_expired; see docs/checks.md#proxy-accepts-token" in result.stderr
     assert "do: mlflow-webhook token refresh" in result.stderr
 
 
-def test_a_missing_token_is_told_in_the_doctors_words(server: Server) -> None:
+def test_a_missing_token_is_reported_as_by_check(server: Server) -> None:
     result = show(server, "run", "x")
     assert result.exit_code == 1
     assert "see docs/checks.md#proxy-accepts-token" in result.stderr
 
 
-def test_a_token_that_expires_while_it_is_looked_for_runs_is_told(server: Server) -> None:
+def test_a_token_that_expires_during_the_search_is_reported(server: Server) -> None:
     server.replies[RUNS] = of_json(401, {})
     result = show(server, "run", "x", token=jwt(iss=server.issuer))
     assert result.exit_code == 1
@@ -91,14 +91,14 @@ def test_a_token_that_expires_while_it_is_looked_for_runs_is_told(server: Server
     assert "401" in result.stderr
 
 
-def test_a_server_that_is_not_there_is_named(server: Server) -> None:
+def test_a_missing_server_is_named(server: Server) -> None:
     server.stop()
     result = show(server, "run", "x")
     assert result.exit_code == 1
     assert "server-reachable: Connection refused: nothing listens at 127.0.0.1" in result.stderr
 
 
-def test_what_a_server_says_cannot_command_the_terminal(server: Server) -> None:
+def test_control_characters_from_a_server_are_escaped(server: Server) -> None:
     server.proxied = False
     error = {"code": "UNAUTHENTICATED", "message": "no \x1b[2J\u202e\r way"}
     server.replies[EXPERIMENTS] = of_json(401, {"error": error})
@@ -107,7 +107,7 @@ def test_what_a_server_says_cannot_command_the_terminal(server: Server) -> None:
     assert "no \\x1b[2J\\u202e\\r way" in result.stderr
 
 
-def test_watching_goes_on_with_the_secrets_new_token(
+def test_watching_continues_with_the_secrets_new_token(
     server: Server, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster.objects["/api/v1/namespaces/team-a"] = {"metadata": {"name": "team-a"}}
@@ -131,7 +131,7 @@ def test_watching_goes_on_with_the_secrets_new_token(
 
 
 @pytest.mark.parametrize("status", [502, 503])
-def test_watching_goes_on_while_the_server_restarts_but_not_forever(
+def test_watching_continues_while_the_server_restarts_but_not_forever(
     server: Server, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.proxied = False
@@ -177,7 +177,7 @@ def test_watching_with_json_prints_one_array_at_the_end(server: Server, monkeypa
     assert run["status"] == "FINISHED"
 
 
-def test_who_ends_watching_keeps_the_last_table(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_table_stays_when_watching_is_interrupted(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.proxied = False
     server.replies[RUNS] = of_json(200, {"runs": [document(status="RUNNING")]})
 

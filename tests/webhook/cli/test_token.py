@@ -73,9 +73,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_failure_is_one_line_of_its_own_without_a_secret_and_the_old_token_stays(
-    cluster: Cluster, dex: Dex
-) -> None:
+def test_every_failure_has_a_distinct_line_without_a_secret_and_the_old_token_stays(cluster: Cluster, dex: Dex) -> None:
     old = jwt().encode()
     cluster.put(old)
     said = set()
@@ -166,7 +164,7 @@ def test_a_token_without_an_address_is_good_with_a_warning(cluster: Cluster, dex
     assert "  warning   The token has no e-mail address" in done.stdout
 
 
-def test_bytes_that_are_no_text_are_no_token(cluster: Cluster) -> None:
+def test_bytes_that_are_not_text_are_not_a_token(cluster: Cluster) -> None:
     cluster.put(b"\xff\xfe")
     for done in (run(cluster, "show"), run(cluster, "show", "--file=-", given=b"\xff\xfe")):
         assert done.returncode == 3
@@ -179,7 +177,7 @@ def test_a_script_reads_what_is_wrong_with_a_token(cluster: Cluster) -> None:
     assert json.loads(done.stdout)["problem"] == "not_a_jwt"
 
 
-def test_an_unverified_email_is_refused_unless_the_proxy_takes_it(cluster: Cluster, dex: Dex) -> None:
+def test_an_unverified_email_is_refused_unless_it_is_allowed(cluster: Cluster, dex: Dex) -> None:
     dex.token = jwt(email_verified=False)
     refused = refresh(cluster, dex)
     assert refused.returncode == 1
@@ -195,13 +193,13 @@ def test_the_ca_in_the_folder_of_the_credentials_is_used(cluster: Cluster, dex: 
     assert f"{tmp_path / 'ca.crt'} holds no certificate in PEM" in done.stderr
 
 
-def test_no_option_takes_a_secret_for_the_process_list_to_show() -> None:
+def test_no_option_takes_a_secret_because_the_process_list_would_show_it() -> None:
     options = {parameter.name for parameter in token.commands["refresh"].params}
     assert "credentials" in options
     assert not options & {"username", "password", "client_id", "client_secret", "token"}
 
 
-def test_claims_cannot_steer_the_terminal(cluster: Cluster) -> None:
+def test_control_characters_in_claims_are_escaped(cluster: Cluster) -> None:
     done = run(cluster, "show", "--file=-", given=jwt(email="a\x1b[2J\nissuer forged").encode())
     assert "a\\x1b[2J\\nissuer forged" in done.stdout
     assert not any(line.startswith("issuer forged") for line in done.stdout.splitlines())

@@ -166,7 +166,7 @@ def test_a_certificate_that_has_expired_is_served_but_not_ready(replica: Replica
     assert problem.startswith(f"the certificate in {replica.folder} expired at ")
 
 
-def test_the_folder_is_looked_at_as_soon_as_it_starts(replica: Replica) -> None:
+def test_the_folder_is_read_as_soon_as_it_starts(replica: Replica) -> None:
     replica.write(leaf("first"))
     replica.files.start()
     wait_until(lambda: replica.count("renewals") == 1, "the certificate", every=0.01)

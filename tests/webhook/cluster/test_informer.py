@@ -128,7 +128,7 @@ def test_after_too_old_the_list_is_read_again_at_once_and_a_pause_follows_only_i
         informer.stop()
 
 
-def test_the_follower_is_told_of_changes_and_not_of_bookmarks_and_the_watch_goes_on_from_the_last_of_both() -> None:
+def test_the_follower_gets_changes_but_not_bookmarks_and_the_watch_continues_from_the_last_of_both() -> None:
     told: list[str] = []
 
     class Noting(Follower):

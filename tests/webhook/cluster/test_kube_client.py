@@ -142,7 +142,7 @@ def test_each_call_is_one_request(
     assert seen.headers["User-Agent"] == "mlflow-webhook"
 
 
-def test_only_metadata_is_asked_for_where_that_is_enough(server: Server) -> None:
+def test_only_metadata_is_requested_if_that_is_enough(server: Server) -> None:
     server.client.get(PATH, metadata_only=True)
     server.client.list(PATH, metadata_only=True)
     accepted = [seen.headers["Accept"].partition(",")[0] for seen in server.seen]

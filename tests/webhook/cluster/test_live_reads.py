@@ -71,7 +71,7 @@ def test_reads_of_different_names_do_not_wait_for_each_other() -> None:
     run(test, "a", "b")
 
 
-def test_a_caller_that_goes_away_during_its_read_does_not_take_the_others_with_it() -> None:
+def test_a_caller_that_is_cancelled_during_its_read_does_not_cancel_the_others() -> None:
     async def test(server: Server) -> None:
         server.go_on = asyncio.Event()
         first = asyncio.create_task(server.outcome("a"))

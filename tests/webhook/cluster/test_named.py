@@ -125,7 +125,7 @@ def test_while_the_api_server_is_away_each_poll_fails_and_the_last_content_is_kn
         watched.object.known()
 
 
-def test_before_the_first_success_every_look_is_a_read(watched: Watched) -> None:
+def test_before_the_first_success_every_call_is_a_read(watched: Watched) -> None:
     watched.server.away = True
     for _ in range(3):
         with pytest.raises(KubeError):
@@ -149,7 +149,7 @@ def test_a_live_read_that_finds_nothing_does_not_undo_what_the_watch_has_seen_si
     assert watched.object.read() == created
 
 
-def test_an_object_that_is_gone_is_not_known_after_a_read(watched: Watched) -> None:
+def test_a_deleted_object_is_not_known_after_a_read(watched: Watched) -> None:
     assert watched.object.read()
     watched.server.remove(PATH)
     assert watched.object.read() is None
@@ -161,7 +161,7 @@ def test_an_object_that_a_list_does_not_have_is_not_known(watched: Watched) -> N
     assert watched.object.known() is None
 
 
-def test_nobody_has_to_be_told_of_changes(watched: Watched) -> None:
+def test_the_callback_for_changes_is_optional(watched: Watched) -> None:
     quiet = NamedObject(watched.server.client, COLLECTION, "ca", clock=lambda: watched.now)
     assert quiet.known()
     quiet.changed("DELETED", watched.server.objects[PATH])

@@ -92,7 +92,7 @@ def test_events_and_lists_are_followed() -> None:
         assert [experiment(watch.known(name)) for name in "abc"] == [None, None, "6"]
 
 
-def test_only_what_decides_is_kept() -> None:
+def test_only_fields_that_affect_decisions_are_kept() -> None:
     with watching() as watch:
         watch.replaced([found("a", 1)])
         kept = watch.known("a")
@@ -109,7 +109,7 @@ def test_nothing_is_kept_of_reads_that_have_ended() -> None:
         assert len(watch) == 1
 
 
-def test_another_value_of_the_label_is_kept_and_alike_namespaces_share_their_labels() -> None:
+def test_another_value_of_the_label_is_kept_and_equal_labels_share_an_object() -> None:
     with watching() as watch:
         watch.replaced([found("a", 1), found("b", 2), found("c", 3, labelled=False)])
         a, b, c = map(watch.known, "abc")
@@ -324,7 +324,7 @@ def test_all_namespaces_are_listed_and_watched_and_silence_makes_them_out_of_dat
     assert server.closed.is_set()
 
 
-def test_few_reads_go_on_at_once_and_the_end_does_not_wait_for_them() -> None:
+def test_few_reads_run_at_once_and_stopping_does_not_wait_for_them() -> None:
     go_on = threading.Event()
 
     def wait() -> None:

@@ -156,7 +156,7 @@ def test_when_it_stops_the_lease_is_free(server: FakeKube, replicas: list[Replic
     assert server.objects[LEASE]["spec"]["holderIdentity"] == ""
 
 
-def test_a_lease_that_cannot_be_released_is_logged_and_does_not_stop_the_end(
+def test_a_lease_that_cannot_be_released_is_logged_and_does_not_prevent_stopping(
     server: FakeKube, replicas: list[Replica], caplog: pytest.LogCaptureFixture
 ) -> None:
     server.away = True

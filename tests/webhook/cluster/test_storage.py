@@ -90,7 +90,7 @@ def test_a_secret_is_replaced_with_its_labels_and_without_entries_that_are_gone(
 
 
 @pytest.mark.parametrize("kind", ["Secret", "configuration"])
-def test_what_is_known_is_not_read_again_unless_it_is_to_be_read_live(server: FakeKube, kind: str) -> None:
+def test_known_data_is_read_again_only_if_it_is_requested_live(server: FakeKube, kind: str) -> None:
     def change(content: bytes) -> None:
         server.put(SECRET, {"metadata": {"name": "ca"}, "data": {"ca.crt": b64encode(content).decode()}})
         configure(server, content)
@@ -204,7 +204,7 @@ def test_the_holder_renews_the_lease_when_a_third_of_its_duration_has_passed(ser
     assert server.requests[1:] == [f"GET {LEASE}", f"PUT {LEASE}"]
 
 
-def test_a_new_lease_is_whole(server: FakeKube, new_york: None) -> None:
+def test_a_new_lease_has_all_fields(server: FakeKube, new_york: None) -> None:
     assert Replica(server, "a").held(START)
     assert server.sent == [
         {
@@ -222,7 +222,7 @@ def test_a_new_lease_is_whole(server: FakeKube, new_york: None) -> None:
     ]
 
 
-def test_a_lease_is_renewed_with_what_it_had(server: FakeKube) -> None:
+def test_a_lease_keeps_its_other_fields_when_it_is_renewed(server: FakeKube) -> None:
     had = {"acquireTime": "2025-12-31T23:59:00.000000Z", "leaseTransitions": 7}
     metadata = {"name": "w", "labels": {"theirs": "x"}}
     server.put(LEASE, {"metadata": metadata, "spec": {"holderIdentity": "a", **had}})
@@ -253,7 +253,7 @@ def test_another_duration_of_a_lease_is_waited_for(server: FakeKube) -> None:
     assert server.objects[LEASE]["spec"]["leaseTransitions"] == 8
 
 
-def test_times_that_a_lease_lacks_count_as_long_ago(server: FakeKube) -> None:
+def test_missing_times_of_a_lease_count_as_long_ago(server: FakeKube) -> None:
     server.put(LEASE, {"metadata": {"name": "w"}, "spec": {"holderIdentity": "a"}})
     Replica(server, "a").give_up(START)
     assert server.objects[LEASE]["spec"]["acquireTime"] == "1970-01-01T00:00:00.000000Z"

@@ -159,7 +159,7 @@ def test_the_pod_overrides_the_namespace_and_the_namespace_the_platform(
         ({"env": [{"name": "MLFLOW_TRACKING_AUTH", "value": "mlflow-webhook"}]}, None),
     ],
 )
-def test_what_a_container_has_keeps_the_plugin_out_and_the_rest_is_given(
+def test_a_container_that_has_one_of_the_variables_is_wired_without_the_plugin(
     container: dict[str, Any], obstacle: str | None
 ) -> None:
     decision = decided(simple(**container))
@@ -174,7 +174,7 @@ def test_what_a_container_has_keeps_the_plugin_out_and_the_rest_is_given(
         assert MOUNT not in result["spec"]["containers"][0].get("volumeMounts", [])
 
 
-def test_another_volume_with_the_name_keeps_the_plugin_out() -> None:
+def test_another_volume_with_the_name_prevents_the_plugin() -> None:
     document = simple()
     document["spec"]["volumes"] = [{"name": "mlflow-webhook-client-plugin", "emptyDir": {}}]
     result = wired(document)
@@ -196,7 +196,7 @@ WIRING = "metadata.annotations['client-plugin.mlflow.kubeflow.org/wiring']"
     ],
     ids=["another source", "no files", "another field", "another path", "no field"],
 )
-def test_a_volume_that_only_looks_like_the_plugins_keeps_it_out(source: dict[str, Any]) -> None:
+def test_a_volume_that_only_looks_like_the_plugins_prevents_the_plugin(source: dict[str, Any]) -> None:
     document = simple()
     document["spec"]["volumes"] = [{"name": VOLUME, "projected": {"sources": [source]}}]
     assert "volume_name_taken" in wired(document)["metadata"]["annotations"]["mlflow.kubeflow.org/decision"]
@@ -226,7 +226,7 @@ def test_the_room_in_annotations_is_used_to_the_last_byte(more: int, obstacle: s
     assert record["clientPlugin"] == {"main": obstacle}
 
 
-def test_annotations_that_carry_files_are_told_from_others() -> None:
+def test_annotations_with_files_are_recognised() -> None:
     names = wired(simple())["metadata"]["annotations"]
     assert sorted(filter(is_file_annotation, [*names, "x", "client-plugin.mlflow.kubeflow.org"])) == [
         "client-plugin.mlflow.kubeflow.org/entry-points",
@@ -234,13 +234,13 @@ def test_annotations_that_carry_files_are_told_from_others() -> None:
     ]
 
 
-def test_the_plugins_variables_come_from_where_it_was_asked_for() -> None:
+def test_the_source_of_the_plugins_variables_is_the_place_that_turned_it_on() -> None:
     (container,) = decided(simple()).containers
     sources = {variable.name: variable.source for variable in container.variables if variable.group == "plugin"}
     assert sources == {"PYTHONPATH": Source.NAMESPACE_ANNOTATION, "MLFLOW_TRACKING_AUTH": Source.NAMESPACE_ANNOTATION}
 
 
-def test_annotations_without_room_keep_the_plugin_out() -> None:
+def test_annotations_without_room_prevent_the_plugin() -> None:
     document = simple()
     document["metadata"]["annotations"] = {"big": "x" * (ANNOTATIONS_LIMIT - 8000)}
     result = wired(document)

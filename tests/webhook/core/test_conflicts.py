@@ -92,7 +92,7 @@ def test_a_server_to_which_the_client_sends_the_token_must_be_the_configured_one
     ],
     ids=lambda source: next(iter(source), "nothing"),
 )
-def test_a_server_from_elsewhere_cannot_be_read_and_is_not_called_another_one(
+def test_a_server_from_a_reference_is_called_unreadable_and_not_another_server(
     name: str, source: dict[str, Any]
 ) -> None:
     assert decision(pod({"name": name, "valueFrom": source})).reason is Reason.SERVER_NOT_READABLE
@@ -160,7 +160,7 @@ def test_values_are_known_up_to_a_length(entries: dict[str, str], expected: str 
     assert values[list(entries)[-1]] == expected
 
 
-def test_many_references_to_a_long_value_are_not_put_together() -> None:
+def test_many_references_to_a_long_value_are_not_expanded() -> None:
     entries = [EnvVar(name="A", value="x" * 8000), EnvVar(name="B", value="$(A)" * 2000)]
     tracemalloc.start()
     try:
@@ -246,7 +246,7 @@ def test_a_forged_record_sends_no_token_to_another_server(name: str, value: str)
         assert not given(pod(*env, record=record))
 
 
-def test_a_forged_record_brings_no_credentials_to_the_configured_server() -> None:
+def test_a_forged_record_sends_no_credentials_to_the_configured_server() -> None:
     record = {"decision": "wired", "containers": {"c": sorted(names.MANAGED)}}
     assert not given(pod(*literal(MLFLOW_TRACKING_PASSWORD="x"), record=record))
     assert given(pod(TOKEN, record=record)) == given(pod(TOKEN))

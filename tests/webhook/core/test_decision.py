@@ -106,7 +106,7 @@ def test_no_sample_is_wired_in_an_unlabelled_namespace_unless_it_asks(sample: st
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_only_env_in_front_and_our_annotation_are_added_and_only_once(sample: str) -> None:
+def test_only_variables_and_the_annotation_are_added_and_only_once(sample: str) -> None:
     before = pod(sample)
     after = wired(before)
     assert wired(after) == after
@@ -159,7 +159,7 @@ def test_an_unmodified_kfp_component_gets_everything_with_its_lineage() -> None:
 
 
 @pytest.mark.parametrize("explicit", [True, False])
-def test_an_explicit_request_requires_the_secret_and_an_implied_one_does_not(explicit: bool) -> None:
+def test_only_a_pod_with_its_own_label_requires_the_secret(explicit: bool) -> None:
     document = with_env(labels={"mlflow-enabled": "true"} if explicit else {})
     token = run(document).containers[0].variables[2].value
     assert token == SecretRef(SecretKey("mlflow-token", "token"), optional=not explicit)
@@ -224,7 +224,7 @@ def test_a_container_that_another_webhook_adds_is_recorded_with_those_that_were_
     assert given["first"] == given["second"]
 
 
-def test_a_variable_that_another_webhook_took_away_is_given_and_recorded_again() -> None:
+def test_a_variable_that_another_webhook_removed_is_added_and_recorded_again() -> None:
     document = wired(other_pod(name="c"))
     taken = document["spec"]["containers"][0]["env"].pop(0)
     before = json.loads(document["metadata"]["annotations"][DECISION_ANNOTATION])["containers"]["c"]

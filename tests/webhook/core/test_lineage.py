@@ -140,7 +140,7 @@ def test_tasks_with_the_same_name_are_distinguished_by_path_and_iteration(
 DASHBOARD = "https://kubeflow.example.com/_/pipeline/?ns={namespace}#/runs/details/{run_id}"
 
 
-def test_each_run_of_a_pipeline_has_the_page_of_its_pipeline_run() -> None:
+def test_each_run_of_a_pipeline_has_the_url_of_its_pipeline_run() -> None:
     found = lineage(pod(KFP), pipeline_run_url=DASHBOARD)
     assert found.tags["kfp.pipeline_run_url"] == (
         "https://kubeflow.example.com/_/pipeline/?ns=team-a#/runs/details/d308ca25-ab18-46a3-a0ec-49f5d322c2d8"

@@ -51,7 +51,7 @@ def test_a_server_is_a_scheme_a_host_and_a_port(uri: str, server: tuple[str, str
 
 
 @pytest.mark.parametrize("uri", [*OTHERS, ""])
-def test_a_look_alike_is_another_server_or_none(uri: str) -> None:
+def test_a_similar_url_is_another_server_or_none(uri: str) -> None:
     assert origin(uri) != origin(SERVER)
 
 

@@ -47,7 +47,7 @@ def test_the_name_is_the_beginning_of_a_generated_one_until_it_is_generated(meta
 @pytest.mark.parametrize(
     ("spec", "expected"), [({}, None), ({"volumes": None}, None), ({"volumes": []}, []), ({"volumes": "x"}, [])]
 )
-def test_volumes_are_none_without_the_field_and_empty_if_they_cannot_be_read(spec: Any, expected: Any) -> None:
+def test_volumes_are_none_without_the_field_and_empty_if_unreadable(spec: Any, expected: Any) -> None:
     assert decode_volumes(read(spec=spec)) == expected
 
 

@@ -264,7 +264,7 @@ def test_the_patch_does_nothing_but_add_variables_and_the_record(case: Case) -> 
 
 
 @given(cases())
-def test_a_second_time_changes_nothing(case: Case) -> None:
+def test_a_second_call_changes_nothing_more(case: Case) -> None:
     again = case._replace(document=wired(case))
     assert operations(again) == []
     if decided(case).reason in {Reason.WIRED_BY_POD_LABEL, Reason.WIRED_BY_NAMESPACE_LABEL}:
@@ -296,7 +296,7 @@ def test_the_record_names_every_variable_that_was_added_and_none_that_is_not_the
 
 @settings(max_examples=security_examples())
 @given(cases())
-def test_a_token_goes_to_the_server_it_is_for_and_to_no_other(case: Case) -> None:
+def test_a_token_goes_only_to_its_server(case: Case) -> None:
     after = wired(case)
     for old, new in zip(case.document["spec"]["containers"], after["spec"]["containers"], strict=True):
         if not any(entry["name"] == names.TRACKING_TOKEN for entry in added(old, new)):

@@ -79,7 +79,7 @@ def test_an_answer_carries_the_patch_and_a_refusal_says_429() -> None:
         (b"[]", "the body has a wrong type: Expected `object`, got `array`"),
     ],
 )
-def test_what_is_wrong_with_a_review_is_told_in_these_words(body: bytes, sentence: str) -> None:
+def test_each_problem_of_a_review_has_this_message(body: bytes, sentence: str) -> None:
     with pytest.raises(MalformedReviewError) as caught:
         decode_review(body)
     assert str(caught.value) == sentence
@@ -106,7 +106,7 @@ def test_a_pod_that_cannot_be_read_is_refused_with_the_place(spec: Any) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_pod_is_told_in_these_words(document: bytes, sentence: str) -> None:
+def test_each_problem_of_a_pod_has_this_message(document: bytes, sentence: str) -> None:
     with pytest.raises(MalformedReviewError) as caught:
         decode_pod(document)
     assert str(caught.value).startswith(sentence)

@@ -48,7 +48,7 @@ def test_a_value_of_an_annotation_has_it_as_its_source() -> None:
     assert decided(namespace=there).containers[0].variables[3].source is Source.NAMESPACE_ANNOTATION
 
 
-def test_workspaces_that_are_off_say_who_turned_them_off() -> None:
+def test_the_source_of_disabled_workspaces_is_the_place_that_disabled_them() -> None:
     platform = Platform(workspaces=Sourced(False, Source.PLATFORM))
     assert configure(platform, LABELLED, {}).workspace == Sourced(None, Source.PLATFORM)
 
@@ -70,7 +70,7 @@ def test_a_label_with_another_value_is_named_in_every_case(namespace: Namespace 
         assert "label mlflow-enabled=yes of the pod" in warnings[0]
 
 
-def test_a_record_of_a_container_that_is_gone_is_forgotten() -> None:
+def test_the_record_of_a_removed_container_is_dropped() -> None:
     record = json.dumps({"decision": "wired", "containers": {"gone": ["MLFLOW_WORKSPACE"]}})
     assert decided(decision=record).earlier == {}
 

@@ -110,7 +110,7 @@ def test_what_does_not_exist_gives_no_variables() -> None:
     assert finding.status is Status.PASSED
 
 
-def test_a_container_without_env_from_or_without_a_server_is_not_looked_at() -> None:
+def test_a_container_without_env_from_or_without_a_server_is_not_checked() -> None:
     assert check(["MLFLOW_TRACKING_PASSWORD"]) == []
     assert check(["MLFLOW_TRACKING_PASSWORD"], SECRET, env=[]) == []
     assert check(["MLFLOW_TRACKING_PASSWORD"], {"configMapRef": {"name": "metadata-grpc-configmap"}}) == []

@@ -44,7 +44,7 @@ def client(**objects: Any) -> KubeClient:
         ("https://mlflow.example.com", ["example"], None),
     ],
 )
-def test_two_labels_name_a_service_only_where_there_is_such_a_namespace(
+def test_two_labels_name_a_service_only_if_the_namespace_exists(
     uri: str, namespaces: list[str], expected: Service | None
 ) -> None:
     assert service_of(client(**{name: {} for name in namespaces}), uri) == expected
@@ -60,7 +60,7 @@ def test_two_labels_name_a_service_only_where_there_is_such_a_namespace(
         (KubeForbiddenError("you may not"), ""),
     ],
 )
-def test_why_a_service_cannot_be_reached_has_a_name_unless_nothing_may_be_looked_at(found: Any, code: str) -> None:
+def test_an_unreachable_service_has_a_code_unless_it_may_not_be_read(found: Any, code: str) -> None:
     with pytest.raises(UnreachableError) as raised, reach(client(mlflow=found), SERVICE):
         pass
     assert raised.value.code == code
@@ -69,7 +69,7 @@ def test_why_a_service_cannot_be_reached_has_a_name_unless_nothing_may_be_looked
 @pytest.mark.parametrize(
     ("more", "port"), [({}, 5000), ({"clusterIP": "10.0.0.1"}, 8080), ({"clusterIP": "None"}, 5000)]
 )
-def test_a_service_leads_to_its_pods_target_port_and_a_headless_one_to_its_own(more: dict[str, Any], port: int) -> None:
+def test_a_service_leads_to_the_target_port_and_a_headless_one_to_its_own_port(more: dict[str, Any], port: int) -> None:
     target = {"port": 5000, **({"targetPort": 8080} if more else {})}
     service = {"spec": {"ports": [target], "selector": {"app": "mlflow"}, **more}}
     pod = {"metadata": {"name": "mlflow-0"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}

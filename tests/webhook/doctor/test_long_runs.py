@@ -39,7 +39,7 @@ def test_without_the_plugin_and_with_little_time_left_there_is_a_warning_and_how
     assert finding.remedy.startswith("kubectl annotate namespace team-a mlflow.kubeflow.org/client-plugin=true ")
 
 
-def test_with_the_plugin_and_a_token_that_is_refreshed_a_run_may_last() -> None:
+def test_with_the_plugin_and_a_refreshed_token_long_runs_are_safe() -> None:
     finding = check(token(14 * HOUR), plugin=True, minted=NOW - 10 * HOUR)
     assert finding.status is Status.PASSED
     assert finding.message == "safe: pods get the client plugin, and the token was refreshed 10 h ago"
@@ -53,7 +53,7 @@ def test_with_the_plugin_and_a_token_that_is_refreshed_a_run_may_last() -> None:
     ],
     ids=["never", "late"],
 )
-def test_the_plugin_alone_does_not_help_where_nothing_refreshes_the_token(
+def test_the_plugin_alone_does_not_help_if_nothing_refreshes_the_token(
     left: timedelta, minted: datetime | None, words: str
 ) -> None:
     finding = check(token(left), plugin=True, minted=minted)

@@ -80,7 +80,7 @@ def test_a_pod_without_the_plugin_keeps_the_token_with_which_it_started() -> Non
     assert "the client plugin is off" in finding.message
 
 
-def test_a_pod_that_is_not_wired_is_not_looked_at() -> None:
+def test_a_pod_that_is_not_wired_is_not_checked() -> None:
     assert check({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main"}]}}) == {}
 
 
@@ -129,7 +129,7 @@ def test_a_plugin_that_something_removed_is_a_failure(part: str) -> None:
     ],
     ids=["required", "optional"],
 )
-def test_a_missing_source_of_the_token_file_is_as_bad_as_the_pod_takes_it(
+def test_a_missing_key_of_the_token_file_fails_only_if_it_is_required(
     labels: dict[str, str] | None, status: Status, effect: str, found: Any, words: str
 ) -> None:
     finding = check(pod(ON, labels), found)["pod-token-file"]

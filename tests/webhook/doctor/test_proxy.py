@@ -52,7 +52,7 @@ def test_a_cause_is_found_in_every_form_of_the_proxys_refusal(code: str, flags: 
 
 
 @pytest.mark.parametrize("flags", FLAGS)
-def test_nothing_is_found_with_any_flags_when_nothing_is_wrong(flags: str, server: Server) -> None:
+def test_with_any_flags_of_the_proxy_a_correct_setup_passes(flags: str, server: Server) -> None:
     switch(**FLAGS[flags][0])(server)
     found = ask(server)
     assert {finding.status for finding in found.values()} == {Status.PASSED, Status.SKIPPED}
@@ -189,7 +189,7 @@ def test_a_token_that_was_cut_off_is_named_and_the_remedy_replaces_it(cut: int, 
         (Answer(301, b"", {"Location": "/moved"}), "bearer_not_accepted"),
     ],
 )
-def test_keys_that_cannot_be_had_or_read_prove_nothing_of_the_token(answer: Answer, code: str, server: Server) -> None:
+def test_keys_that_cannot_be_read_prove_nothing_about_the_token(answer: Answer, code: str, server: Server) -> None:
     issuer = Server()
     issuer.proxied = False
     issuer.replies["/dex/keys"] = Reply(answer.status, answer.body.decode(), answer.headers)

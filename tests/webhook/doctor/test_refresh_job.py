@@ -97,7 +97,7 @@ def test_the_issuer_may_be_set_in_every_way(settings: dict[str, Any], client: Ku
     assert find_refresh_job(client, "team-a") == RefreshJob(NAME, "https://a/dex")
 
 
-def test_what_may_not_be_read_is_not_known(client: KubeClient, cluster: Cluster) -> None:
+def test_resources_that_may_not_be_read_count_as_unknown(client: KubeClient, cluster: Cluster) -> None:
     cluster.forbidden = {CRONJOBS}
     assert find_refresh_job(client, "team-a") == RefreshJob(issuer=ISSUER)
     cluster.forbidden = {CRONJOBS, CONFIG_MAP}

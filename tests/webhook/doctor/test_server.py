@@ -24,7 +24,7 @@ from webhook.doctor.probe import Target
 from webhook.doctor.server import check_server, create_workspace
 
 
-def test_nothing_is_found_where_nothing_is_wrong(server: Server) -> None:
+def test_a_correct_setup_passes(server: Server) -> None:
     found = ask(server)
     assert {finding.status for finding in found.values()} == {Status.PASSED, Status.SKIPPED}
     assert "alice@example.com" in found["proxy-accepts-token"].message
@@ -126,7 +126,7 @@ ODD_URLS = [
 
 
 @pytest.mark.parametrize("url", ODD_URLS)
-def test_an_address_that_a_server_or_a_token_makes_up_is_never_more_than_a_finding(url: str, server: Server) -> None:
+def test_an_invalid_address_from_a_server_or_a_token_is_only_a_finding(url: str, server: Server) -> None:
     switch(takes_bearer=False)(server)
     found = ask(server, token=minted(iss=url))
     assert found["proxy-accepts-token"].status is Status.FAILED
@@ -152,7 +152,7 @@ def test_an_invalid_tracking_uri_is_a_finding(url: str, server: Server) -> None:
     ],
     ids=["charset", "number", "depth", "cookie"],
 )
-def test_an_odd_answer_is_never_more_than_a_finding(headers: dict[str, str], body: str, server: Server) -> None:
+def test_an_unusual_answer_is_only_a_finding(headers: dict[str, str], body: str, server: Server) -> None:
     server.everywhere = Reply(200, body, headers)
     assert Status.FAILED in {finding.status for finding in ask(server).values()}
 
@@ -227,7 +227,7 @@ def test_an_unknown_workspace_comes_with_how_to_create_it(uri: str, server: Serv
     )
 
 
-def test_a_server_that_says_nothing_is_not_waited_for_long() -> None:
+def test_a_silent_server_is_not_waited_for_longer_than_the_timeout() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(4)

@@ -243,7 +243,7 @@ MADE = {
 
 
 @pytest.mark.parametrize("capture", MADE)
-def test_what_is_told_of_a_template_is_what_is_told_of_its_pods(capture: str) -> None:
+def test_explain_says_the_same_about_a_template_as_about_its_pods(capture: str) -> None:
     pod, expected = yaml.safe_load_all((FOLDER / "controllers" / f"{capture}.yaml").read_text())
     kind = next(kind for kind in KINDS if kind.name == MADE[capture])
     labels = pod["metadata"]["labels"]

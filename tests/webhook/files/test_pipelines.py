@@ -32,7 +32,7 @@ def variables(found: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["nested.yaml", "pipeline-version.yaml"])
-def test_each_task_is_explained_as_the_pod_that_becomes_of_it(name: str) -> None:
+def test_each_task_is_explained_as_its_pod(name: str) -> None:
     found = explained(PIPELINES / name)
     assert {task: one["reason"] for task, one in found.items()} == {
         "task train": "opted_out",  # by the label in the document for the platform
@@ -47,7 +47,7 @@ def test_each_task_is_explained_as_the_pod_that_becomes_of_it(name: str) -> None
     ]
 
 
-def test_what_a_task_brings_decides() -> None:
+def test_labels_and_variables_of_a_task_affect_the_decision() -> None:
     (found,) = json.loads(
         call("explain", "-f", str(PIPELINES / "as-written.yaml"), *LABELLED, "-o", "json").stdout
     )  # its author gave it the Secret and the address
@@ -69,7 +69,7 @@ def test_the_tasks_are_wired_as_the_captured_pods_are() -> None:
     assert all(contexts[1][tag].startswith(value) for tag, value in contexts[0].items())
 
 
-def test_inject_passes_it_on_and_says_what_becomes_of_it() -> None:
+def test_inject_prints_it_unchanged_and_says_who_wires_its_pods() -> None:
     text = f"# PIPELINE DEFINITION\n{yaml.safe_dump(SMALL)}---\nplatforms: {{kubernetes: {{}}}}\n"
     result = call("inject", "-f", "-", text=text)
     assert (result.exit_code, result.stdout) == (0, text)

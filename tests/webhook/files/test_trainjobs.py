@@ -82,7 +82,7 @@ def test_they_may_be_in_two_files(tmp_path: Path) -> None:
     assert "ClusterTrainingRuntime" not in result.output
 
 
-def test_variables_of_the_trainer_decide() -> None:
+def test_variables_of_the_trainer_affect_the_decision() -> None:
     own = copy.deepcopy(TRAINJOB)
     own["spec"]["trainer"]["env"] = [
         {"name": "A", "value": "3"},
@@ -94,7 +94,7 @@ def test_variables_of_the_trainer_decide() -> None:
     assert found["decision"] == "wired"
 
 
-def test_with_mpi_the_nodes_get_them_too_where_the_launcher_is_one_of_them() -> None:
+def test_with_mpi_the_nodes_also_get_them_if_the_launcher_is_one_of_them() -> None:
     own = copy.deepcopy(TRAINJOB)
     own["spec"]["trainer"]["env"] = [{"name": "MLFLOW_EXPERIMENT_NAME", "value": "mine"}]
     jobs = job("launcher", [{"name": "node"}], STEP), job("node", [{"name": "node"}])
@@ -105,7 +105,7 @@ def test_with_mpi_the_nodes_get_them_too_where_the_launcher_is_one_of_them() -> 
         assert sources == ["already in the pod", "already in the pod" if launcher_trains else "workload"]
 
 
-def test_labels_and_annotations_by_runtime_patches_decide() -> None:
+def test_labels_and_annotations_by_runtime_patches_affect_the_decision() -> None:
     trainjob = patched(
         {"labels": {"mlflow-enabled": "true"}, "annotations": {"mlflow.kubeflow.org/experiment": "from-the-patch"}}
     )

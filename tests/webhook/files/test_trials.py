@@ -50,7 +50,7 @@ def test_the_pods_of_a_trial_are_explained_with_the_experiment_of_katib() -> Non
     assert found["notes"] == ["not known before a pod is created: the name of each trial, shown as lr-search-TRIAL"]
 
 
-def test_what_is_told_of_a_trial_is_what_is_told_of_its_pods() -> None:
+def test_explain_says_the_same_about_a_trial_as_about_its_pods() -> None:
     (found,) = explained(experiment(JOB))
     real = next(yaml.safe_load_all((FOLDER / "controllers" / "katib-job.yaml").read_text()))
     name = real["metadata"]["labels"]["katib.kubeflow.org/trial"]
@@ -113,7 +113,7 @@ def test_an_experiment_is_passed_on_unchanged() -> None:
         ),
     ],
 )
-def test_where_a_trial_has_no_pod_template_a_message_says_why(made: dict[str, Any], message: str) -> None:
+def test_for_a_trial_without_a_pod_template_a_message_says_why(made: dict[str, Any], message: str) -> None:
     result = on("explain", made)
     assert message in result.stderr
     assert result.exit_code == 1

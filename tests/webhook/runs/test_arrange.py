@@ -22,7 +22,7 @@ def test_runs_are_in_the_order_of_their_start_and_nested_ones_under_their_parent
     assert shown(late, other, inner, early, outer) == ["early", "-outer", "--inner", "-other", "late"]
 
 
-def test_a_run_whose_parent_is_not_there_stands_by_itself() -> None:
+def test_a_run_whose_parent_is_missing_is_a_top_level_run() -> None:
     assert shown(run("a", parent="gone"), run("b", parent="")) == ["a", "b"]
 
 

@@ -76,14 +76,14 @@ def causes(*pods: dict[str, Any]) -> list[Cause]:
         (seen(uri="http://other:5000"), "other_server", "http://other:5000"),
     ],
 )
-def test_a_pod_tells_why_it_has_no_run(found: dict[str, Any], code: str, words: str) -> None:
+def test_the_state_of_a_pod_is_a_reason_for_no_run(found: dict[str, Any], code: str, words: str) -> None:
     told = {cause.code: cause.message for cause in causes(found)}
     assert code in told
     assert words in told[code]
     assert found["metadata"]["name"] in told[code]
 
 
-def test_pods_with_the_same_reason_are_told_together() -> None:
+def test_pods_with_the_same_reason_are_named_together() -> None:
     pods = [seen(reason="kfp_plugin") for _ in range(8)]
     for number, found in enumerate(pods):
         found["metadata"]["name"] = f"p{number}"
@@ -112,12 +112,12 @@ def workflow(**decisions: str) -> dict[str, Any]:
     return {"status": {"nodes": {**nodes, "w": {"displayName": "w"}}}}
 
 
-def test_the_workflow_tells_which_tasks_were_cached() -> None:
+def test_the_workflow_shows_which_tasks_were_cached() -> None:
     assert cached_tasks(workflow(train="true", evaluate="false", prepare="true")) == ["prepare", "train"]
 
 
 @pytest.mark.parametrize("document", [{}, {"status": {}}, {"status": {"compressedNodes": "H4sI"}}])
-def test_a_workflow_without_readable_nodes_tells_nothing(document: dict[str, Any]) -> None:
+def test_a_workflow_without_readable_nodes_shows_nothing(document: dict[str, Any]) -> None:
     assert cached_tasks(document) == []
 
 

@@ -42,7 +42,7 @@ def test_a_running_one_has_taken_until_now_and_one_by_a_fast_clock_no_time() -> 
 
 
 @pytest.mark.parametrize("moment", [10**18, -(10**18), 0])
-def test_a_time_that_is_none_is_not_known(moment: int) -> None:
+def test_an_invalid_time_is_unknown(moment: int) -> None:
     assert run(start_time=moment).started is None
 
 

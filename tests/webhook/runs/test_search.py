@@ -40,7 +40,7 @@ def state(name: str, phase: str, *, wired: bool = True) -> PodState:
         ([], [state("b", "Running", wired=False)], False),
     ],
 )
-def test_more_is_to_come_while_a_run_goes_on_or_a_wired_pod_has_none(
+def test_the_search_is_not_complete_while_a_run_continues_or_a_wired_pod_has_no_run(
     rows: list[Row], states: list[PodState], *, more: bool
 ) -> None:
     assert may_change(rows, states) is more

@@ -33,7 +33,7 @@ def test_a_row_has_a_cell_under_each_title() -> None:
     }
 
 
-def test_what_is_not_known_is_a_dash_and_there_is_no_column_for_links_without_mlflow_url() -> None:
+def test_unknown_values_are_dashes_and_without_mlflow_url_there_is_no_column_for_links() -> None:
     row = Row(0, run(run_name="", status="", start_time=None))
     assert cells(row, [], Links("", None), now=NOW) == ["a", "-", "-", "-", "-", "-"]
     assert header([], Links("", None))[-1] == "USER"

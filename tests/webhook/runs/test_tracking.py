@@ -78,7 +78,7 @@ def test_only_experiments_that_are_wanted_are_searched() -> None:
 
 
 @pytest.mark.parametrize("path", [SEARCH, RUNS, HISTORY])
-def test_a_server_that_promises_more_and_has_nothing_is_not_asked_forever(path: str) -> None:
+def test_a_server_whose_pages_never_end_is_not_searched_forever(path: str) -> None:
     empty: Answers = {path: lambda _: {"next_page_token": "more"}}
     found, asked = tracking({SEARCH: EXPERIMENTS, RUNS: pages("runs", []), HISTORY: pages("metrics", []), **empty})
     assert list(found.search("")) == []
@@ -118,7 +118,7 @@ def test_an_invalid_answer_is_refused_and_the_token_is_not_in_the_message(path: 
     assert TOKEN not in str(refused.value)
 
 
-def test_another_workspace_is_asked_for_by_its_name_and_none_by_no_header() -> None:
+def test_the_header_names_the_workspace_and_is_missing_without_one() -> None:
     found, asked = tracking({SEARCH: pages("experiments", [])})
     for workspace in ("default", None):
         assert list(found.moved(workspace).search("")) == []

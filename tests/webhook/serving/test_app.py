@@ -13,7 +13,7 @@ async def _no_reviews(*_: object) -> None:
     raise AssertionError(PATH)
 
 
-def test_the_metric_says_whether_it_is_ready_now_though_nobody_asks_readyz() -> None:
+def test_the_metric_says_whether_it_is_ready_even_if_readyz_is_not_called() -> None:
     problems: list[str] = ["starting"]
     app = create_app(mutate=_no_reviews, metrics=Metrics(), problems={"it": lambda: next(iter(problems), None)})
 

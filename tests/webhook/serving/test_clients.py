@@ -105,14 +105,14 @@ def test_only_the_names_that_are_set_are_accepted(serving: Serving) -> None:
     ],
     ids=["of another CA", "expired", "of a server"],
 )
-def test_a_certificate_that_is_not_good_ends_the_connection(serving: Serving, certificate: KeyPair) -> None:
+def test_an_invalid_certificate_ends_the_connection(serving: Serving, certificate: KeyPair) -> None:
     with serving() as request:
         with pytest.raises(httpx.HTTPError):
             request("/mutate", certificate)
         assert request("/mutate", API_SERVER).status_code == 200
 
 
-def test_without_the_setting_nobody_is_asked(serving: Serving) -> None:
+def test_without_the_setting_no_certificate_is_requested(serving: Serving) -> None:
     with serving(clientCaFile="") as request:
         assert request("/mutate").status_code == 200
         assert request("/mutate", API_SERVER).status_code == 200

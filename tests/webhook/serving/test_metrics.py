@@ -13,7 +13,7 @@ def test_every_outcome_of_a_lookup_has_a_series_from_the_start(outcome: LookupOu
     assert sample in Metrics().render().decode().splitlines()
 
 
-def test_two_servers_in_one_process_count_apart() -> None:
+def test_two_servers_in_one_process_count_separately() -> None:
     one, other = Metrics(), Metrics()
     one.internal_errors.inc()
     name = "mlflow_webhook_internal_errors_total"

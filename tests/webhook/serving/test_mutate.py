@@ -124,7 +124,7 @@ def test_what_inject_prints_is_what_the_server_answers(sample: str, labels: dict
 
 
 @pytest.mark.parametrize("error", [OSError(28, "disk full"), BrokenPipeError(), ValueError("closed file")])
-def test_a_decision_that_cannot_be_logged_is_answered_all_the_same_and_counted(error: Exception) -> None:
+def test_a_decision_that_cannot_be_logged_is_still_answered_and_is_counted(error: Exception) -> None:
     metrics = Metrics()
     sent: list[MutableMapping[str, Any]] = []
 

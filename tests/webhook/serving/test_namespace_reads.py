@@ -85,7 +85,7 @@ def test_a_namespace_that_was_labelled_a_moment_ago_gives_its_workspace_before_t
     assert workspace(Cluster(UNLABELLED, LABELLED).create()) == "kfp-team-b"
 
 
-def test_what_the_watch_says_of_a_change_ends_the_confirmation() -> None:
+def test_a_change_on_the_watch_ends_the_confirmation() -> None:
     cluster = Cluster(UNLABELLED, UNLABELLED)
     cluster.create()
     cluster.watched = Namespace("kfp-team-b", {}, {"mlflow.kubeflow.org/workspace": "team-x"})

@@ -114,7 +114,7 @@ def test_unusual_but_readable_reviews_are_answered(server: Serving) -> None:
         "too-large-chunked",
     ],
 )
-def test_a_bad_request_gets_a_sentence_and_the_server_lives_on(
+def test_a_bad_request_gets_a_sentence_and_the_server_continues(
     server: Serving, method: str, body: Any, headers: dict[str, str], status: int
 ) -> None:
     response = server.request(method, "/mutate", content=body, headers=headers)
@@ -218,7 +218,7 @@ def lost_lines(server: Serving) -> float:
     return float(re.findall(r"^mlflow_webhook_log_lines_lost_total (\S+)$", text, re.MULTILINE)[0])
 
 
-def test_sigterm_drains_and_ends_well(server: Serving, tmp_path: Path) -> None:
+def test_after_sigterm_it_finishes_the_requests_and_exits_with_0(server: Serving, tmp_path: Path) -> None:
     """The last of this module's tests: the server is gone afterwards."""
     server.process.send_signal(signal.SIGTERM)
     wait_until(lambda: server.request("GET", "/readyz").status_code == 503, "the replica not to be ready", every=0.05)

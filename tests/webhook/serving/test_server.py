@@ -67,7 +67,7 @@ def served(connection: ssl.SSLSocket) -> str:
     return certificate.subject.rfc4514_string()
 
 
-def test_a_new_certificate_is_for_new_connections_and_open_ones_go_on() -> None:
+def test_new_connections_get_a_new_certificate_and_open_ones_continue() -> None:
     server = create()
     with running(server) as address, connect(address) as before:
         server.install(leaf("second"))
@@ -93,7 +93,9 @@ def test_a_certificate_for_a_server_that_has_stopped_is_refused() -> None:
         server.install(leaf("late"))
 
 
-def test_a_server_that_is_busy_for_too_long_is_a_failure_and_not_a_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_busy_for_too_long_causes_a_failure_and_not_a_deadlock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "INSTALL_TIMEOUT", 0.05)
     server, go_on = create(), threading.Event()
     with running(server):

@@ -173,7 +173,7 @@ PROBLEMS: dict[str, tuple[str, TokenProblem]] = {
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_each_thing_that_can_be_wrong_has_its_problem(name: str) -> None:
+def test_each_fault_of_a_token_has_its_problem(name: str) -> None:
     text, problem = PROBLEMS[name]
     assert problem_of(text, now=NOW, audience="mlflow") is problem
 

@@ -44,7 +44,7 @@ def test_a_public_client_sends_no_secret(dex: Dex, client: httpx.Client) -> None
         ask(dex, client)
 
 
-def test_what_may_pass_is_tried_again_with_growing_pauses(dex: Dex, client: httpx.Client) -> None:
+def test_temporary_failures_are_retried_with_growing_pauses(dex: Dex, client: httpx.Client) -> None:
     dex.answers = [Answer(503), Answer(502), Answer(429)]
     pauses: list[float] = []
     assert mint(Endpoint(issuer=dex.issuer), GOOD, client=client, sleep=pauses.append)
@@ -52,7 +52,7 @@ def test_what_may_pass_is_tried_again_with_growing_pauses(dex: Dex, client: http
     assert all(0.8 * middle <= pause <= 1.2 * middle for pause, middle in zip(pauses, (1, 2, 4), strict=True))
 
 
-def test_what_will_not_pass_is_not_tried_again(dex: Dex, client: httpx.Client) -> None:
+def test_permanent_failures_are_not_retried(dex: Dex, client: httpx.Client) -> None:
     with pytest.raises(GrantError):
         ask(dex, client, replace(GOOD, password="wrong"))
     assert len(dex.requests) == 1
@@ -151,7 +151,7 @@ def test_each_case_has_its_own_diagnosis_and_no_secret_is_in_any(dex: Dex, clien
         ("http://127.0.0.1/dex?key=planted", "not_a_plain_url"),
     ],
 )
-def test_an_issuer_that_cannot_be_asked_is_refused_at_once(issuer: str, code: str, client: httpx.Client) -> None:
+def test_an_invalid_issuer_is_refused_immediately(issuer: str, code: str, client: httpx.Client) -> None:
     with pytest.raises(GrantError) as caught:
         mint(Endpoint(issuer=issuer), GOOD, client=client, sleep=lambda _: pytest.fail("it was tried again"))
     assert caught.value.code == code
@@ -159,9 +159,7 @@ def test_an_issuer_that_cannot_be_asked_is_refused_at_once(issuer: str, code: st
 
 
 @pytest.mark.parametrize("sent", [PASSWORD, quote(PASSWORD), quote_plus(CLIENT_SECRET)])
-def test_a_server_that_repeats_what_it_was_sent_does_not_make_us_print_it(
-    sent: str, dex: Dex, client: httpx.Client
-) -> None:
+def test_a_secret_that_a_server_repeats_is_not_printed(sent: str, dex: Dex, client: httpx.Client) -> None:
     answer = {"error": f"bad {sent}", "error_description": f"cannot read {sent}"}
     dex.answers = [Answer(400, json.dumps(answer).encode(), JSON)]
     with pytest.raises(GrantError, match="cannot read") as caught:

@@ -159,7 +159,7 @@ def test_another_server_gets_the_users_credentials_as_without_the_plugin(
     assert sent(module, "http://bob:pass@third.example", token=token)["Authorization"] == basic("bob", "pass")
 
 
-def test_a_url_with_a_user_name_is_the_codes_own_even_on_the_wired_server(load: Load) -> None:
+def test_credentials_in_a_url_are_used_even_on_the_wired_server(load: Load) -> None:
     module = load(wiring=WIRED, token="new", MLFLOW_TRACKING_TOKEN="old")
     found = sent(module, "http://bob:pass@mlflow.example:5000", token="old")
     assert found["Authorization"] == basic("bob", "pass")

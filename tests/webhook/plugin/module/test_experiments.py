@@ -77,7 +77,7 @@ def test_the_process_that_was_slower_gets_the_experiment_of_the_faster_one(clien
     assert response.text == '{"experiment_id": "7"}'
 
 
-def test_for_that_it_looks_once_more_as_the_client_does(client: Client) -> None:
+def test_it_searches_again_as_the_client_does(client: Client) -> None:
     client.look("a b")
     client.create("a b")
     first, creation, second = client.server.received
@@ -98,19 +98,19 @@ def test_a_creation_without_a_content_type_is_the_same(client: Client) -> None:
     assert client.session.post(client.server.url + CREATE, data=b'{"name": "new"}').json() == {"experiment_id": "7"}
 
 
-def test_the_next_request_finds_its_connection_in_order(client: Client) -> None:
+def test_the_next_request_can_use_the_connection(client: Client) -> None:
     client.look()
     client.create()
     assert client.look("another", answer=FOUND).json() == FOUND[1]
 
 
-def test_a_creation_that_succeeds_is_the_servers(client: Client) -> None:
+def test_the_answer_to_a_successful_creation_is_not_changed(client: Client) -> None:
     client.look()
     assert client.create(answer=(200, {"experiment_id": "8"})).json() == {"experiment_id": "8"}
     assert len(client.server.received) == 2
 
 
-def test_without_a_look_a_creation_fails_as_without_the_plugin(client: Client) -> None:
+def test_without_a_search_before_it_a_creation_fails_as_without_the_plugin(client: Client) -> None:
     assert failed(client.create())
     client.look("another")
     assert failed(client.create())
@@ -119,13 +119,13 @@ def test_without_a_look_a_creation_fails_as_without_the_plugin(client: Client) -
     assert [request.method for request in client.server.received] == ["POST", "GET", "POST", "GET", "POST"]
 
 
-def test_each_look_counts_for_one_creation(client: Client) -> None:
+def test_each_search_counts_for_one_creation(client: Client) -> None:
     client.look()
     assert client.create().ok
     assert failed(client.create())
 
 
-def test_a_look_in_another_thread_does_not_count(client: Client) -> None:
+def test_a_search_in_another_thread_does_not_count(client: Client) -> None:
     thread = threading.Thread(target=client.look)
     thread.start()
     thread.join()
@@ -133,7 +133,7 @@ def test_a_look_in_another_thread_does_not_count(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "counts"), [(0, True), (60, True), (60.1, False)])
-def test_a_look_counts_for_60_seconds(
+def test_a_search_counts_for_60_seconds(
     client: Client, monkeypatch: pytest.MonkeyPatch, seconds: float, counts: bool
 ) -> None:
     now = [1000.0]
@@ -176,7 +176,7 @@ def test_without_an_active_experiment_the_creation_fails_as_without_the_plugin(
     ],
     ids=lambda answer: str(answer)[:60],
 )
-def test_another_failure_is_the_servers_answer(client: Client, answer: tuple[int, Any]) -> None:
+def test_another_failure_is_not_changed(client: Client, answer: tuple[int, Any]) -> None:
     client.look()
     response = client.create(answer=answer)
     body = answer[1] if isinstance(answer[1], str) else json.dumps(answer[1])
@@ -191,6 +191,6 @@ def test_what_is_created_elsewhere_under_the_same_name_is_not_an_experiment(clie
 
 
 @pytest.mark.parametrize("status", [401, 403, 500])
-def test_a_look_that_fails_in_another_way_does_not_count(client: Client, status: int) -> None:
+def test_a_search_with_another_failure_does_not_count(client: Client, status: int) -> None:
     client.look(answer=(status, {}))
     assert failed(client.create())

@@ -22,7 +22,7 @@ from tests.support.plugin import SERVER, Load
         ({"MLFLOW_EXPERIMENT_NAME": "wired"}, "wired"),
     ],
 )
-def test_the_id_that_a_parent_process_left_wins_over_the_name_that_the_webhook_gave(
+def test_the_experiment_id_of_a_parent_process_overrides_the_name_from_the_webhook(
     load: Load, environment: dict[str, str], name: str | None
 ) -> None:
     module = load(wiring=json.dumps({"experiment": "wired"}), **environment)

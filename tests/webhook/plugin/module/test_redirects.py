@@ -66,7 +66,7 @@ def test_another_server_does_not_get_it_after_two_redirects(load: Load) -> None:
     assert follow(load, targets) == ["Bearer token", "Bearer token", None]
 
 
-def test_credentials_of_the_code_go_along_as_without_the_plugin(load: Load) -> None:
+def test_credentials_of_the_code_are_sent_as_without_the_plugin(load: Load) -> None:
     found = follow(load, {f"{SERVER}/first": f"{ELSEWHERE}/second"}, authorization="Bearer the-code's")
     assert found == ["Bearer the-code's"] * 2
 

@@ -29,7 +29,7 @@ def test_an_old_client_sends_the_workspace_that_the_webhook_set(load: Load) -> N
 
 @pytest.mark.usefixtures("old_client")
 @pytest.mark.parametrize(("variable", "workspace"), [("team-b", "team-b"), ("", "team-a")])
-def test_the_codes_workspace_wins(load: Load, variable: str, workspace: str) -> None:
+def test_the_workspace_of_the_code_is_not_changed(load: Load, variable: str, workspace: str) -> None:
     module = load(wiring=WIRED, MLFLOW_WORKSPACE=variable)
     assert prepared(module, SERVER).headers[HEADER] == workspace
 
