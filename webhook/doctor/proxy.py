@@ -33,7 +33,7 @@ _CLIENT_ID, _ISSUER = "the proxy's client id", "the issuer that the proxy trusts
 """The proxy's settings that cannot always be compared with a token."""
 
 
-def find_proxy(prober: Prober) -> bool:
+def find_proxy(prober: Prober, target: Target) -> bool:
     """Return whether there is a proxy in front of the server. Raises httpx.RequestError.
 
     The proxy answers /ping, which MLflow does not have. If only the server's paths are routed to the proxy, it
@@ -43,7 +43,8 @@ def find_proxy(prober: Prober) -> bool:
     if ping.status == 200 and ping.text.strip() == "OK":
         return True
     auth = prober.send("GET", "/oauth2/auth", identified=False)
-    if auth.status in {202, 401, 403} and (auth.status, auth.text) != (ping.status, ping.text):
+    refused = auth.status in {401, 403} and not find_refusal(auth, target, proxy=True)
+    if (refused or auth.status == 202) and (auth.status, auth.text) != (ping.status, ping.text):
         return True  # something else refuses every path in the same way, such as MLflow's check of the Host header
     front = prober.send("GET", "/", identified=False, accept=ANY)
     return is_sign_in_page(front) or bool(sign_in_of(front).client_id)

@@ -1,7 +1,8 @@
 """Sends requests to a tracking server, through its proxy, and finds the cause of a failure.
 
 The order of the probes and what each answer means were observed with oauth2-proxy 7.15.3 and mlflow 3.17.2. A header
-`GAP-Auth` distinguishes MLflow's answers from the proxy's. An unknown answer is shown unchanged, without a guess.
+`GAP-Auth` distinguishes MLflow's answers from the proxy's. Of an unknown answer, the beginning is shown, and nothing is
+guessed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def check_server(client: httpx.Client, target: Target, *, now: datetime, write: 
     """Check step by step. Steps that depend on a failed one are skipped. `client` has the timeouts."""
     prober = Prober(client, target)
     try:
-        proxy = find_proxy(prober)
+        proxy = find_proxy(prober, target)
     except httpx.RequestError as error:
         fault = fault_of(error)
         yield failed(

@@ -93,6 +93,16 @@ def test_a_403_without_a_text_is_not_of_mlflow(text: str, server: Server) -> Non
     assert ask(server)["mlflow-answers"].code == "refused_by_another"
 
 
+@pytest.mark.parametrize("token", [None, minted()], ids=["no-token", "token"])
+def test_a_gateway_whose_pages_have_a_number_each_is_not_a_proxy(token: Any, server: Server) -> None:
+    switch(proxied=False, everywhere=CLOUDFLARE)(server)
+    for number, path in enumerate(["/ping", "/oauth2/auth"]):
+        server.replies[path] = html(403, f"{CLOUDFLARE.body} Ray ID: {number}")
+    found = ask(server, token=token)
+    assert "without an oauth2-proxy" in found["server-reachable"].message
+    assert found["mlflow-answers"].code == "refused_by_another"
+
+
 def test_a_401_with_a_text_is_not_the_proxys(server: Server) -> None:
     switch(takes_bearer=False)(server)
     server.replies[INFO] = Reply(401, "no API key", TEXT)
