@@ -32,9 +32,16 @@ _PAUSE = 2.0
     "--wait",
     type=Number("a number of seconds", 0, 3600),
     metavar="SECONDS",
-    help="Retry for at most this long, until nothing fails.",
+    help="Retry until nothing fails, for at most this long.",
 )
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text, or JSON for scripts.",
+)
 def check(
     what: tuple[str, ...],
     namespace: str | None,

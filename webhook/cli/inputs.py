@@ -85,7 +85,7 @@ def inputs_options(command: F) -> F:
             "namespace_name",
             metavar="NAME",
             callback=valid_namespace,
-            help="The namespace of the pods.",
+            help="The namespace of the pods.  [default: the document's, or default]",
         ),
         click.option(
             "--namespace-label",

@@ -70,7 +70,14 @@ def _mlflow_url(_context: click.Context, _parameter: click.Parameter, value: str
     is_flag=True,
     help=f"Use only the server at --url, with the token in {TRACKING_TOKEN} and the workspace in {WORKSPACE}.",
 )
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text, or JSON for scripts.",
+)
 def runs(
     what: tuple[str, ...],
     namespace: str | None,

@@ -58,7 +58,10 @@ def _secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--kubeconfig", metavar="FILE", help="The kubeconfig file.  [default: KUBECONFIG, or ~/.kube/config]"
         ),
         click.option("--context", metavar="NAME", help="The context of the kubeconfig."),
-        click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        click.option(
+            "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
+            help="Text, or JSON for scripts.",
+        ),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)

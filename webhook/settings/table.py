@@ -83,7 +83,8 @@ class Settings:
     workspaces: bool = setting(
         parse_bool,
         "true",
-        "Whether the server has workspaces. Without workspaces, clients fail if MLFLOW_WORKSPACE is set.",
+        "Whether the server has workspaces. If not, set false: clients of such a server fail if MLFLOW_WORKSPACE is "
+        "set.",
     )
     experiment: str | None = setting(
         parse_optional_experiment, "", "The experiment of every run. Empty: the pipeline's or the TrainJob's name."
