@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from webhook.core.pod import Container, Pod
+from webhook.core.pod import Container, EnvVar, Pod
 
 BY_NAME = frozenset(
     {
@@ -18,8 +18,10 @@ BY_NAME = frozenset(
         "linkerd-proxy",  # linkerd/linkerd2: pkg/k8s/labels.go
         "linkerd-debug",  # linkerd/linkerd2: pkg/k8s/labels.go
         "envoy-sidecar",  # hashicorp/consul-k8s before 1.0: connect-inject
+        "consul-sidecar",  # hashicorp/consul-k8s before 1.0: connect-inject
         "kuma-sidecar",  # kumahq/kuma: pkg/plugins/runtime/k8s/util/util.go
         "envoy",  # aws/aws-app-mesh-controller-for-k8s: pkg/inject/envoy.go; openservicemesh/osm: pkg/constants
+        "nginx-mesh-sidecar",  # nginxinc/nginx-service-mesh: pkg/apis/mesh
         "traffic-agent",  # telepresenceio/telepresence: cmd/traffic/cmd/manager/mutator
         "daprd",  # dapr/dapr: pkg/injector
         # secrets, identities, authentication
@@ -28,9 +30,11 @@ BY_NAME = frozenset(
         "kube-rbac-proxy",  # opendatahub-io/kserve and kubeflow: kube-rbac-proxy in front of predictors and notebooks
         "oauth-proxy",  # opendatahub-io/kserve and kubeflow: OauthProxyContainerName
         "oauth2-proxy",  # oauth2-proxy/manifests: the chart's name
+        "opa-istio",  # open-policy-agent/opa-envoy-plugin: the sidecar of its quick start's admission controller
         # storage and databases
         "gke-gcsfuse-sidecar",  # GoogleCloudPlatform/gcs-fuse-csi-driver: pkg/webhook/sidecar_spec.go
         "gke-gcsfuse-metadata-prefetch",  # GoogleCloudPlatform/gcs-fuse-csi-driver: pkg/webhook/sidecar_spec.go
+        "hf-mount",  # huggingface/hf-csi-driver: pkg/webhook
         "cloud-sql-proxy",  # Google's guide "Connect from GKE"
         "cloudsql-proxy",  # the same guide before the proxy's version 2
         # observability
@@ -76,11 +80,14 @@ WITH_A_LABEL: Mapping[str, tuple[str, ...]] = {
 }
 """Names that are too general alone: the pod must also have one of these labels."""
 
+_OF_A_SIDECARSET = EnvVar("IS_INJECTED", "true")
+"""The variable of each container that a SidecarSet adds (openkruise/kruise: pkg/control/sidecarcontrol)."""
+
 
 def is_sidecar(pod: Pod, container: Container) -> bool:
-    """Return whether an app container is a sidecar that a platform injected, judged by its name."""
+    """Return whether an app container is a sidecar that a platform injected, by its name or a SidecarSet's variable."""
     name = container.name
-    if name in BY_NAME or name.startswith(BY_BEGINNING):
+    if name in BY_NAME or name.startswith(BY_BEGINNING) or _OF_A_SIDECARSET in (container.env or ()):
         return True
     labels = WITH_A_LABEL.get(name)
     return labels is not None and any(label in pod.labels for label in labels)

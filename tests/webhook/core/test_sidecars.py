@@ -16,6 +16,7 @@ ANYWHERE = [
     "cloud-sql-proxy",
     "consul-dataplane",
     "consul-dataplane-trainer",
+    "consul-sidecar",
     "csql-team-a-features",
     "daprd",
     "datadog-agent-injected",
@@ -27,6 +28,7 @@ ANYWHERE = [
     "fluid-fuse-0",
     "flyte-copilot-sidecar",
     "gke-gcsfuse-sidecar",
+    "hf-mount",
     "istio-proxy",
     "jfs-mount",
     "kube-rbac-proxy",
@@ -37,7 +39,9 @@ ANYWHERE = [
     "modelcar",
     "modelcar-1",
     "newrelic-infrastructure-sidecar",
+    "nginx-mesh-sidecar",
     "oauth-proxy",
+    "opa-istio",
     "otc-container",
     "queue-proxy",
     "seldon-container-engine",
@@ -53,10 +57,15 @@ WITH_A_LABEL = [
 ]
 
 
-def decision(*containers: str, labels: dict[str, str] | None = None, chosen: str | None = None) -> Decision:
+def decision(
+    *containers: str,
+    labels: dict[str, str] | None = None,
+    chosen: str | None = None,
+    env: dict[str, list[dict[str, str]]] | None = None,
+) -> Decision:
     document: dict[str, Any] = {
         "metadata": {"name": "p", "labels": {"mlflow-enabled": "true", **(labels or {})}},
-        "spec": {"containers": [{"name": name} for name in containers]},
+        "spec": {"containers": [{"name": name, "env": (env or {}).get(name)} for name in containers]},
     }
     if chosen:
         document["metadata"]["annotations"] = {"mlflow.kubeflow.org/containers": chosen}
@@ -77,6 +86,14 @@ def test_a_container_that_a_platform_injects_gets_no_token(name: str) -> None:
 def test_a_general_name_is_a_sidecars_only_in_its_platforms_pods(name: str, label: str) -> None:
     assert skipped(decision("trainer", name, labels={label: "x"})) == {"trainer": None, name: Reason.SIDECAR}
     assert skipped(decision("trainer", name)) == {"trainer": None, name: None}
+
+
+def test_a_container_of_a_sidecarset_is_known_by_its_variable() -> None:
+    injected = [{"name": "A", "value": "b"}, {"name": "IS_INJECTED", "value": "true"}]
+    assert skipped(decision("trainer", "mesh", env={"mesh": injected})) == {"trainer": None, "mesh": Reason.SIDECAR}
+    for value in ({"name": "IS_INJECTED", "value": "false"}, {"name": "IS_INJECTED"}):
+        assert skipped(decision("trainer", env={"trainer": [value]})) == {"trainer": None}
+    assert skipped(decision("mesh", env={"mesh": injected}, chosen="mesh")) == {"mesh": None}
 
 
 @pytest.mark.parametrize("name", ["proxy", "sidecar", "collector", "metrics", "logger", "envoy-trainer", "my-agent"])
