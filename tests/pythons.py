@@ -20,7 +20,7 @@ UNIT = ["-q", "-n", "3", "--dist", "worksteal", "-m", "not mlflow and not cluste
 MODULE_TESTS = "tests/webhook/plugin/module"
 MODULE = ["-q", "-c", f"{MODULE_TESTS}/older-pythons.ini", "--rootdir", ".", MODULE_TESTS]
 MODULE_PYTHONS = ["3.8", "3.9", "3.10"]
-"""Supported by the plugin's module alone, the oldest first."""
+"""Supported only by the plugin's module, the oldest first."""
 
 
 def supported() -> list[str]:

@@ -80,7 +80,7 @@ def test_a_successor_signs_when_it_has_been_trusted_long_enough_and_not_before()
 
 
 def test_a_successor_that_is_made_late_signs_after_half_of_the_time_that_is_left() -> None:
-    """Better trusted by most clients than expired for all."""
+    """A CA that most clients trust is better than one that has expired."""
     now = START + LIFETIME - timedelta(seconds=40)
     renewed = step(Authority(current=ca()), now)
     assert step(renewed, now + timedelta(seconds=19)) is renewed

@@ -56,7 +56,7 @@ def usage(**granted: bool) -> x509.KeyUsage:
 
 
 def handshake(served: KeyPair, *, trusted: KeyPair, name: str, folder: Path) -> None:
-    """Shake hands over a real TLS connection, as a client that trusts one CA and asks for `name`."""
+    """Connect over real TLS, as a client that trusts one CA and expects `name`."""
     file = folder / "served.pem"
     file.write_bytes(served.certificate_pem + served.private_key_pem)
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -65,7 +65,7 @@ def handshake(served: KeyPair, *, trusted: KeyPair, name: str, folder: Path) -> 
     ours, theirs = socket.socketpair()
 
     def serve() -> None:
-        # The client's view is the one that is tested.
+        # The test checks the client's side.
         with suppress(OSError), ours, server.wrap_socket(ours, server_side=True) as connection:
             connection.recv(1)
 

@@ -1,4 +1,4 @@
-"""Replicas that crash, know too little or have a wrong clock, and a stored CA that is lost."""
+"""Replicas that crash, have old data or a wrong clock, and a stored CA that is lost."""
 
 from __future__ import annotations
 

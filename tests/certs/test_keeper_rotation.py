@@ -151,7 +151,7 @@ def test_no_client_ever_gets_a_certificate_that_it_cannot_verify(seed: int) -> N
         replica.keeper.step(START)
     now = START
     while now < START + 2 * SPEC.ca_lifetime:
-        late = cluster.bundles or ()  # what an API server knows that is a few seconds behind
+        late = cluster.bundles or ()  # the state of an API server that is a few seconds behind
         now += chance.randint(1, 5) * SECOND
         fault = chance.choice([None] * 12 + ["restart", "lost", "away", "overwritten", "distrusted"])
         cluster.away = fault == "away"
@@ -175,7 +175,7 @@ def test_no_client_ever_gets_a_certificate_that_it_cannot_verify(seed: int) -> N
         cluster.away = False
         for replica in replicas:
             replica.late = False
-        for replica in replicas:  # woken by what changed
+        for replica in replicas:  # woken by the change
             replica.keeper.step(now)
         assert all(replica.trusted(now) for replica in replicas)
 

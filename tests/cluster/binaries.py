@@ -35,7 +35,7 @@ _MODULES = {
 }
 
 _ENVTEST = {"etcd", "kube-apiserver", "kubectl"}
-"""What `setup-envtest` installs; kube-controller-manager is not among it."""
+"""The programs that `setup-envtest` installs. It does not install kube-controller-manager."""
 
 
 def find(name: str) -> Path:

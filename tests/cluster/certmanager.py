@@ -7,7 +7,7 @@ from tests.cluster.controlplane import ControlPlane, Program
 
 
 class CertManager:
-    """The controllers, run as the administrator: their own RBAC is not what is tested here."""
+    """The controllers, run as the administrator: their own RBAC is not tested here."""
 
     def __init__(self, control_plane: ControlPlane) -> None:
         self._plane = control_plane

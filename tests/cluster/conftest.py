@@ -41,7 +41,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     capture = session.config.pluginmanager.get_plugin("capturemanager")
     if session.config.option.collectonly or capture is None:
         return
-    with capture.global_and_fixture_disabled():  # so that who waits sees what for
+    with capture.global_and_fixture_disabled():  # so that a person who waits sees the reason
         for fixture, module in BUILT.items():
             if fixture in wanted:
                 prepare(module)

@@ -38,7 +38,7 @@ class Program:
             )
 
     def stop(self, *, seconds: float = DEADLINE, with_signal: int = signal.SIGTERM) -> int:
-        """End it, gently at first; returns its exit code."""
+        """Stop it with SIGTERM, and later with SIGKILL. Return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
         try:
@@ -119,7 +119,7 @@ class ControlPlane:
         )
 
     def stop_etcd(self) -> None:
-        """Stop etcd; the API server stays, and can neither read nor write."""
+        """Stop etcd. The API server keeps running, but cannot read or write."""
         self._programs.pop("etcd").stop()
 
     def start_apiserver(self) -> None:

@@ -1,4 +1,4 @@
-"""The doctor's case: a healthy installation and namespace on the control plane, and ways to spoil them."""
+"""A healthy installation and namespace on the control plane for the doctor, and ways to break them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ JSON_PATCH = "application/json-patch+json"
 
 
 class DoctorCase:
-    """One healthy installation and namespace, and ways to spoil them."""
+    """One healthy installation and namespace, and ways to break them."""
 
     def __init__(self, installation: Installation, server: Server, dex: Dex, folder: Path) -> None:
         self.installation, self.admin, self.server = installation, installation.admin, server
@@ -107,7 +107,7 @@ class DoctorCase:
         return sign(**{"iss": self.dex.issuer, **claims})
 
     def cure(self, *, installation: bool = True) -> None:
-        """Make everything as it should be again. The installation takes longest: only if it was changed."""
+        """Repair everything. The installation takes longest: only if it was changed."""
         if installation:
             self.installation.install()
             self.bundle(CA)

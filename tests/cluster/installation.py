@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent.parent
 NAMESPACE = NAME = "mlflow-webhook"
 CONFIGURATION = group_path("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", NAME)
 SHORT = {"MLFLOW_WEBHOOK_CA_LIFETIME": "60s", "MLFLOW_WEBHOOK_LEAF_LIFETIME": "20s"}
-"""Lifetimes in which a test can see a CA come and go. On a busy machine a renewal takes seconds of the last third."""
+"""Lifetimes that are short enough to see a CA renewed. On a busy machine, a renewal takes seconds of the last third."""
 EXPLICIT = "labelled-pods.mlflow.kubeflow.org"
 
 
@@ -60,7 +60,7 @@ class Replica:
         return self._program.process.pid
 
     def get(self, path: str) -> httpx.Response:
-        """Ask it something, as a probe does: the certificate is not verified."""
+        """Send a request as a probe does: without verifying the certificate."""
         with httpx.Client(verify=False, trust_env=False, timeout=DEADLINE) as client:
             return client.get(f"https://127.0.0.1:{self.port}{path}")
 
@@ -110,7 +110,7 @@ class Replica:
 
 
 def write_overlay(folder: Path, overlay: str, *components: str, **fields: Any) -> None:
-    """Write a kustomization as a user has it, of a shipped overlay (or none), components and fields."""
+    """Write a kustomization like a user's, with a shipped overlay (or none), components and fields."""
     folder.mkdir(parents=True, exist_ok=True)
     manifests = Path(os.path.relpath(ROOT / "manifests", folder.resolve()))
     document = {
@@ -134,7 +134,7 @@ class Installation:
         self.folder = plane.folder / f"installation-{time.monotonic_ns()}"
         self.folder.mkdir()
         self.replicas: list[Replica] = []
-        """Those that run."""
+        """The running replicas."""
         self.balancer = Balancer(self.replicas)
         self._numbers = itertools.count()
         self._kubeconfig: Path | None = None
@@ -180,7 +180,7 @@ class Installation:
         return yaml.safe_dump_all(documents)
 
     def call_with(self, field: str, value: str | None) -> None:
-        """Set a field of each entry's clientConfig; None takes it away."""
+        """Set a field of each entry's clientConfig; None removes it."""
         operation = {"op": "remove"} if value is None else {"op": "add", "value": value}
         entries = range(len(self.admin.get(CONFIGURATION)["webhooks"]))
         patch = [{**operation, "path": f"/webhooks/{entry}/clientConfig/{field}"} for entry in entries]
@@ -233,7 +233,7 @@ class Installation:
         return codes
 
     def decisions(self, **labels: str) -> float:
-        """How many reviews all replicas have answered so."""
+        """Return how many reviews all replicas have answered in this way."""
         return sum(replica.metric("mlflow_webhook_decisions_total", **labels) for replica in self.replicas)
 
     def remove(self) -> None:

@@ -16,7 +16,7 @@ def pod(name: str = "p") -> dict[str, Any]:
 
 
 def implied(name: str = "i") -> dict[str, Any]:
-    """Return a TrainJob's node, which asks for nothing: in a labelled namespace it is wired, or silently unwired."""
+    """Return a TrainJob's node without its own label: in a labelled namespace it is wired, or silently left unwired."""
     labels = {"jobset.sigs.k8s.io/jobset-name": "job"}
     return {"metadata": {"name": name, "labels": labels}, "spec": {"containers": [{"name": "node", "image": "i"}]}}
 

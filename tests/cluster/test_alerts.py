@@ -1,4 +1,4 @@
-"""Each alert fires when it should and is silent when it should be, by Prometheus' own evaluation (promtool)."""
+"""Each alert fires when it should, and only then, as Prometheus evaluates it (promtool)."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def program(file: Path, script: str = "") -> Path:
 
 
 def found(name: str) -> Path:
-    """Find it; a skip in here would hide what these tests are for."""
+    """Find it. A skip would hide what these tests are for."""
     try:
         return find(name)
     except pytest.skip.Exception as skipped:

@@ -1,4 +1,4 @@
-"""The doctor on a real API server: nothing is found where nothing is wrong, and each planted fault is."""
+"""The doctor on a real API server: a healthy installation passes, and each planted fault is found."""
 
 from __future__ import annotations
 

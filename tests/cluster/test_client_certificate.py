@@ -1,4 +1,4 @@
-"""The API server authenticates to the webhook, as docs/security.md has it; nobody else may send reviews."""
+"""The API server authenticates to the webhook, as in docs/security.md. Nobody else may send reviews."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the other tests of this folder stand on, and the client that the webhook reads the cluster with."""
+"""The control plane of the other tests in this folder, and the client with which the webhook reads the cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What replicas ask of the API server while nothing happens, by its audit log."""
+"""The requests of idle replicas to the API server, from its audit log."""
 
 from __future__ import annotations
 

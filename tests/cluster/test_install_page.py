@@ -47,7 +47,7 @@ COMMANDS = {
 
 
 class Reader:
-    """Somebody with a checkout who types what the page says."""
+    """A user with a checkout who types the commands of the page."""
 
     def __init__(self, plane: ControlPlane, checkout: Path, dex: Dex) -> None:
         self.plane, self.checkout, self.dex = plane, checkout, dex

@@ -1,4 +1,4 @@
-"""The API server, or what it stands on, goes away and comes back."""
+"""The API server or etcd stops and comes back."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_known_namespaces_are_wired_and_certificates_renewed_while_etcd_is_away(
 def test_an_api_server_that_lost_its_old_versions_is_followed_again(
     control_plane: ControlPlane, installed: Installation, admin: KubeClient, ready: str
 ) -> None:
-    """What the watch last saw lies before what the new API server can tell: it answers 410, and is listed again."""
+    """The new API server no longer has the watch's last version: it answers 410, and a new list follows."""
     (replica,) = installed.start(1)
     control_plane.stop_apiserver()
     control_plane.compact()

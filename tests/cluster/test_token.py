@@ -41,7 +41,7 @@ def dex() -> Iterator[Dex]:
 
 
 class Command:
-    """The command, run as a ServiceAccount of the component, with everything that it prints kept."""
+    """The command, run with the component's ServiceAccount. All its output is kept."""
 
     def __init__(self, dex: Dex, kubeconfig: Path, namespace: str, folder: Path) -> None:
         self.dex, self._kubeconfig, self._namespace, self._folder = dex, kubeconfig, namespace, folder

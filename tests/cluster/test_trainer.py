@@ -43,7 +43,7 @@ def test_the_real_controllers_make_one_pod_for_each_node_of_a_trainjob(
 
 
 def test_their_pods_look_like_the_captured_one(trainer: Trainer, admin: KubeClient, namespace: str) -> None:
-    """The captures that the other tests stand on are what these controllers make today."""
+    """The controllers still create pods like the captures that the other tests use."""
     (pod,), capture = pods_of_a_trainjob(admin, namespace, nodes=1), captured(TRAINJOB)
     assert set(pod["metadata"]["labels"]) == set(capture["metadata"]["labels"])
     (made,), (kept,) = pod["spec"]["containers"], capture["spec"]["containers"]

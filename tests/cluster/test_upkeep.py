@@ -76,7 +76,7 @@ def test_the_webhook_may_read_nothing_but_namespaces_and_its_own(
         with pytest.raises(KubeForbiddenError):
             theirs.get(forbidden)
     assert theirs.get(SECRET)["data"]["ca.key"]
-    # RBAC takes the one name of a field selector for the name of a request.
+    # RBAC treats the name in a field selector as the name of the request.
     (named,) = theirs.list(core_path(NAMESPACE, "secrets"), params={"fieldSelector": f"metadata.name={NAME}-ca"})[
         "items"
     ]
@@ -166,7 +166,7 @@ def test_a_lost_ca_is_replaced_and_no_call_fails(
 
 
 def test_a_deleted_secret_is_noticed(installed: Installation, admin: KubeClient) -> None:
-    """By the watch: nobody reads the Secret now and then, as test_idle sees."""
+    """The watch reports it: the Secret is not read regularly, as test_idle checks."""
     installed.start(2)
     for _ in range(3):
         before = admin.get(SECRET)["metadata"]["uid"]

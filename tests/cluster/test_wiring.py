@@ -168,7 +168,9 @@ def test_another_webhook_may_add_variables(
     assert len(names) == len(set(names))
     assert {"THEIRS", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"} <= set(names)
     experiment = dict(environments(created)["main"])["MLFLOW_EXPERIMENT_NAME"]
-    assert (experiment == '"theirs"') is (name == "a-first")  # who comes first is not overruled by who comes later
+    assert (experiment == '"theirs"') is (
+        name == "a-first"
+    )  # the first webhook's variable is not changed by the second
 
 
 def node_value(document: dict[str, Any], name: str) -> str:

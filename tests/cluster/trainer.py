@@ -19,7 +19,7 @@ _WEBHOOK_KINDS = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguratio
 
 
 class Trainer:
-    """The controllers, run as the administrator: their own RBAC is not what is tested here."""
+    """The controllers, run as the administrator: their own RBAC is not tested here."""
 
     def __init__(self, control_plane: ControlPlane) -> None:
         self._plane = control_plane

@@ -1,4 +1,4 @@
-"""The demo's processes say in a sentence why they failed, and end with the demo."""
+"""The demo's processes report in a sentence why they failed, and end with the demo."""
 
 from __future__ import annotations
 

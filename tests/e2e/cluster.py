@@ -22,7 +22,7 @@ TRAINING_IMAGE = "mlflow-webhook-e2e-training:1"
 
 
 def run(*command: str | Path, stdin: str | None = None, check: bool = True, timeout: float = 300) -> str:
-    """Run a command; returns its output, or raises AssertionError with what it said."""
+    """Run a command and return its output. Raises AssertionError with the output if it fails."""
     words = [str(word) for word in command]
     done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False, timeout=timeout)
     if check and done.returncode:
@@ -48,7 +48,7 @@ def get(kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
 
 
 def build(image: str, *paths: str, dockerfile: str) -> float:
-    """Build an image from a Dockerfile and the paths that it needs, and load it. Gives the seconds it took."""
+    """Build an image from a Dockerfile and the paths that it needs, and load it. Return the seconds that this took."""
     command = os.environ.get("E2E_BUILD", BUILD)
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:

@@ -39,7 +39,7 @@ def admin() -> KubeClient:
 
 
 class Reader:
-    """Somebody with a checkout who types what docs/install.md says."""
+    """A user with a checkout who types the commands of docs/install.md."""
 
     def __init__(self, checkout: Path) -> None:
         self._checkout = checkout
@@ -87,7 +87,7 @@ def training_image() -> str:
 
 @pytest.fixture(scope="session")
 def mlflow(admin: KubeClient, training_image: str) -> None:
-    """An MLflow server with workspaces where the webhook's default says it is; no proxy before it."""
+    """An MLflow server with workspaces at the webhook's default address, without a proxy."""
     labels = {"app": "mlflow-tracking-server"}
     container = {
         "name": "server",
@@ -122,7 +122,7 @@ def mlflow(admin: KubeClient, training_image: str) -> None:
 
 @pytest.fixture(scope="session")
 def team(mlflow: None, installed: None, admin: KubeClient, reader: Reader, training_image: str) -> str:
-    """The namespace team-a of docs/install.md: made, labelled, a workspace, with a token."""
+    """The namespace team-a of docs/install.md, with the label, a workspace and a token."""
     kubectl("delete", "namespace", "team-a", "--ignore-not-found", "--timeout=120s")
     kubectl("create", "namespace", "team-a")
     path = "/api/v1/namespaces/team-a/serviceaccounts/default"

@@ -1,4 +1,4 @@
-"""Unmodified training code in containers that really run, and what became of it in MLflow."""
+"""Unmodified training code in containers that really run, and its runs in MLflow."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def train(name: str, namespace: str, image: str, **annotations: str) -> None:
 
 
 def outcome(name: str, namespace: str) -> dict[str, Any]:
-    """Return what the training code counted, and what the server has of its run."""
+    """Return the counts of the training code, and its run on the server."""
     printed: dict[str, Any] = json.loads(kubectl("logs", name, f"--namespace={namespace}").splitlines()[-1])
     stored: dict[str, Any] = json.loads(in_server("-W", "ignore", "-c", READ, name).splitlines()[-1])
     return printed | stored

@@ -1,4 +1,4 @@
-"""The refresh job as it really runs, and the doctor from outside the cluster."""
+"""The refresh job in a real cluster, and the doctor from outside the cluster."""
 
 from __future__ import annotations
 

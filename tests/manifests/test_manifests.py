@@ -1,4 +1,4 @@
-"""What is written twice, in manifests and in code, is the same; tests/cluster installs the manifests."""
+"""Values that are both in manifests and in code are equal. tests/cluster installs the manifests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from webhook.settings import SETTINGS, load_settings
 
 MANIFESTS = Path(__file__).parent.parent.parent / "manifests"
 OTHERS = {"kustomization.yaml", "config.yaml", "names.yaml", "variables.yaml"}
-"""Files that hold no objects: they are for kustomize, or the settings."""
+"""Files without objects: for kustomize, or with the settings."""
 FILES = sorted(path for path in MANIFESTS.rglob("*.yaml") if path.name not in OTHERS)
 
 
@@ -88,7 +88,7 @@ def test_there_is_time_to_drain() -> None:
 
 
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    """Return whether a label selector matches, as the API server has it: what is not there is in no list."""
+    """Return whether a label selector matches, as in the API server: a missing label is not in any list."""
     tests: dict[str, Callable[[str | None, list[str]], bool]] = {
         "In": lambda value, values: value in values,
         "NotIn": lambda value, values: value not in values,
@@ -217,7 +217,7 @@ def test_the_base_image_is_pinned_by_digest_labelled_and_can_be_replaced_by_a_bu
 
 
 def test_the_docs_name_no_other_version() -> None:
-    """The version is stated in webhook/__init__.py; where a page or a manifest repeats it, it is the same."""
+    """The version is in webhook/__init__.py. Pages and manifests must repeat the same version."""
     for page in [MANIFESTS.parent / "README.md", *MANIFESTS.parent.glob("docs/*.md")]:
         named = re.findall(r"mlflow-webhook:(\d+\.\d+\.\d+)|\?ref=v(\d+\.\d+\.\d+)", page.read_text())
         assert {first or second for first, second in named} <= {__version__}, page

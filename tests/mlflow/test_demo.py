@@ -20,7 +20,7 @@ PAGE = ROOT / "docs" / "runs.md"
 
 
 def test_with_keep_the_demos_server_runs_until_ctrl_c() -> None:
-    """Here without its stories: that they are told is looked at with the page about `runs`."""
+    """Without its stories, which the test of the page about `runs` checks."""
     # what starts the tests in the background may have SIGINT ignored, and that is inherited
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "

@@ -1,4 +1,4 @@
-"""Wired environments, tried on a real MLflow server with workspaces: where do the runs land, and with what."""
+"""Wired environments with a real MLflow server with workspaces: where the runs are, and with which tags."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_run_is_in_the_workspace_with_its_lineage(
 
 
 def run_component(sample: str, env: dict[str, str], folder: Path, *, server: str, inputs: dict[str, Any]) -> None:
-    """Run the component's source out of a captured pod by KFP's own executor, with another tracking server in it."""
+    """Run the component's source from a captured pod with KFP's executor, with another tracking server in it."""
     folder.mkdir()
     outputs = {"parameters": {"Output": {"outputFile": str(folder / "out")}}, "outputFile": str(folder / "metadata")}
     given = json.dumps({"inputs": {"parameterValues": inputs}, "outputs": outputs})
@@ -100,7 +100,7 @@ def run_component(sample: str, env: dict[str, str], folder: Path, *, server: str
 
 
 def written(server: str, run_name: str) -> dict[str, Any]:
-    """Return what a run in these tests' workspace holds, without what differs from run to run."""
+    """Return a run in these tests' workspace, without the fields that differ between runs."""
     headers = {"X-MLFLOW-WORKSPACE": WORKSPACE}
     with httpx.Client(base_url=f"{server}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=120) as client:
         named = client.get("experiments/get-by-name", params={"experiment_name": "kfp-training-experiment"}).json()

@@ -1,4 +1,4 @@
-"""To which servers does MLflow's client send the token? The installed MLflow holds webhook.core.names to its answer."""
+"""Compares webhook.core.names with the servers to which the installed MLflow's client sends the token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes with the environment and the files of a wired container, and servers that record what reaches them."""
+"""Processes with the environment and the files of a wired container, and servers that record their requests."""
 
 from __future__ import annotations
 

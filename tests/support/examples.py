@@ -9,7 +9,7 @@ QUICK, THOROUGH, MUTANTS = "quick", "thorough", "mutants"
 
 def register_profiles() -> None:
     """Make the profiles known, and load the quick one."""
-    # The machines are shared: how long an example takes says nothing about the code.
+    # The machines are shared, so the time of an example says nothing about the code.
     common = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile(QUICK, common, max_examples=60)
     settings.register_profile(THOROUGH, common, max_examples=120)

@@ -40,7 +40,7 @@ _PLUGIN_FILES = {text: f"(the plugin's {path.rpartition('/')[2]})" for path, tex
 
 
 class Case(NamedTuple):
-    """An input: where its golden file is, and what decides. `namespace` None: it cannot be read."""
+    """An input: its golden file, and what affects the decision. `namespace` is None if it cannot be read."""
 
     golden: Path
     review: dict[str, Any]
@@ -161,7 +161,7 @@ def _shortened(value: Any) -> Any:
 
 
 def without(case: Case, *path: str) -> Case:
-    """Return a case with one key less, such as `namespace`, `annotations`, `…/experiment`."""
+    """Return a case without one key, such as `namespace`, `annotations`, `…/experiment`."""
     changed = copy.deepcopy({"pod": case.pod, "namespace": case.namespace, "settings": dict(case.settings)})
     place: Any = changed
     for step in path[:-1]:

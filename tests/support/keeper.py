@@ -1,4 +1,4 @@
-"""Replicas of a keeper, and the fakes that they share: a cluster that notes each write and fails where it should."""
+"""Replicas of a keeper, and their shared fakes: a cluster that records each write and fails on request."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Cluster:
 
     def __init__(self) -> None:
         self.now, self.before = View(), View()
-        """The present, and what a watch that is a moment late still tells."""
+        """The current state, and the state that a slightly late watch still reports."""
         self.lease: Lease | None = None
         self.away = False
         self.journal: list[str] = []
         self.failing: set[str] = set()
         self.reads = 0
-        """Live reads, and looks at the lease."""
+        """The number of live reads, also of the lease."""
         self.writes = 0
         """All that began, also those of the lease."""
         self.crash: tuple[int, str] | None = None
@@ -110,7 +110,7 @@ class Replica:
     def __init__(self, cluster: Cluster, name: str, spec: CertificateSpec = SPEC) -> None:
         self.cluster, self.name = cluster, name
         self.late = False
-        """Whether its watches tell what was before the last change."""
+        """Whether its watches report the state before the last change."""
         self.leaf: KeyPair | None = None
         self.signer: KeyPair | None = None
         self.broken = False

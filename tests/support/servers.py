@@ -1,4 +1,4 @@
-"""Servers that are not the configured one: another scheme, host or port, user-info, and what only looks like it."""
+"""Servers that are not the configured one: another scheme, host or port, user-info, and similar URLs."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class _Clock:
 
 
 class _Loop:
-    """An event loop whose calls after NEVER seconds come when the clock is turned."""
+    """An event loop whose calls after NEVER seconds happen when the clock is turned."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: _Clock) -> None:
         self._loop, self._clock = loop, clock

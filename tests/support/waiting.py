@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 DEADLINE = 120
-"""Seconds; only a failure takes so long. A busy machine may need many seconds for what is a moment elsewhere."""
+"""Seconds. Only a failure takes so long: a busy machine may need many seconds for a short step."""
 
 
 def wait_until(true: Callable[[], bool], what: str, *, seconds: float = DEADLINE, every: float = 0.1) -> None:
@@ -20,7 +20,7 @@ def wait_until(true: Callable[[], bool], what: str, *, seconds: float = DEADLINE
 
 
 def wait_for_threads(*names: str) -> None:
-    """Wait until no thread has a name that begins so. Raises AssertionError after DEADLINE seconds."""
+    """Wait until no thread has a name with this beginning. Raises AssertionError after DEADLINE seconds."""
     wait_until(
         lambda: not any(thread.name.startswith(names) for thread in threading.enumerate()),
         f"the end of {' and '.join(names)}",

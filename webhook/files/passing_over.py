@@ -37,13 +37,13 @@ def why_not(item: Object) -> str:
     known = ["AdmissionReview", "List", "TrainJob", *(kind.name for kind in KINDS)]
     meant = next((name for name in known if name.lower() == item.kind.lower() and name != item.kind), None)
     if meant:
-        return f"{item.kind} is not a known kind; is {meant} meant?"
+        return f"{item.kind} is not a known kind; did you mean {meant}?"
     if is_built_in(item.group):
         group = _FURTHER.get(item.kind) or find_group(item.kind)
         if group is None or item.group is None:
             return "no pod template"
         written = f"API group {item.group}" if item.group else "core API group"
-        return f"the {written} has no kind {item.kind}; is {group or 'v1'} meant?"
+        return f"the {written} has no kind {item.kind}; did you mean {group or 'v1'}?"
     return f"this command does not look into {_kind(item)} (if it creates pods, {GIVE_A_POD})"
 
 

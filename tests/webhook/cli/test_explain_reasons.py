@@ -1,4 +1,4 @@
-"""What `explain` says of pods that are not wired as their authors may expect."""
+"""What `explain` says about pods that are not wired as their authors may expect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `inject` and `explain` say of documents without pods, and that `inject` passes them on as they are."""
+"""What `inject` and `explain` say about documents without pods. `inject` prints them unchanged."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ WITHOUT_PODS = {
     ),
     "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: s}\n": "Role s: no pod template",
     "apiVersion: v1\nkind: Deployment\nmetadata: {name: d}\n": (
-        "Deployment d: the core API group has no kind Deployment; is apps meant?"
+        "Deployment d: the core API group has no kind Deployment; did you mean apps?"
     ),
-    "apiVersion: apps/v1\nkind: Pod\nmetadata: {name: p}\n": "Pod p: the API group apps has no kind Pod; is v1 meant?",
+    "apiVersion: apps/v1\nkind: Pod\nmetadata: {name: p}\n": "Pod p: the API group apps has no kind Pod; did you mean "
+    "v1?",
     "apiVersion: extensions/v1beta1\nkind: DaemonSet\nmetadata: {name: d}\n": (
-        "DaemonSet d: the API group extensions has no kind DaemonSet; is apps meant?"
+        "DaemonSet d: the API group extensions has no kind DaemonSet; did you mean apps?"
     ),
     "apiVersion: batch/v1\nkind: TrainJob\nmetadata: {name: t}\n": (
-        "TrainJob t: the API group batch has no kind TrainJob; is trainer.kubeflow.org meant?"
+        "TrainJob t: the API group batch has no kind TrainJob; did you mean trainer.kubeflow.org?"
     ),
     "apiVersion: v1\nkind: Experiment\nmetadata: {name: e}\n": (
-        "Experiment e: the core API group has no kind Experiment; is kubeflow.org meant?"
+        "Experiment e: the core API group has no kind Experiment; did you mean kubeflow.org?"
     ),
     "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  template:\n    spec:\n      containers:\n"
     "      - {name: c}\n      - {name: old, $patch: delete}\n": (
@@ -57,7 +58,7 @@ WITHOUT_PODS = {
     "spec: {runtimeRef: {kind: TrainingRuntime, name: r}}\n": (
         "pass the runtime too (kubectl get trainingruntime r --namespace team -o yaml)"
     ),
-    "kind: pod\nmetadata: {name: p}\n": "pod p: pod is not a known kind; is Pod meant?",
+    "kind: pod\nmetadata: {name: p}\n": "pod p: pod is not a known kind; did you mean Pod?",
     "apiVersion: batch.volcano.sh/v1alpha1\nkind: Job\nmetadata: {name: v}\nspec: {tasks: [{template: {}}]}\n": (
         f"Job v: this command does not look into the kind Job of batch.volcano.sh ({GIVE}"
     ),

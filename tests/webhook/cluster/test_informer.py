@@ -46,7 +46,7 @@ class Client:
 
 
 class Forgetful(Client):
-    """An API server that has forgotten what is older than its last list, so many times."""
+    """An API server that a number of times no longer has the versions before its last list."""
 
     def __init__(self, times: int) -> None:
         super().__init__(seconds=600)

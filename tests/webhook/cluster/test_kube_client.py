@@ -1,4 +1,4 @@
-"""The client's requests and what it makes of answers, with a real HTTP server on the loopback address."""
+"""The client's requests and how it reads answers, with a real HTTP server on the loopback address."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_an_answer_that_is_not_json_is_named(server: Server) -> None:
 
 
 def test_a_redirect_is_not_followed(server: Server) -> None:
-    """The token must not go to where somebody else sends it."""
+    """The token must not be sent to the target of a redirect."""
     server.status, server.headers, server.chunks = 302, [("Location", f"{server.client.server}/elsewhere")], []
     with pytest.raises(KubeInvalidError, match="does not answer like a Kubernetes API server"):
         server.client.get(PATH)
@@ -230,7 +230,7 @@ def test_an_error_in_a_watch_is_raised(server: Server) -> None:
 
 
 def test_a_watch_on_which_nothing_comes_for_too_long_ends(server: Server) -> None:
-    """It may be dead, or quiet: only opening it again can tell."""
+    """It may be dead or only quiet. To find out, it is opened again."""
     server.chunks, server.hang = [line("ADDED", 1)], True
 
     def opened() -> Watch:

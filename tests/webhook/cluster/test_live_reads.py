@@ -43,7 +43,7 @@ def run(test: Callable[[Server], Awaitable[None]], *existing: str) -> None:
 
 
 def test_callers_that_come_during_a_read_wait_and_share_the_next_one() -> None:
-    """The answer of the present one may be older than what they are here for."""
+    """The answer to the current read may be older than the call."""
 
     async def test(server: Server) -> None:
         server.go_on = asyncio.Event()

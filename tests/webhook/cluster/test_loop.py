@@ -42,7 +42,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
 
 
 class Waits(threading.Event):
-    """Notes how long is waited, and does not wait."""
+    """Records the waiting times, and does not wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Waits(threading.Event):
 def test_the_step_is_called_at_once_and_again_after_the_time_it_asks_for(
     steps: Steps, asked: float, waited: float
 ) -> None:
-    """The least pause is a part of that time."""
+    """The shortest pause is a part of that time."""
     steps.wait = timedelta(seconds=asked * PAUSE)
     steps.loop._wake = waits = Waits()
     steps.loop.start()

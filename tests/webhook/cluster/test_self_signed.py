@@ -1,4 +1,4 @@
-"""The certificates of a cluster as they are put together, with a fake API server that counts requests."""
+"""The assembled certificates of a cluster, with a fake API server that counts requests."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def server() -> FakeKube:
 def replicas(server: FakeKube, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Replica]]:
     """Two replicas that have started and have nothing more to do."""
     monkeypatch.setattr(loop, "LEAST_PAUSE", timedelta(seconds=0.02))
-    # Only a change wakes them: what happens at once does not wait for the next regular step.
+    # Only a change wakes them. An immediate reaction does not wait for the next regular step.
     monkeypatch.setattr(keeper, "LONGEST_WAIT", timedelta(hours=1))
     replicas = [Replica(server, name) for name in "ab"]
     for replica in replicas:

@@ -1,4 +1,4 @@
-"""What the certificates need, in objects of a cluster: what is written, and how errors are reported."""
+"""The storage of certificates in objects of a cluster: what is written, and how errors are reported."""
 
 from __future__ import annotations
 

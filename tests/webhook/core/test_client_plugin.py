@@ -1,4 +1,4 @@
-"""What the API server gets when a pod is to have the client plugin, and what keeps it out."""
+"""What a pod with the client plugin gets, and what prevents the plugin."""
 
 from __future__ import annotations
 

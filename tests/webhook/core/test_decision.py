@@ -325,7 +325,7 @@ def test_workspaces_can_be_turned_off() -> None:
 
 
 def test_every_reason_is_reached_here() -> None:
-    """Each row is a pod of its own kind; together they reach the whole closed set."""
+    """Each row is a different kind of pod. Together they reach every reason."""
     reached = {run(pod(sample)).reason for sample in SAMPLES} | {
         run(with_env(), UNLABELLED).reason,
         run(with_env(), None).reason,

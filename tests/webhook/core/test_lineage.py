@@ -1,4 +1,4 @@
-"""What runs are called and where they go, as it leaves in the patch and as the kubelet then expands it."""
+"""The names and experiments of runs, in the patch and as the kubelet expands it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DAG = "workflows.argoproj.io/node-name"
 
 
 class Found(NamedTuple):
-    """What one container's environment says of its runs."""
+    """The environment of one container, as far as it affects its runs."""
 
     experiment: str | None
     run_name: str | None

@@ -1,4 +1,4 @@
-"""Which spellings name the same server. A token goes where this says "the same", so a look-alike must never do so."""
+"""Which URLs name the same server. The token is sent to such a URL, so a similar one must never count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read of a pod, and when."""
+"""Which parts of a pod are read, and when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks the doctor about a server, and prepares what it meets."""
+"""Runs the doctor's checks of a server, and prepares the server."""
 
 from __future__ import annotations
 

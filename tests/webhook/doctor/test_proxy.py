@@ -1,4 +1,4 @@
-"""What refuses a token, and why: the proxy, its issuer, the issuer's keys."""
+"""Why a token is refused: because of the proxy, its issuer, or the issuer's keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a token names no issuer, remedies take it from the job that keeps the token fresh, or from the proxy."""
+"""If a token names no issuer, remedies take it from the job that refreshes the token, or from the proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What else may refuse a request than the oauth2-proxy and MLflow's API: a mesh, a gateway, a password."""
+"""What refuses a request, other than oauth2-proxy and MLflow's API: a mesh, a gateway, a password."""
 
 from __future__ import annotations
 

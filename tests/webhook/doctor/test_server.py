@@ -1,4 +1,4 @@
-"""What stands between a pod and a run, and what the server answers."""
+"""What prevents runs, and how the doctor names it."""
 
 from __future__ import annotations
 

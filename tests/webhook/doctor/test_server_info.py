@@ -1,4 +1,4 @@
-"""Which servers have workspaces: newer ones say it, older ones have only their version."""
+"""Which servers have workspaces: newer ones report it, older ones report only their version."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ WORDS: dict[str, Any] = {
         )
     },
 }
-"""What kubectl 1.32 takes plain words for (``kubectl annotate --local -f FILE x=y -o json``)."""
+"""How kubectl 1.32 reads plain words (``kubectl annotate --local -f FILE x=y -o json``)."""
 READ: dict[str, list[Any]] = {
     "a: Never\t\nb:\tc\t# d": [{"a": "Never", "b": "c"}],
     "a: b\tc": [{"a": "b\tc"}],

@@ -1,4 +1,4 @@
-"""Objects with ``generateName``: what is told of the pods of a name that only the API server will choose."""
+"""Objects with ``generateName``: what is known about their pods before the API server chooses the name."""
 
 from __future__ import annotations
 

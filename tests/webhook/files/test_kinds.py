@@ -1,4 +1,4 @@
-"""Pod templates of every kind: where they stand, and what is known of the pods that are made of them."""
+"""Pod templates of every kind: where they are, and what is known about their pods."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_it_is_python_3_8_and_imports_the_standard_library_only() -> None:
             else []
         )
     ]
-    # requests is there whenever this is called: MLflow's client calls it with a request of that library
+    # requests is always installed here, because MLflow's client uses it
     assert set(modules) <= {*sys.stdlib_module_names, "requests"}
 
 

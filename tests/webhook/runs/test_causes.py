@@ -1,4 +1,4 @@
-"""Why there are no runs, as far as pods and KFP's workflow tell."""
+"""Why there are no runs, as far as pods and KFP's workflow show."""
 
 from __future__ import annotations
 

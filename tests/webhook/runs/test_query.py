@@ -1,4 +1,4 @@
-"""What is asked for, and where what is found is opened in a browser."""
+"""The filters of searches, and the links to the runs."""
 
 from __future__ import annotations
 

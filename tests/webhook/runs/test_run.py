@@ -1,4 +1,4 @@
-"""What is read of a run: its place, its duration, its values."""
+"""The fields of a run: its place, its duration, its values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs and pods tell together: whether more is to come, and which runs were left behind."""
+"""What runs and pods show together: whether more runs may start, and which runs were left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search goes through every page, and takes nothing for an answer that is none."""
+"""The search reads every page, and refuses invalid answers."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ NEW = Namespace("kfp-team-b", LABELLED, {ANNOTATION: "new"})
 
 
 class Namespaces:
-    """What the watch knows, whether it has been silent too long, and what a live read gives (None: it fails)."""
+    """The state of the watch, whether it has been silent too long, and the result of a live read (None: it fails)."""
 
     def __init__(self, known: Namespace | None, *, fresh: bool, live: Namespace | None) -> None:
         self._known, self._fresh, self._live = known, fresh, live

@@ -1,4 +1,4 @@
-"""How often a pod that asks by its own label has its namespace read, and what happens when that fails."""
+"""How often the namespaces of pods with their own label are read, and what happens if that fails."""
 
 from __future__ import annotations
 

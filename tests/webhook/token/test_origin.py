@@ -1,4 +1,4 @@
-"""Which tokens the present settings can have minted."""
+"""Which tokens the current settings can have minted."""
 
 from __future__ import annotations
 

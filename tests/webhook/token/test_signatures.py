@@ -1,4 +1,4 @@
-"""The lengths of signatures, compared with those that a library really makes."""
+"""The lengths of signatures, compared with real signatures of a library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An experiment that another process creates between the look and the creation, with a real HTTP server."""
+"""An experiment that another process creates between the search and the creation, with a real HTTP server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Connections(HTTPAdapter):
 
 
 class Client:
-    """What MLflow's client does for the experiment of the environment: look, and create it if it is not found."""
+    """Do what MLflow's client does for the experiment of the environment: search, and create it if it is not found."""
 
     def __init__(self, load: Load, server: AnsweringServer, **environment: str) -> None:
         wiring = json.dumps({"tracking_uri": server.url, "workspace": "team-a"})

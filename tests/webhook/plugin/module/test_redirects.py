@@ -1,4 +1,4 @@
-"""Redirects of the wired server: what goes along."""
+"""Redirects of the wired server: which headers are sent to the target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SERVER, ELSEWHERE = "http://mlflow.example", "https://mlflow.example"
 
 
 class Redirects(BaseAdapter):
-    """The network: redirects as it is told, and remembers the header Authorization of each request."""
+    """The network: redirects as configured, and records the header Authorization of each request."""
 
     def __init__(self, targets: dict[str, str]) -> None:
         super().__init__()
