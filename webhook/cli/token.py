@@ -240,6 +240,7 @@ def refresh(
         return find_credentials(folder=credentials, environment=os.environ, ask=ask)
 
     try:
+        endpoint.check()  # also if the token is kept: a wrong address is found now, not after half of its life
         with _client(ca_file or (credentials and find_ca(credentials)), timeout) as client:
             done = refresh_secret(
                 found,

@@ -46,7 +46,7 @@ CALLS: dict[str, dict[int, list[str]]] = {
     "runs": {1: ["team-a", "--url", "http://127.0.0.1:1"], 2: ["run"]},
     "token show": {0: [], 3: ["--secret", "expired"], 1: ["--secret", "nowhere"], 2: ["--secret", "a/b/c"]},
     "token show -f": {1: ["nowhere"], 3: [FILE]},
-    "token refresh": {0: ["--issuer", "http://127.0.0.1:1/dex"], 1: ["--issuer", "dex", "--force"], 2: []},
+    "token refresh": {0: ["--issuer", "http://127.0.0.1:1/dex"], 1: ["--issuer", "dex"], 2: []},
     "token refresh --issuer http://127.0.0.1:1/dex": {1: ["--ca-file", "nowhere"], 2: ["--attempts", "0"]},
     "token refresh --issuer http://127.0.0.1:1/dex --force": {1: ["--ca-file", FILE]},
     "token refresh --issuer http://127.0.0.1:1/dex --credentials": {1: ["nowhere"]},
