@@ -84,7 +84,7 @@ def _run_stories(examples: Path, python: Path, folder: Path, *, mlflow: str) -> 
             click.echo(f"  metric      {metric} = {number:.6f}")
     click.echo(
         f"  calls       {calls.first} with the first token, {calls.second} with the second, none failed\n"
-        f"  elsewhere   {calls.elsewhere} to another server, without a token"
+        f"  to others   {calls.elsewhere} calls to another server, without a token"
     )
     _show_runs(stories[0].tags["kfp.pipeline_run_id"], mlflow)
     click.echo("\nSimulated: the API server, the kubelet, and the token (a placeholder; there is no proxy).")
