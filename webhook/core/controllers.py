@@ -18,6 +18,7 @@ from webhook.core.generated_names import (
     spark_experiment,
     trainjob_experiment,
     without_cluster,
+    without_recurrence,
     without_run,
     without_trial,
 )
@@ -153,7 +154,7 @@ CONTROLLERS = (
     ),
     Controller(
         # KFP v1: kfp 1.8, kfp/compiler/_op_to_template.py; the run's id comes from KFP's API server
-        experiment=(_field(ARGO_WORKFLOW, read=without_run),),
+        experiment=(_field(ARGO_WORKFLOW, read=without_recurrence),),
         run_name=(_field(ARGO_NODE_NAME, read=_title), _field(KFP_RUN_ID, read=short_id)),
         tags={"kfp.pipeline_run_id": _field(KFP_RUN_ID), "kfp.task_name": _field(ARGO_NODE_NAME, read=_task)},
         required=(KFP_SDK_TYPE,),

@@ -16,6 +16,9 @@ _SCHEDULED = re.compile(r"-(?:2[6-9]|3\d)\d{6}$|-1\d{9}(?:\d{9})?$")
 A CronJob adds minutes since 1970 (matched for 2019 to 2046), a CronWorkflow seconds (argoproj/argo-workflows:
 workflow/cron/operator.go), a ScheduledSparkApplication nanoseconds (kubeflow/spark-operator); both matched until 2033.
 """
+_RECURRED = re.compile(r"-\d+-\d{6,10}$")
+"""What KFP adds to the name of a recurring run: an index and a hash (kubeflow/pipelines: backend/src/crd/controller/
+scheduledworkflow/util/scheduled_workflow.go, `NextResourceName`)."""
 _MADE_UP_BY_SDK = re.compile(r"[a-z][0-9a-f]{11}")
 """The SDK's name for a TrainJob (kubeflow/sdk: kubeflow/trainer/backends/kubernetes/backend.py, `train`) or for an
 OptimizationJob, which is an Experiment of Katib (kubeflow/optimizer/backends/kubernetes/backend.py, `optimize`)."""
@@ -32,6 +35,12 @@ def without_run(name: str) -> str:
     """Return a name without what a schedule or generateName adds for each run."""
     scheduled = without_schedule(name)
     return scheduled if scheduled != name else _GENERATED.sub("", name)
+
+
+def without_recurrence(name: str) -> str:
+    """Return the name of a workflow of KFP without what a recurring run, or generateName, adds for each run."""
+    recurring = _RECURRED.sub("", name)
+    return recurring if recurring != name else without_run(name)
 
 
 def without_cluster(name: str) -> str:

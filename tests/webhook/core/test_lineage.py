@@ -217,6 +217,20 @@ def test_a_component_without_argos_annotation_has_no_task() -> None:
     assert not {"kfp.task_name", "kfp.task_path"} & found.tags.keys()
 
 
+@pytest.mark.parametrize(
+    ("workflow", "experiment"),
+    [
+        ("dailyretrain8lpdn-1-3043484173", "dailyretrain8lpdn"),
+        ("dailyretrain8lpdn-27-98765432", "dailyretrain8lpdn"),
+        ("retrain-x7k2p", "retrain"),
+        ("retrain-3-10", "retrain-3-10"),
+    ],
+)
+def test_the_recurring_runs_of_kfp_v1_share_an_experiment(workflow: str, experiment: str) -> None:
+    labels = {"workflows.argoproj.io/workflow": workflow, "pipelines.kubeflow.org/pipeline-sdk-type": "kfp"}
+    assert lineage(other(labels=labels)).experiment == experiment
+
+
 @pytest.mark.parametrize("node_name", ["W", "", "executor"])
 def test_a_component_of_kfp_v1_whose_node_has_no_task_gets_no_task_name(node_name: str) -> None:
     labels = {"workflows.argoproj.io/workflow": "add-x7k2p", "pipelines.kubeflow.org/pipeline-sdk-type": "kfp"}
