@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from webhook.core.generated_names import (
+    dask_experiment,
     search_experiment,
     short_id,
     spark_experiment,
@@ -281,7 +282,7 @@ CONTROLLERS = (
     ),
     Controller(
         # dask/dask-kubernetes: dask_kubernetes/operator/controller/controller.py
-        experiment=(_field("dask.org/cluster-name"),),
+        experiment=(_field("dask.org/cluster-name", read=dask_experiment),),
         run_name=(_field("dask.org/cluster-name"), _field("dask.org/component")),
         tags=_tags(
             "dask",

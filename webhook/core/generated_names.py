@@ -24,6 +24,8 @@ _MADE_UP_BY_SDK = re.compile(r"[a-z][0-9a-f]{11}")
 OptimizationJob, which is an Experiment of Katib (kubeflow/optimizer/backends/kubernetes/backend.py, `optimize`)."""
 _SPARK_BY_SDK = re.compile(r"(spark-job|spark-connect)-[0-9a-f]{8}")
 """The same for Spark (kubeflow/sdk: kubeflow/spark/backends/kubernetes, utils.py and constants.py)."""
+_DASK_BY_CLIENT = re.compile(r"(dask-.+)-[0-9a-f]{8}-[0-9a-f]")
+"""A cluster's name that the client generated (dask/dask-kubernetes: dask_kubernetes/kubernetes.yaml and KubeCluster)."""
 
 
 def without_schedule(name: str) -> str:
@@ -68,6 +70,12 @@ def spark_experiment(name: str) -> str:
     """Return the experiment for a Spark application or session: its name without what is added for each run."""
     made_up = _SPARK_BY_SDK.fullmatch(name)
     return made_up[1] if made_up else without_schedule(name)
+
+
+def dask_experiment(name: str) -> str:
+    """Return the experiment for a Dask cluster: its name without what the client generates."""
+    made_up = _DASK_BY_CLIENT.fullmatch(name)
+    return made_up[1] if made_up else name
 
 
 def short_id(identifier: str) -> str:

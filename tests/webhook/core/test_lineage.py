@@ -196,6 +196,8 @@ def test_only_a_trainjobs_name_that_the_sdk_generated_is_not_an_experiment(name:
         ("katib.kubeflow.org/experiment", "q3f9a01bc47e", "optimizationjobs"),
         ("katib.kubeflow.org/experiment", "q3f9a01bc47", "q3f9a01bc47"),
         ("tekton.dev/pipeline", "train-lstm2", "train-lstm2"),
+        ("dask.org/cluster-name", "dask-jovyan-a27fcecd-1", "dask-jovyan"),
+        ("dask.org/cluster-name", "features-a27fcecd-1", "features-a27fcecd-1"),
     ],
 )
 def test_the_suffix_that_a_controller_adds_for_each_run_is_left_out_of_the_experiment(
