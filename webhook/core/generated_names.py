@@ -25,7 +25,7 @@ OptimizationJob, which is an Experiment of Katib (kubeflow/optimizer/backends/ku
 _SPARK_BY_SDK = re.compile(r"(spark-job|spark-connect)-[0-9a-f]{8}")
 """The same for Spark (kubeflow/sdk: kubeflow/spark/backends/kubernetes, utils.py and constants.py)."""
 _DASK_BY_CLIENT = re.compile(r"(dask-.+)-[0-9a-f]{8}-[0-9a-f]")
-"""A cluster's name that the client generated (dask/dask-kubernetes: dask_kubernetes/kubernetes.yaml and KubeCluster)."""
+"""The client's name for a cluster (dask/dask-kubernetes: dask_kubernetes/kubernetes.yaml and KubeCluster)."""
 
 
 def without_schedule(name: str) -> str:
