@@ -78,7 +78,7 @@ class Balancer:
 
 
 async def forward(port: int) -> None:
-    """Forward connections to the ports of the last line of stdin. Each line is printed once it is in force."""
+    """Forward connections to the ports of the last line of stdin. Each line is printed when it is in use."""
     ports: list[int] = []
     turn = itertools.count()
 

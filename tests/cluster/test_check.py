@@ -193,7 +193,7 @@ def test_a_server_with_a_certificate_of_a_private_ca_is_checked_with_that_ca(cas
     assert "certificate_not_trusted" in [finding["code"] for finding in untrusted]
     assert trusted == 0
     _, said = case.run(case.namespace, f"--ca-file={PAGE}")
-    assert "holds no certificate in PEM form" in said
+    assert "contains no certificate in PEM form" in said
 
 
 def test_waiting_ends_when_nothing_fails_any_more(case: DoctorCase) -> None:

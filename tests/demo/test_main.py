@@ -27,7 +27,7 @@ def test_a_server_that_ends_immediately_is_shown_with_its_last_output(tmp_path: 
     assert isinstance(result.exception, SystemExit)
 
 
-def test_a_demo_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_demo_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
     python, started = tmp_path / "python", tmp_path / "started"
     python.write_text(f"#!/bin/sh\necho $$ >{started}.now\nmv {started}.now {started}\nexec sleep 600\n")
     python.chmod(0o755)

@@ -88,7 +88,7 @@ class Change(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of an area's mutants, by mutmut's names for them and for their ends."""
+    """The results of an area's mutants, by mutmut's names for mutants and results."""
 
     mutants: dict[str, str]
     survivors: dict[str, Change]

@@ -1,4 +1,4 @@
-"""An HTTP server that gives the answers it is told and remembers the requests. Also runs on Python 3.8."""
+"""An HTTP server that gives configured answers and records the requests. Also runs on Python 3.8."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Received(NamedTuple):
 
 
 class AnsweringServer:
-    """A server on 127.0.0.1, as a context manager. Where it is told nothing it answers 404 with an empty object."""
+    """A server on 127.0.0.1, as a context manager. Without a configured answer, it answers 404 with an empty object."""
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, Any]] = {}

@@ -26,7 +26,7 @@ def valid_namespace(ctx: click.Context, param: click.Parameter, value: T) -> T:
 
 
 class LocalPath(click.Path):
-    """A path on this machine. One that cannot be used is a failure (1): the call itself is right, so it is not 2."""
+    """A path on this machine. If it cannot be used, the exit code is 1, not 2, because the call itself is valid."""
 
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
@@ -40,7 +40,7 @@ class LocalPath(click.Path):
 
 
 class Number(click.ParamType):  # type: ignore[type-arg]  # before click 8.4 it has no type argument
-    """A number from `least` to `most`. `what` says what it is, as in "a number of seconds"."""
+    """A number from `least` to `most`. `what` describes it, such as "a number of seconds"."""
 
     name = "number"
 
@@ -59,10 +59,10 @@ class Number(click.ParamType):  # type: ignore[type-arg]  # before click 8.4 it 
 
 
 def trust(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext:
-    """Return what verifies certificates: the system's CAs, and those of a file. Raises ClickException."""
+    """Return a TLS context that trusts the system's CAs and those of a file. Raises ClickException."""
     try:
         return ssl.create_default_context(cafile=ca_file)
     except ssl.SSLError:
-        raise click.ClickException(f"{ca_file} holds no certificate in PEM form") from None
+        raise click.ClickException(f"{ca_file} contains no certificate in PEM form") from None
     except OSError as error:
         raise click.ClickException(f"cannot read {ca_file}: {error.strerror}") from None

@@ -181,8 +181,8 @@ CONTROLLERS = (
         ),
     ),
     Controller(
-        # tektoncd/pipeline: pkg/apis/pipeline/register.go; if a PipelineRun contains its pipeline, the pipeline is
-        # called as the run (pkg/reconciler/pipelinerun/pipelinespec)
+        # tektoncd/pipeline: pkg/apis/pipeline/register.go; if a PipelineRun contains its pipeline, the pipeline has the
+        # name of the run (pkg/reconciler/pipelinerun/pipelinespec)
         experiment=(
             _field("tekton.dev/pipeline", unless_as="tekton.dev/pipelineRun"),
             _field("tekton.dev/pipelineRun", read=without_run),

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 _LONGEST = 2000
-"""Characters of a message."""
+"""The most characters of a message."""
 
 
 class Status(StrEnum):
@@ -50,7 +50,7 @@ class Section:
 
 
 def _short(message: str) -> str:
-    """Return a message of a length that a person can read: parts of it may be a server's."""
+    """Return a message, cut to a readable length: parts of it may come from a server."""
     return message if len(message) <= _LONGEST else f"{message[: _LONGEST - 1]}…"
 
 

@@ -56,7 +56,7 @@ class Answer:
     text: str
     location: str
     challenge: str
-    """How to identify oneself (`WWW-Authenticate`)."""
+    """The required authentication (`WWW-Authenticate`)."""
     identity: str | None
     """The user in the header `GAP-Auth`, which oauth2-proxy adds to MLflow's answers only."""
     json: Any

@@ -1,4 +1,4 @@
-"""Recognises refusals that are neither an oauth2-proxy's nor those of MLflow's API: of a mesh, a gateway, a password.
+"""Recognises refusals from something other than oauth2-proxy and MLflow's API: a mesh, a gateway, a password.
 
 Envoy's texts are those of its filters for JWTs and RBAC, which Istio and Envoy Gateway configure (``getStatusString``
 in ``source/common/jwt/status.cc``, and ``RBAC: access denied``).
@@ -16,11 +16,11 @@ from webhook.token.claims import NotATokenError, read_claims
 
 _ENVOY_TOKEN = re.compile(r"(Jwt|Jwks|Audiences in Jwt) ")
 _ENVOY_RULES = re.compile(r"Jwt issuer is not configured|Audiences in Jwt|Jwks (?!doesn't have key)")
-"""Texts that speak of the gateway's own rules and keys: another token of the same issuer does not help."""
+"""Texts about the gateway's own rules and keys. Another token of the same issuer does not help."""
 _BASIC = re.compile(r"(?:^|,)\s*Basic\b", re.IGNORECASE)
 _BEARER = re.compile(r"(?:^|,)\s*Bearer\b", re.IGNORECASE)
 _BARE = {"", "{}", "unauthorized"}
-"""Texts of a 401 that say nothing."""
+"""Texts of a 401 without information."""
 _MLFLOW = ("Invalid Host header", "Cross-origin request blocked", "Permission denied")
 
 
@@ -33,7 +33,7 @@ class Refusal(NamedTuple):
 
 
 def find_refusal(answer: Answer, target: Target, *, proxy: bool = False) -> Refusal | None:
-    """Return what refused a request, if it was not MLflow's API; with `proxy`, nor an oauth2-proxy."""
+    """Return what refused a request, if it was not MLflow's API (and with `proxy`, not oauth2-proxy)."""
     if answer.status not in {401, 403} or answer.error_code:
         return None
     if _BASIC.search(answer.challenge) and not _BEARER.search(answer.challenge):
@@ -53,14 +53,14 @@ def find_refusal(answer: Answer, target: Target, *, proxy: bool = False) -> Refu
         return None
     return Refusal(
         "refused_by_another",
-        f"Something other than an oauth2-proxy or MLflow's API refuses the request: {answer.summary()}",
+        f"Something other than oauth2-proxy and MLflow's API refuses the request: {answer.summary()}",
         "Look for a mesh, a gateway or a firewall in front of the server, or a plugin for MLflow's authentication."
-        + (f" If its answer speaks of the token: {target.refresh(force=True)}" if answer.status == 401 else ""),
+        + (f" If its answer is about the token: {target.refresh(force=True)}" if answer.status == 401 else ""),
     )
 
 
 def is_bare(answer: Answer) -> bool:
-    """Return whether this is a 401 that says nothing about its cause."""
+    """Return whether this is a 401 without a cause."""
     return answer.status == 401 and answer.text.strip().lower() in _BARE
 
 
@@ -101,7 +101,9 @@ def _envoy_token(answer: Answer, target: Target) -> Refusal:
         audience = ", ".join(claims.audience) or "nobody"
         token_is = f" The token is for {audience}, from {claims.issuer or 'an issuer that it does not name'}."
     if _ENVOY_RULES.match(answer.text.strip()):
-        remedy = f"With Istio, a rule must have the token's issuer and audience, and an address of its keys: {rules}"
+        remedy = (
+            f"With Istio, a rule must contain the token's issuer, its audience and the address of its keys: {rules}"
+        )
     else:
         remedy = f"{target.refresh(force=True)}   # if that does not help, with Istio: {rules}"
     return Refusal(

@@ -12,7 +12,7 @@ from webhook.token.grant import Endpoint, GrantError
 MLFLOW_TOKEN = SecretKey("mlflow-token")
 """The Secret that `token refresh` writes by default."""
 _LONGEST = 500
-"""Characters of an address that a person can copy."""
+"""The most characters of an address in a command."""
 
 
 def refresh_command(
@@ -40,7 +40,7 @@ def refresh_command(
 
 
 def issuer_in(token: str | None) -> str:
-    """Return the issuer that a token names; an empty text without one, or if it is a cluster, which is not asked so."""
+    """Return the issuer that a token names; empty without one, or if it is a Kubernetes cluster."""
     with suppress(NotATokenError):
         claims = read_claims(token or "")
         return "" if claims.is_service_account else claims.issuer

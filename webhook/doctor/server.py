@@ -117,7 +117,7 @@ def _mlflow(prober: Prober, target: Target, known: list[ServerInfo]) -> Finding:
             return failed(
                 MLFLOW,
                 "unauthorized",
-                f"The server requires a token, and accepts none that it got ({said}).",
+                f"The server requires a token, and does not accept this one ({said}).",
                 target.refresh(force=True),
             )
         case 404:

@@ -1,4 +1,4 @@
-"""Asks a tracking server whether it has workspaces, in the way that MLflow's client does (mlflow 3.17.2)."""
+"""Finds out whether a tracking server has workspaces, as MLflow's client does (mlflow 3.17.2)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import NamedTuple
 from webhook.doctor.probe import INFO, Answer, Prober
 
 FEATURES = "/api/3.0/mlflow/server-features"
-"""What the client asks where there is no ``server-info``."""
+"""What the client requests if there is no ``server-info``."""
 VERSION = "/version"
-"""An MLflow without an authentication of its own answers it with its version (also observed with mlflow 2.22.1)."""
+"""MLflow without its own authentication answers it with its version (also observed with mlflow 2.22.1)."""
 
 _VERSION = re.compile(r"\d{1,4}\.\d[\w.+-]{0,30}", re.ASCII)
 
 
 class ServerInfo(NamedTuple):
-    """What an MLflow server says about itself. The version is only known of one from before there were workspaces."""
+    """What an MLflow server says about itself. The version is known only for servers without workspaces."""
 
     workspaces: bool
     version: str = ""
 
 
 def read_info(prober: Prober) -> ServerInfo | Answer:
-    """Return what a server says about itself, or its answer if that is not MLflow's. Raises RequestError."""
+    """Return what a server says about itself; its answer if that is not MLflow's. Raises RequestError."""
     answer = prober.send("GET", INFO)
     if answer.status == 404:
         features = prober.send("GET", FEATURES)

@@ -20,7 +20,7 @@ from webhook.network import split_url
 
 _START = re.compile(r"""\baction=["'](/[^"'?#\s]*/start)["']""")
 _LONGEST = 500
-"""Characters of a client id: it becomes a part of a command."""
+"""The most characters of a client id in a command."""
 _DEX = "/auth"
 """Dex's sign-in is at ``{issuer}/auth`` (observed with Dex 2.45.0)."""
 

@@ -42,12 +42,12 @@ def check_writing(prober: Prober, target: Target) -> Finding:
 
 def _artifact(prober: Prober, uri: str) -> Finding | None:
     if not uri.startswith("mlflow-artifacts:"):
-        # the client writes to the storage itself, with the pod's credentials for it
+        # the client writes directly to the storage, with the pod's credentials
         return warned(
             WRITTEN,
             "artifact_storage_not_tried",
-            f"A run was written and deleted. Clients write artifacts to {split_url(uri).scheme or 'a path'}: "
-            "themselves; that was not tried.",
+            f"A run was written and deleted. Clients write artifacts directly to {split_url(uri).scheme or 'a path'}:, "
+            "which was not tried.",
             "Log an artifact from a pod of the namespace, which has the credentials for that storage.",
         )
     path = "/api/2.0/mlflow-artifacts/artifacts/" + split_url(uri).path.lstrip("/") + "/check.txt"

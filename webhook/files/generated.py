@@ -1,4 +1,4 @@
-"""Names that are generated in the cluster: what files show for the generated part, and which values contain it."""
+"""Names that are generated in the cluster: the placeholder for the generated part, and which values contain it."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ _BUILT_IN_DOMAINS = (
     "storage",
     "storagemigration",
 )
-"""Kubernetes' own groups end in one of these and ``.k8s.io``; so do groups of others, such as Spark's."""
+"""Kubernetes' own groups end in one of these and ``.k8s.io``. Groups of other projects, such as Spark's, can too."""
 _WORKFLOW_LABELS = "spec.podMetadata.labels"
 OTHERS = (
     # argoproj/argo-workflows: pkg/apis/workflow/v1alpha1/workflow_types.go
@@ -266,7 +266,7 @@ def is_built_in(group: str | None) -> bool:
 
 
 def find_group(name: str) -> str | None:
-    """Return the API group of a kind that is meant when another of Kubernetes' own groups is written, if there is one.
+    """Return the right API group for a kind that is written with another group of Kubernetes, or None.
 
     A Service is a kind of the core group too.
     """

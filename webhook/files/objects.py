@@ -34,7 +34,7 @@ class Object(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return its name; one that the API server will generate ends in a placeholder."""
+        """Return its name. A name that the API server will generate ends in a placeholder."""
         return text(self.metadata.get("name")) or with_placeholder(text(self.metadata.get("generateName")))
 
     @property

@@ -1,4 +1,4 @@
-"""Why nothing is decided about an object without pods, and where its labels belong."""
+"""Explains why an object has no pods to decide about, and where its labels have to be."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def without_template(item: Object, kind: Kind) -> PassedOver:
 
 
 def why_not(item: Object) -> str:
-    """Return why an object has no pods, or why they are not looked for."""
+    """Return why an object has no pods, or why they are not searched for."""
     if not item.kind:
         return "not a Kubernetes object"
     if (item.group, item.kind) == PARENT:
@@ -52,7 +52,7 @@ def _kind(item: Object) -> str:
 
 
 def misplaced_elsewhere(item: Object) -> tuple[str, ...]:
-    """Return warnings for misplaced labels and annotations of an object whose pods come from no pod template."""
+    """Return warnings for misplaced labels and annotations of an object whose pods do not come from a pod template."""
     other = find_other(item.group, item.kind)
     if other is None:
         return ()

@@ -47,7 +47,7 @@ class Server(uvicorn.Server):
         self._on_start = on_start
         self._loop: asyncio.AbstractEventLoop | None = None
         self.draining = False
-        """Whether the server was told to stop and only serves until the cluster has noticed."""
+        """Whether the server is stopping, and serves only until the cluster has noticed."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""

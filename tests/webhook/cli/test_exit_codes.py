@@ -87,7 +87,7 @@ def test_an_invalid_number_is_answered_with_what_is_allowed(line: str, message: 
     ("line", "message"),
     [
         ("check --ca-file nowhere", "Error: --ca-file: File 'nowhere' does not exist."),
-        (f"check --ca-file {FILE}", f"Error: {FILE} holds no certificate in PEM form"),
+        (f"check --ca-file {FILE}", f"Error: {FILE} contains no certificate in PEM form"),
         ("token refresh --issuer x --credentials nowhere", "Error: --credentials: Directory 'nowhere' does not exist."),
     ],
 )

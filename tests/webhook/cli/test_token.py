@@ -190,7 +190,7 @@ def test_an_unverified_email_is_refused_unless_it_is_allowed(cluster: Cluster, d
 def test_the_ca_in_the_folder_of_the_credentials_is_used(cluster: Cluster, dex: Dex, tmp_path: Path) -> None:
     Path(tmp_path, "ca.crt").write_text("rubbish")
     done = refresh(cluster, dex, f"--credentials={tmp_path}")
-    assert f"{tmp_path / 'ca.crt'} holds no certificate in PEM" in done.stderr
+    assert f"{tmp_path / 'ca.crt'} contains no certificate in PEM" in done.stderr
 
 
 def test_no_option_takes_a_secret_because_the_process_list_would_show_it() -> None:

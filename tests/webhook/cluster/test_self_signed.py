@@ -74,7 +74,7 @@ class Replica:
         self.problems.append(problem)
 
     def heard(self) -> bool:
-        """Return whether both watches have received something at the present time."""
+        """Return whether both watches have received something at the current time."""
         return all(found._informer.silence == 0 for found in (self.secret, self.configuration))
 
 

@@ -1,4 +1,4 @@
-"""A pod that asks for wiring by its own label and does not get it is told so; one that did not ask is left in peace."""
+"""A pod with its own label that is not wired gets a warning. Other pods get no warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A compiled pipeline is named as one, and what becomes of its tasks is explained."""
+"""A compiled pipeline is recognised, and its tasks are explained."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Answers = dict[str, Callable[[dict[str, Any]], Any]]
 
 
 class Asked:
-    """A server that answers as it is told, and keeps what it was asked."""
+    """A server with configured answers, which records the requests."""
 
     def __init__(self, answers: Answers) -> None:
         self.answers, self.requests = answers, list[httpx.Request]()
