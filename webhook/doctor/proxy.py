@@ -170,11 +170,11 @@ def _signature(prober: Prober, token: str, claims: Claims, target: Target, unkno
             found = f"It has not expired. Its signature could not be verified from here: {why}."
     flags = ["--client-id (or --oidc-extra-audience)"] if _CLIENT_ID in unknown else []
     flags += ["--oidc-issuer-url"] if _ISSUER in unknown else []
-    compare = f"Compare the token with the proxy's {' and '.join(flags)}. If they match: " if flags else ""
+    compare = f"Compare the token with the proxy's {' and '.join(flags)}. " if flags else ""
     return Refusal(
         "bearer_refused",
         f"The proxy refuses the token. {found}{not_compared or f' {token_is} The proxy accepts both.'}",
-        f"{compare}is --skip-jwt-bearer-tokens on, and does Dex still have the key? {_LOG}",
+        f"{compare}Check that the proxy runs with --skip-jwt-bearer-tokens, and that Dex still has the key. {_LOG}",
     )
 
 

@@ -81,14 +81,14 @@ def _mlflow(prober: Prober, target: Target, known: list[ServerInfo]) -> Finding:
                 "mlflow_down",
                 f"The proxy lets {answer.identity} in, but MLflow behind it does not answer ({answer.status}). "
                 "The token is not the cause.",
-                "Is the tracking server running? kubectl get pods --namespace kubeflow",
+                "Check that the tracking server is running: kubectl get pods --namespace kubeflow",
             )
         case 502 | 503 | 504:
             return failed(
                 MLFLOW,
                 "gateway_error",
                 f"A gateway or load balancer answers, and nothing behind it does: {answer.summary()}",
-                "Is the tracking server, or its proxy, running? kubectl get pods --namespace kubeflow",
+                "Check that the tracking server and its proxy are running: kubectl get pods --namespace kubeflow",
             )
         case 403 if "Invalid Host header" in answer.text:
             return failed(
@@ -103,14 +103,14 @@ def _mlflow(prober: Prober, target: Target, known: list[ServerInfo]) -> Finding:
                 MLFLOW,
                 "redirected",
                 f"The server redirects MLflow's client to {place or 'an address that it does not name'} ({status}).",
-                "Use the address that answers without a redirect; or is there a sign-in other than oauth2-proxy's?",
+                "Use the address that answers without a redirect. Another sign-in than oauth2-proxy's can cause it.",
             )
         case 200 if answer.kind == "text/html":
             return failed(
                 MLFLOW,
                 "web_page",
                 f"A web page answers in place of MLflow's API (200): {answer.summary()}",
-                f"Open {target.uri} in a browser. Is it a sign-in other than oauth2-proxy's, or another server?",
+                f"Open {target.uri} in a browser. It may be a sign-in other than oauth2-proxy's, or another server.",
             )
         case 401 if not find_refusal(answer, target):
             said = "401" if is_bare(answer) else answer.summary()
@@ -183,7 +183,7 @@ def _access(prober: Prober, target: Target) -> Finding:
                 ACCESS,
                 "mlflow_does_not_know_you",
                 f"MLflow's own authentication refused the token: {_message(answer)}",
-                "With MLflow's Kubernetes plugin: does that API server trust this token's issuer?",
+                "With MLflow's Kubernetes plugin, check that its API server trusts this token's issuer.",
             )
         case _, "FEATURE_DISABLED":
             return failed(
