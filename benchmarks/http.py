@@ -147,7 +147,7 @@ def measure() -> dict[str, Any]:
 
 
 def _check_same_work(running: dict[str, Server], body: bytes) -> None:
-    """Raise RuntimeError unless the plain way and the webhook change the pod, and in the same way."""
+    """Raise RuntimeError unless the plain implementation and the webhook change the pod in the same way."""
     pod = json.loads(body)["request"]["object"]
     made = []
     for kind in ("plain", "webhook"):

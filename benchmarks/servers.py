@@ -1,4 +1,4 @@
-"""The servers that the webhook is compared with, each a process: the floor, answers from memory, the plain way."""
+"""The servers to compare the webhook with, each a process: the floor, answers from memory, the plain implementation."""
 
 from __future__ import annotations
 
