@@ -244,7 +244,7 @@ def check_dry_run(client: KubeClient, namespace: str, place: Place) -> Finding:
 
 
 def sample_pod(client: KubeClient, namespace: str) -> dict[str, Any]:
-    """Create a pod that asks to be wired, as a dry run, and return what it would be. Raises KubeError."""
+    """Create a pod with its own label, as a dry run, and return the resulting pod. Raises KubeError."""
     security = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},

@@ -157,6 +157,6 @@ class Prober:
         return content[: self._most].decode("utf-8", "replace")
 
     def _hide(self, text: str) -> str:
-        """Remove the token from what a server said: it may repeat what it was sent."""
+        """Remove the token from a server's text, which may repeat the request."""
         token = (self._target.token or "").strip()
         return text.replace(token, "[hidden]") if token else text

@@ -1,8 +1,8 @@
 """Sends requests to a tracking server, through its proxy, and finds the cause of a failure.
 
 The order of the probes and what each answer means were observed with oauth2-proxy 7.15.3 and mlflow 3.17.2. A header
-`GAP-Auth` distinguishes MLflow's answers from the proxy's. Of an unknown answer, the beginning is shown, and nothing is
-guessed.
+`GAP-Auth` distinguishes MLflow's answers from the proxy's. For an unknown answer, its beginning is shown, without a
+guess.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ def compare_issuer(prober: Prober, issuer: str, sign_in: SignIn) -> IssuerCompar
     """Compare a token's issuer with the one at which the proxy signs people in.
 
     They are the same if the sign-in is below the issuer, or if the issuer's discovery document names it. They differ if
-    the discovery document of the sign-in's host names another issuer. Where the documents cannot be read, the same path
-    on another host proves nothing: the proxy's --login-url may be the issuer's public address.
+    the discovery document of the sign-in's host names another issuer. If the documents cannot be read, the same path on
+    another host proves nothing: the proxy's --login-url may be the issuer's public address.
     """
     if not issuer:
         return IssuerComparison(same=False, trusted=trusted_issuer(prober, sign_in))

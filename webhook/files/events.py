@@ -66,7 +66,7 @@ class PythonParser(Reader, Scanner, Parser):
             super().scan_to_next_token()
 
     def scan_plain_spaces(self, indent: int, start_mark: Any) -> list[str] | None:
-        """Return what is between two words of a plain scalar: blanks and tabs, or line breaks."""
+        """Return the text between two words of a plain scalar: blanks and tabs, or line breaks."""
         blanks = self.skip_blanks()
         breaks: list[str] | None = super().scan_plain_spaces(indent, start_mark)
         while breaks and self.column >= indent and self.skip_blanks() and self.peek() in "\r\n":
