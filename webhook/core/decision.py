@@ -198,8 +198,8 @@ def _wire_containers(
     for index, container in enumerate(pod.containers):
         if not _is_chosen(container, recogniser, chosen):
             continue
-        # An own container can have a sidecar's name. If the pod's annotation names the container, it is wired.
-        if chosen is None and is_sidecar(pod, container):
+        # A container that the pod's annotation or the kind of workload names is not a sidecar, even with such a name.
+        if chosen is None and recogniser.container is None and is_sidecar(pod, container):
             decisions.append(ContainerDecision(index=index, name=container.name, skipped=Reason.SIDECAR))
             continue
         wiring = wire(
@@ -240,7 +240,7 @@ def _reason(containers: tuple[ContainerDecision, ...], *, explicit: bool, wired_
     # The record of this container is kept, even if another container cannot be wired.
     if wired_before and Reason.NOTHING_TO_ADD in reasons:
         return Reason.ALREADY_WIRED
-    # If there are several reasons, that a container is a sidecar is the least interesting one.
+    # The reason of a sidecar counts only if there is no other.
     return min(reasons, key=lambda reason: reason is Reason.SIDECAR, default=Reason.NO_CONTAINER)
 
 
@@ -277,7 +277,7 @@ def _container_warnings(containers: tuple[ContainerDecision, ...]) -> list[str]:
     """Return a warning with the reason for each container that is not wired, for a pod that asks for wiring."""
     if not containers:
         return [f"{_NOT_WIRED}: {Reason.NO_CONTAINER.sentence}"]
-    # Nobody expects a sidecar to be wired, unless the pod has only sidecars. If the annotation names one, it is wired.
+    # Nobody expects a sidecar to be wired, unless the pod has only sidecars.
     quiet = {Reason.NOTHING_TO_ADD, Reason.KFP_PLUGIN}
     if any(container.skipped is not Reason.SIDECAR for container in containers):
         quiet.add(Reason.SIDECAR)

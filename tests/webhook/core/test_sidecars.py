@@ -96,6 +96,12 @@ def test_a_container_of_a_sidecarset_is_known_by_its_variable() -> None:
     assert skipped(decision("mesh", env={"mesh": injected}, chosen="mesh")) == {"mesh": None}
 
 
+def test_the_container_that_runs_a_trainjobs_code_is_not_a_sidecar_with_any_variables() -> None:
+    injected = [{"name": "IS_INJECTED", "value": "true"}]
+    labels = {"jobset.sigs.k8s.io/jobset-name": "finetune"}
+    assert skipped(decision("node", labels=labels, env={"node": injected})) == {"node": None}
+
+
 @pytest.mark.parametrize("name", ["proxy", "sidecar", "collector", "metrics", "logger", "envoy-trainer", "my-agent"])
 def test_names_that_people_give_containers_do_not_count_as_sidecars(name: str) -> None:
     assert skipped(decision(name)) == {name: None}
