@@ -13,7 +13,7 @@ import click
 from webhook.cli.exit_codes import EPILOG, ERROR, FOUND
 from webhook.cli.reaching import reaching_options, read_what
 from webhook.cli.sections import print_json, print_text
-from webhook.cli.values import Number
+from webhook.cli.values import Number, output_option
 from webhook.cluster.kube import KubeClient, KubeError, KubeForbiddenError
 from webhook.doctor.findings import Section, Status
 from webhook.doctor.forward import Reaching
@@ -34,14 +34,7 @@ _PAUSE = 2.0
     metavar="SECONDS",
     help="Retry until nothing fails, for at most this long.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Text, or JSON for scripts.",
-)
+@output_option
 def check(
     what: tuple[str, ...],
     namespace: str | None,

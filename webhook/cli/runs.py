@@ -16,6 +16,7 @@ from webhook.cli.exit_codes import EPILOG, FOUND
 from webhook.cli.reaching import reaching_options, read_what
 from webhook.cli.runs_output import Printer, Style
 from webhook.cli.terminal import printable
+from webhook.cli.values import output_option
 from webhook.cluster.kube import KubeClient, KubeError, KubeUnavailableError
 from webhook.core.names import TRACKING_TOKEN, WORKSPACE
 from webhook.core.values import parse_workspace
@@ -70,14 +71,7 @@ def _mlflow_url(_context: click.Context, _parameter: click.Parameter, value: str
     is_flag=True,
     help=f"Use only the server at --url, with the token in {TRACKING_TOKEN} and the workspace in {WORKSPACE}.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Text, or JSON for scripts.",
-)
+@output_option
 def runs(
     what: tuple[str, ...],
     namespace: str | None,

@@ -19,7 +19,7 @@ import httpx
 from webhook.cli.exit_codes import EPILOG, FOUND
 from webhook.cli.terminal import printable
 from webhook.cli.token_output import facts, print_claims
-from webhook.cli.values import LocalPath, Number, trust, valid_namespace
+from webhook.cli.values import LocalPath, Number, output_option, trust, valid_namespace
 from webhook.cluster.kube import KubeClient, KubeError
 from webhook.core.values import SecretKey, parse_secret
 from webhook.network import ProxySettingsError, open_client
@@ -58,10 +58,7 @@ def _secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--kubeconfig", metavar="FILE", help="The kubeconfig file.  [default: KUBECONFIG, or ~/.kube/config]"
         ),
         click.option("--context", metavar="NAME", help="The context of the kubeconfig."),
-        click.option(
-            "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
-            help="Text, or JSON for scripts.",
-        ),
+        output_option,
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)

@@ -1,4 +1,4 @@
-"""Reads the values of options, as click calls it: names, numbers, files."""
+"""Reads the values of options, as click calls it: names, numbers, files, the format of the output."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ import click
 from webhook.core.values import DNS_LABEL
 
 T = TypeVar("T", None, str, tuple[str, ...])
+
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text, or JSON for scripts.",
+)
 
 
 def valid_namespace(ctx: click.Context, param: click.Parameter, value: T) -> T:
