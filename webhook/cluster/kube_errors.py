@@ -1,9 +1,13 @@
 """The errors of the Kubernetes API client, and how an answer or a broken connection becomes one.
 
-KubeError ├── KubeConfigError        no cluster was found: no kubeconfig, no service account ├── KubeUnavailableError
-a retry may succeed: network, TLS, timeout, 429, 5xx ├── KubeForbiddenError     401 and 403 ├── KubeNotFoundError
-404 ├── KubeConflictError      409 ├── KubeGoneError          410: list again └── KubeInvalidError       any other
-answer
+KubeError
+├── KubeConfigError        no cluster was found: no kubeconfig, no service account
+├── KubeUnavailableError   a retry may succeed: network, TLS, timeout, 429, 5xx
+├── KubeForbiddenError     401 and 403
+├── KubeNotFoundError      404
+├── KubeConflictError      409
+├── KubeGoneError          410: list again
+└── KubeInvalidError       any other answer
 """
 
 from __future__ import annotations

@@ -67,8 +67,7 @@ def trainjob_experiment(name: str) -> str:
 
 
 def spark_experiment(name: str) -> str:
-    """Return the experiment for a Spark application or session: its name without the part that is added for each
-    run."""
+    """Return the experiment for a Spark application or session: its name without what is added for each run."""
     made_up = _SPARK_BY_SDK.fullmatch(name)
     return made_up[1] if made_up else without_schedule(name)
 

@@ -113,7 +113,7 @@ def _pods_of_templates(item: Object, kind: Kind, *, joined: bool) -> Iterator[Po
             if kind.name == "Pod":
                 what = item.name or "pod"
             pod = _decode(place.value, metadata, _made(item, kind, template, place), what, at=place.pointer)
-            generated = values_with_placeholder(pod) if _is_generated(item, kind, template) else Values(False, False)
+            generated = values_with_placeholder(pod) if _is_generated(item, kind, template) else Values()
             yield PodInDocument(
                 item.document,
                 item.at + place.pointer,

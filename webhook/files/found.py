@@ -26,7 +26,7 @@ class PodInDocument(NamedTuple):
     what: str
     metadata_at: str = ""
     for_any_job: bool = False
-    generated: Values = Values(experiment=False, lineage=False)
+    generated: Values = Values()
     in_namespace: bool = True
     joined: bool = False
     warnings: tuple[str, ...] = ()

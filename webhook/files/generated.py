@@ -16,8 +16,8 @@ _LONGEST_BEGINNING = 58
 class Values(NamedTuple):
     """Which values of a pod contain a generated name: its experiment, its run name and tags."""
 
-    experiment: bool
-    lineage: bool
+    experiment: bool = False
+    lineage: bool = False
 
 
 def with_placeholder(beginning: str) -> str:

@@ -24,7 +24,7 @@ def explain(place: PodInDocument, *, namespace: Namespace, platform: Platform) -
     A runtime's template gets nothing that comes from the TrainJob's name. A template without a namespace gets no
     workspace. The webhook adds both to the pods.
     """
-    without = _EVERYTHING if place.for_any_job else Values(experiment=False, lineage=False)
+    without = _EVERYTHING if place.for_any_job else Values()
     return _decide(place, namespace, platform, without=without)
 
 

@@ -37,11 +37,8 @@ def draw(points: Sequence[Point]) -> list[str]:
     canvas.point(*dots[0])
     for before, after in pairwise(dots):
         canvas.line(*before, *after)
-    labels = [
-        f"{high:.4g}" if high > low else "",
-        *[""] * (HEIGHT - 2),
-        f"{low:.4g}",
-    ]  # a horizontal line is at the bottom
+    top = f"{high:.4g}" if high > low else ""  # a horizontal line is at the bottom
+    labels = [top, *[""] * (HEIGHT - 2), f"{low:.4g}"]
     margin = max(map(len, labels))
     rows = [row.rstrip(_BLANK) for row in canvas.plot().splitlines()]
     lines = [f"{label:>{margin}} ┤{row}" for label, row in zip(labels, rows, strict=True)]
