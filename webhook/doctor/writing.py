@@ -46,8 +46,8 @@ def _artifact(prober: Prober, uri: str) -> Finding | None:
         return warned(
             WRITTEN,
             "artifact_storage_not_tried",
-            f"A run was written and deleted. Clients write artifacts directly to {split_url(uri).scheme or 'a path'}:, "
-            "which was not tried.",
+            "A run was written and deleted. Clients write artifacts directly to "
+            f"{split_url(uri).scheme or 'a path'}, which was not tried.",
             "Log an artifact from a pod of the namespace, which has the credentials for that storage.",
         )
     path = "/api/2.0/mlflow-artifacts/artifacts/" + split_url(uri).path.lstrip("/") + "/check.txt"

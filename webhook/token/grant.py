@@ -178,8 +178,7 @@ def _refusal(
             return GrantError(
                 "access_denied",
                 "Dex refused the user name or the password; it does not say which one. For Dex's own users, the user "
-                "name "
-                "is the e-mail address. Check for a newline at the end of either.",
+                "name is the e-mail address. Check for a newline at the end of either.",
             )
         case "invalid_client":
             return GrantError(

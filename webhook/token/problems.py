@@ -51,7 +51,7 @@ _SENTENCES = {
     ),
     TokenProblem.NOT_A_JWT: "This is not a JSON web token, which is three base64url parts separated by dots.",
     TokenProblem.TRUNCATED: (
-        "The token is not complete: its signature, the last part, does not have the length of its algorithm. "
+        "The token is not complete: the length of its signature, the last part, does not fit its algorithm. "
         "It was probably cut off when it was copied."
     ),
     TokenProblem.EXPIRED: "The token has expired.",

@@ -200,7 +200,7 @@ def _why(
     if present is None:
         return "the Secret had no token"
     if problem := problem_now(present.token):
-        return "the old one is not valid:  " + problem.sentence.rstrip(".")
+        return "the old one is not valid: " + problem.sentence.rstrip(".")
     claims = read_claims(present.token)
     age = claims.age(now)
     if age is None:

@@ -280,6 +280,8 @@ def test_the_finding_names_what_was_written_and_what_was_not_tried(
     with httpx.Client(timeout=DEADLINE, trust_env=False) as client:
         found = {finding.check: finding for finding in check_server(client, target, now=datetime.now(UTC), write=True)}
     assert (found["run-written"].status, found["run-written"].code or "") == (status, code)
+    directly = "Clients write artifacts directly to s3, which was not tried." in found["run-written"].message
+    assert directly == (code == "artifact_storage_not_tried")
 
 
 def test_a_run_that_was_made_in_an_unknown_way_is_shown_as_it_is(server: Server) -> None:
