@@ -12,7 +12,7 @@ from tests.e2e.cluster import ROOT, TRAINING_IMAGE, apply, build, kubectl
 from tests.support.page import commands, type_commands
 from tests.support.waiting import wait_until
 from webhook import __version__
-from webhook.cluster.kube import KubeClient
+from webhook.cluster.kube import KubeClient, core_path
 
 PYTHON = "python:3.13-slim"
 """The image of the page's pods. It installs MLflow when it starts, which needs PyPI; an image with MLflow does not."""
@@ -125,8 +125,8 @@ def team(mlflow: None, installed: None, admin: KubeClient, reader: Reader, train
     """The namespace team-a of docs/install.md, with the label, a workspace and a token."""
     kubectl("delete", "namespace", "team-a", "--ignore-not-found", "--timeout=120s")
     kubectl("create", "namespace", "team-a")
-    path = "/api/v1/namespaces/team-a/serviceaccounts/default"
-    wait_until(lambda: bool(admin.get(path)), "the default service account")
+    accounts = core_path("team-a", "serviceaccounts")
+    wait_until(lambda: bool(admin.list(accounts)["items"]), "the default service account")
     assert "name: MLFLOW_TRACKING_URI" in reader.types("Label a namespace")
     kubectl("create", "secret", "generic", "mlflow-token", "--namespace=team-a", "--from-literal=token=a-placeholder")
     reader.types("The workspace", image=training_image)
