@@ -224,6 +224,6 @@ def _identity(answer: Answer, token: str) -> Finding:
             TOKEN,
             "another_identity",
             f"The proxy identifies you as {answer.identity}, but the token says {owner}.",
-            "Runs belong to the user that the proxy names. Request the scope email when you mint the token.",
+            "MLflow records the user that the proxy names. Request the scope email when you mint the token.",
         )
     return passed(TOKEN, f"the proxy identifies you as {answer.identity or owner or 'a user without a name'}")

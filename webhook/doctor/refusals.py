@@ -71,7 +71,7 @@ def is_not_allowed(answer: Answer) -> bool:
 
 
 def unexpected(check: str, answer: Answer, target: Target) -> Finding:
-    """Return a finding that shows an unknown answer as it is; for a refusal, what refused it."""
+    """Return a finding with the beginning of an unknown answer; for a refusal, with what refused it."""
     if refusal := find_refusal(answer, target):
         return failed(check, *refusal)
     return failed(check, "unexpected_answer", f"Unexpected answer: {answer.summary()}", "Read the server's log.")

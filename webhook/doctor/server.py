@@ -103,7 +103,7 @@ def _mlflow(prober: Prober, target: Target, known: list[ServerInfo]) -> Finding:
                 MLFLOW,
                 "redirected",
                 f"The server redirects MLflow's client to {place or 'an address that it does not name'} ({status}).",
-                "Use the address that answers without a redirect. Another sign-in than oauth2-proxy's can cause it.",
+                "Use the address that answers without a redirect. A sign-in other than oauth2-proxy's can also cause this.",
             )
         case 200 if answer.kind == "text/html":
             return failed(
@@ -114,10 +114,11 @@ def _mlflow(prober: Prober, target: Target, known: list[ServerInfo]) -> Finding:
             )
         case 401 if not find_refusal(answer, target):
             said = "401" if is_bare(answer) else answer.summary()
+            sent = "does not accept this one" if target.token else "none was sent"
             return failed(
                 MLFLOW,
                 "unauthorized",
-                f"The server requires a token, and does not accept this one ({said}).",
+                f"The server requires a token, and {sent} ({said}).",
                 target.refresh(force=True),
             )
         case 404:

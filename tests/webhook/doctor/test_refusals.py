@@ -167,4 +167,10 @@ def test_a_401_of_mlflows_own_is_shown_with_its_message(server: Server) -> None:
     switch(proxied=False, everywhere=answer)(server)
     found = ask(server)["mlflow-answers"]
     assert found.code == "unauthorized"
+    assert found.message.startswith("The server requires a token, and does not accept this one (401 application/json: ")
     assert "Missing Authorization header." in found.message
+
+
+def test_a_401_without_a_token_does_not_speak_of_one(server: Server) -> None:
+    switch(proxied=False, everywhere=of_json(401, {}))(server)
+    assert ask(server, token=None)["mlflow-answers"].message == "The server requires a token, and none was sent (401)."
