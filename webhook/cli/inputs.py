@@ -140,7 +140,7 @@ def report_passed_over(inputs: Inputs, *, all_of_them: bool) -> None:
     used = {inputs.namespace_of(pod).name for pod in inputs.found.pods}
     for name, namespace in inputs.found.namespaces.items():
         if name not in used:
-            click.echo(f"Namespace {name}: contains none of the pods (use --namespace {name})", err=True)
+            click.echo(f"Namespace {name}: contains none of the pods. To change this, use --namespace {name}", err=True)
             label = decide(Pod(), namespace=namespace, platform=inputs.platform).warnings
             for warning in (*label, *configure(inputs.platform, namespace, {}).warnings):
                 click.echo(f"Namespace {name}: warning: {warning}", err=True)

@@ -61,7 +61,7 @@ def _unwrap(document: dict[str, Any], number: int) -> dict[str, Any]:
     if operation != "CREATE" or about != ("", "pods", ""):
         what = f"{operation} {'/'.join(str(part) for part in about[1:] if part)}"
         raise DocumentError(f"document {number} is the review of {what}; the webhook decides about CREATE pods only")
-    # the object's own namespace may be missing, so that of the request counts
+    # the object's own namespace may be missing; then it is that of the request
     metadata = {**mapping(review_object.get("metadata"))}
     if request.get("namespace"):
         metadata.setdefault("namespace", request["namespace"])

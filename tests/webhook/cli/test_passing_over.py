@@ -89,7 +89,7 @@ WITHOUT_PODS = {
     ),
     "apiVersion: v1\nkind: List\nitems: []\n": "",
     "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n": (
-        "Namespace team: contains none of the pods (use --namespace team)"
+        "Namespace team: contains none of the pods. To change this, use --namespace team"
     ),
     "# nothing but a comment\n": "",
     "": "",
@@ -246,7 +246,7 @@ def test_a_mistake_in_a_namespace_is_named_even_with_pods_of_another_one() -> No
     text = yaml.safe_dump({"kind": "Namespace", "metadata": metadata}) + f"---\n{POD}"
     for command in ("explain", "inject"):
         shown = call(command, "-f", "-", text=text).stderr
-        assert "Namespace team: contains none of the pods (use --namespace team)" in shown
+        assert "Namespace team: contains none of the pods. To change this, use --namespace team" in shown
         assert "Namespace team: warning: label mlflow-enabled=True of the namespace is neither" in shown
         assert (
             "Namespace team: warning: annotation mlflow.kubeflow.org/token-secret of the namespace is ignored" in shown
