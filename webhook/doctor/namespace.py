@@ -17,7 +17,7 @@ from webhook.core.values import SecretKey, parse_workspace
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.installation import SAMPLE
 from webhook.doctor.refresh_job import NO_JOB, RefreshJob, find_refresh_job
-from webhook.doctor.remedies import MLFLOW_TOKEN, issuer_in, refresh_command
+from webhook.doctor.remedies import MLFLOW_TOKEN, VERIFY_ADDRESS, issuer_in, refresh_command
 from webhook.token.claims import problem_of, read_claims
 from webhook.token.durations import format_duration
 from webhook.token.origin import MINTED
@@ -179,9 +179,7 @@ def check_token(
     force = refresh_command(namespace, secret, issuer=issuer, force=True)
     problem = problem_of(token, now=now)
     if problem is TokenProblem.EMAIL_NOT_VERIFIED:  # the proxy decides whether it is refused, and another check asks it
-        return warned(
-            GOOD, f"token_{problem}", problem.sentence, "Verify the address in the user directory behind Dex."
-        )
+        return warned(GOOD, f"token_{problem}", problem.sentence, VERIFY_ADDRESS)
     if problem and problem not in {TokenProblem.EXPIRED, TokenProblem.NOT_YET_VALID}:
         return failed(GOOD, f"token_{problem}", problem.sentence, refresh)
     claims = read_claims(token)

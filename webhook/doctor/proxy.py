@@ -13,7 +13,7 @@ from webhook.doctor.findings import Finding, failed, passed, skipped, warned
 from webhook.doctor.issuer import Signature, judge_signature
 from webhook.doctor.probe import ANY, INFO, Answer, Prober, Target
 from webhook.doctor.refusals import Refusal, find_refusal, is_bare, is_not_allowed
-from webhook.doctor.remedies import issuer_in
+from webhook.doctor.remedies import VERIFY_ADDRESS, issuer_in
 from webhook.doctor.sign_in import (
     IssuerComparison,
     SignIn,
@@ -116,7 +116,7 @@ def _email(claims: Claims) -> Refusal | None:
     if claims.email_verified is not False:
         return None
     problem = TokenProblem.EMAIL_NOT_VERIFIED
-    return Refusal(f"token_{problem}", problem.sentence, "Verify the address in Dex.")
+    return Refusal(f"token_{problem}", problem.sentence, VERIFY_ADDRESS)
 
 
 def _not_allowed(answer: Answer, claims: Claims) -> Refusal | None:

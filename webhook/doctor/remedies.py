@@ -1,4 +1,4 @@
-"""Commands that findings tell a person to run."""
+"""What findings tell a person to do: commands to run, and sentences that several checks use."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from webhook.token.grant import Endpoint, GrantError
 
 MLFLOW_TOKEN = SecretKey("mlflow-token")
 """The Secret that `token refresh` writes by default."""
+VERIFY_ADDRESS = "Verify the address in the user directory behind Dex."
 _LONGEST = 500
 """The most characters of an address in a command."""
 

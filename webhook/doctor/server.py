@@ -103,7 +103,7 @@ def _mlflow(prober: Prober, target: Target, known: list[ServerInfo]) -> Finding:
                 MLFLOW,
                 "redirected",
                 f"The server redirects MLflow's client to {place or 'an address that it does not name'} ({status}).",
-                "Use the address that answers without a redirect. A sign-in other than oauth2-proxy's can also cause this.",
+                "Use the address that answers without a redirect. A sign-in other than oauth2-proxy's also redirects.",
             )
         case 200 if answer.kind == "text/html":
             return failed(
