@@ -8,7 +8,7 @@ from typing import NamedTuple
 _SEGMENT = re.compile(r"([^.()]+)((?:\([^()]*(?:\([^()]*\)[^()]*)*\))*)")
 """A name, followed in parentheses by the index and value of an iteration, or by the number of a retry.
 
-A value may contain parentheses itself.
+A value may contain parentheses itself, but not parentheses within them.
 """
 _INDEX = re.compile(r"\((\d+):")
 _LOOP_PLUMBING = frozenset({"iteration-iterations", "iteration-item"})
