@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from webhook.cluster.kube import KubeClient, KubeForbiddenError, KubeNotFoundError, core_path
 from webhook.core.client_plugin import VOLUME
-from webhook.core.configuration import Namespace, Platform, configure
+from webhook.core.configuration import Namespace, Platform, configure, find_swapped
 from webhook.core.names import LABEL
 from webhook.core.values import SecretKey, parse_workspace
 from webhook.doctor.findings import Finding, failed, passed, skipped, warned
@@ -98,7 +98,10 @@ def check_namespace(namespace: Namespace) -> Iterator[Finding]:
         )
     # The name of the workspace has a separate check.
     unlabelled = Namespace(namespace.name, {}, namespace.annotations)
-    complaints = configure(Platform(), unlabelled, {}).warnings
+    complaints = (
+        *configure(Platform(), unlabelled, {}).warnings,
+        *find_swapped(namespace.labels, namespace.annotations, of="namespace"),
+    )
     if complaints:
         yield failed(
             ANNOTATIONS,

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.support.dex import jwt
+from webhook.core.configuration import Namespace
 from webhook.core.values import SecretKey
 from webhook.doctor.findings import Status
-from webhook.doctor.namespace import Wiring, check_token, wiring_of
+from webhook.doctor.namespace import Wiring, check_namespace, check_token, wiring_of
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SOON, LATER = int(NOW.timestamp()) + 600, int(NOW.timestamp()) + 80_000
@@ -67,3 +68,14 @@ def test_the_wiring_is_read_from_the_sample_though_another_webhook_put_a_contain
     wiring = Wiring(tracking_uri="http://mlflow", workspace="a", secret=SecretKey("ci-token", "jwt"))
     assert wiring_of({"spec": {"containers": containers}}) == wiring
     assert wiring_of({"spec": {"containers": [{"name": "sample"}]}}) is None
+
+
+def test_what_a_namespace_has_in_the_wrong_form_is_named() -> None:
+    right = Namespace("team-a", {"mlflow-enabled": "true"}, {"mlflow.kubeflow.org/experiment": "e"})
+    swapped = Namespace("team-a", {"mlflow.kubeflow.org/experiment": "e"}, {"mlflow-enabled": "true"})
+    assert "annotation_ignored" not in {finding.code for finding in check_namespace(right)}
+    (finding,) = [finding for finding in check_namespace(swapped) if finding.code == "annotation_ignored"]
+    assert finding.message == (
+        "annotation mlflow-enabled of the namespace is ignored: it has to be a label; "
+        "label mlflow.kubeflow.org/experiment of the namespace is ignored: it has to be an annotation."
+    )
