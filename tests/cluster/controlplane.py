@@ -38,9 +38,13 @@ class Program:
             )
 
     def stop(self, *, seconds: float = DEADLINE, with_signal: int = signal.SIGTERM) -> int:
-        """Stop it with SIGTERM, and later with SIGKILL. Return its exit code."""
+        """End it, and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
+        return self.wait(seconds)
+
+    def wait(self, seconds: float = DEADLINE) -> int:
+        """Wait for its end, and return its exit code. It is killed after `seconds`."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -106,7 +106,7 @@ class Replica:
 
     def wait(self) -> int:
         """Wait for its end; returns the exit code."""
-        return self._program.stop()
+        return self._program.wait()  # a second SIGTERM would end it without the delay
 
 
 def write_overlay(folder: Path, overlay: str, *components: str, **fields: Any) -> None:
