@@ -65,8 +65,8 @@ def measure() -> dict[str, Any]:
                 name: _creation(installation, sample)
                 for name, sample in (("creation_of_a_trainjob_node", TRAINJOB), ("creation_of_a_kfp_component", KFP))
             }
-            with _balanced(installation):
-                found["burst"] = _burst(installation)
+            _call(installation, installation.balancer.port)
+            found["burst"] = _burst(installation)
         installation.stop(*installation.replicas)
         found["growth"] = _growth(installation)
         return found
@@ -104,19 +104,6 @@ def _recalling(installation: Installation) -> Iterator[None]:
         yield
     finally:
         server.stop()
-
-
-@contextmanager
-def _balanced(installation: Installation) -> Iterator[None]:
-    """Make the API server call the replicas through a balancer in a separate process."""
-    port, ports = free_port(), [str(replica.port) for replica in installation.replicas]
-    log = installation.plane.folder / "balancer.log"
-    balancer = Program([sys.executable, "-m", "benchmarks.balancer", str(port), *ports], log)
-    try:
-        _call(installation, port)
-        yield
-    finally:
-        balancer.stop()
 
 
 def _call(installation: Installation, port: int) -> None:

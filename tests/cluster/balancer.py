@@ -7,13 +7,14 @@ threads of the test, and calls would meet connections that a replica has closed 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol, cast
+
+import uvloop
 
 from demo.processes import free_port
 
@@ -77,23 +78,67 @@ class Balancer:
         return [int(port) for port in self._process.stdout.readline().split()]
 
 
+class _Connection(asyncio.Protocol):
+    """One end of a forwarded connection. It sends the bytes that it receives to the other end."""
+
+    def __init__(self, other: _Connection | None = None) -> None:
+        self.other = other
+        self.closed = False
+        self._transport: asyncio.Transport | None = None
+        self._waiting: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is not a subclass
+        self._transport.writelines(self._waiting)
+        if self.other and self.other.closed:
+            self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self.other:
+            self.other.send(data)
+
+    def send(self, data: bytes) -> None:
+        if self._transport:
+            self._transport.write(data)
+        else:
+            self._waiting.append(data)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.closed = True
+        if self.other:
+            self.other.close()
+
+    def close(self) -> None:
+        if self._transport:
+            self._transport.close()
+
+
+class _Accepted(_Connection):
+    """A client's connection, which is forwarded to the next port."""
+
+    def __init__(self, ports: Sequence[int], turn: Iterator[int]) -> None:
+        super().__init__()
+        self._port = ports[next(turn) % len(ports)] if ports else None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._port is None:
+            cast("asyncio.Transport", transport).abort()
+            return
+        self.other = upstream = _Connection(self)
+        loop = asyncio.get_running_loop()
+        connecting = loop.create_task(loop.create_connection(lambda: upstream, "127.0.0.1", self._port))
+        connecting.add_done_callback(lambda task: self.close() if task.exception() else None)
+
+
 async def forward(port: int) -> None:
-    """Forward connections to the ports of the last line of stdin. Each line is printed when it is in use."""
+    """Forward connections to the ports of the last line of stdin. Each line is printed once it is in force."""
     ports: list[int] = []
     turn = itertools.count()
-
-    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            upstream = await asyncio.open_connection("127.0.0.1", ports[next(turn) % len(ports)])
-        except (OSError, ZeroDivisionError):  # nothing is ready
-            writer.transport.abort()
-            return
-        await asyncio.gather(_copy(reader, upstream[1]), _copy(upstream[0], writer))
-
     commands = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    server = await asyncio.start_server(connect, "127.0.0.1", port)
+    server = await loop.create_server(lambda: _Accepted(ports, turn), "127.0.0.1", port)
     line = b"\n"
     while line:
         sys.stdout.write(line.decode())
@@ -103,18 +148,9 @@ async def forward(port: int) -> None:
     server.close()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-    with contextlib.suppress(OSError):
-        writer.close()
-
-
 def main(arguments: Sequence[str]) -> None:
     """Forward until stdin is closed."""
-    asyncio.run(forward(int(arguments[0])))
+    uvloop.run(forward(int(arguments[0])))
 
 
 if __name__ == "__main__":
