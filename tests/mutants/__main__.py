@@ -58,7 +58,7 @@ AREAS = {
         (
             "tests/webhook/cluster/test_namespaces.py",
             "tests/webhook/cluster/test_live_reads.py",
-            "tests/webhook/cluster/test_informer*.py",
+            "tests/webhook/cluster/test_informer.py",
         ),
     ),
     "storage": Area(
