@@ -36,8 +36,7 @@ class Balancer:
         self.port = free_port()
         self._backends = backends
         self._ports: list[int] = []
-        self._forced = False
-        self._telling, self._stopping = threading.Lock(), threading.Event()
+        self._stopping = threading.Event()
         command = [sys.executable, "-m", "tests.cluster.balancer", str(self.port)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         assert self._process.stdout
@@ -51,12 +50,6 @@ class Balancer:
         self._probing.join()
         self._process.communicate()
 
-    def send_to(self, backend: Backend) -> None:
-        """Send all calls to one backend from now on, ready or not."""
-        with self._telling:
-            self._forced = True
-            self._tell([backend.port])
-
     def knows(self, backend: Backend) -> bool:
         """Return whether a backend gets calls."""
         return backend.port in self._ports
@@ -64,9 +57,8 @@ class Balancer:
     def _probe(self) -> None:
         while not self._stopping.wait(0.1):
             ports = [backend.port for backend in list(self._backends) if backend.ready()]
-            with self._telling:
-                if not self._forced and ports != self._ports:
-                    self._tell(ports)
+            if ports != self._ports:
+                self._tell(ports)
 
     def _tell(self, ports: list[int]) -> None:
         assert self._process.stdin

@@ -119,7 +119,7 @@ def test_a_webhook_that_cannot_read_the_namespace_refuses_only_pods_with_their_o
     replica = installed.launch(files, kubeconfig=lost)
     checks = replica.get("/readyz").json()["checks"]
     assert checks["namespaces"] == "the namespaces have not been listed yet"
-    installed.balancer.send_to(replica)
+    installed.call_with("url", f"https://127.0.0.1:{replica.port}/mutate")  # the balancer calls ready replicas only
 
     def refusal() -> KubeError | None:
         try:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from webhook.serving import protocol, server
 
@@ -60,8 +60,8 @@ def turn_on_signal(expected: str) -> None:
     clock = _Clock(Path(expected))
 
     class TurnedProtocol(protocol.BoundedHttpProtocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class
-            self.loop = _Loop(self.loop, clock)  # type: ignore[assignment]
+        def connection_made(self, transport: Any) -> None:
+            self.loop = cast("asyncio.AbstractEventLoop", _Loop(self.loop, clock))
             super().connection_made(transport)
             clock.connections += 1
 
